@@ -1,0 +1,1 @@
+"""The engine: focal stacks in, depth out. Knows no Qt."""

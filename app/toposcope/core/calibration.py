@@ -1,0 +1,86 @@
+"""Units, focus coordinates and where each value came from.
+
+Blur grows linearly with the distance from focus in z for a microscope and in 1/distance
+(dioptres) for a camera. Peaks are interpolated, and networks are fed, in that *focus coordinate*,
+scaled to 0..1 over the stack; users see their own unit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Generic, Literal, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from toposcope.errors import CalibrationError
+
+T = TypeVar("T")
+Floats = NDArray[np.float64]
+
+Unit = Literal["um", "mm", "m", "index"]
+"""Unit of focus positions; ``index`` means that only the order of the slices is known."""
+
+Kind = Literal["microscope", "camera"]
+"""``microscope``: positions are z, upwards. ``camera``: positions are distances from the lens."""
+
+Side = Literal["low", "high"]
+"""Which end of the positions is nearer to the lens."""
+
+UNITS: Final[tuple[Unit, ...]] = ("um", "mm", "m", "index")
+KINDS: Final[tuple[Kind, ...]] = ("microscope", "camera")
+MICROMETRES: Final[dict[Unit, float]] = {"um": 1.0, "mm": 1e3, "m": 1e6}
+UNIT_SYMBOLS: Final[dict[Unit, str]] = {"um": "µm", "mm": "mm", "m": "m", "index": "slices"}
+
+
+@dataclass(frozen=True, slots=True)
+class Sourced(Generic[T]):
+    """A value with its origin, in words for the user (``"OME PositionZ"``, ``"file name"``).
+
+    ``guessed`` marks values that nobody stated; they are shown as guesses.
+    """
+
+    value: T
+    origin: str
+    guessed: bool = False
+
+
+def focus_coordinate(positions: Floats, unit: Unit, kind: Kind) -> Floats:
+    """Map positions to the coordinate in which blur is linear, 0..1 over the stack.
+
+    Parameters
+    ----------
+    positions : (N,) ascending, in ``unit``
+    unit : ``index`` is taken as it stands for both kinds: bracketing cameras step the focus motor
+        in nearly equal steps of image distance, which is nearly linear in dioptres
+    kind : a camera's metric distances are mapped by 1/distance
+
+    Returns
+    -------
+    (N,) float64, 0 at the lowest and 1 at the highest position, strictly ascending
+
+    Raises
+    ------
+    CalibrationError
+        If a camera's distances are not all positive.
+    """
+    if kind == "camera" and unit != "index":
+        if positions[0] <= 0:
+            raise CalibrationError(
+                f"camera distances must be above 0, found {positions[0]:g} {unit}. Give distances from "
+                "the lens, or choose the kind 'microscope' if the positions are heights."
+            )
+        positions = -1.0 / positions
+    coordinate: Floats = (positions - positions[0]) / (positions[-1] - positions[0])
+    return coordinate
+
+
+def to_positions(coordinate: NDArray[np.floating], positions: Floats, unit: Unit, kind: Kind) -> NDArray[np.floating]:
+    """Map focus coordinates back to positions in ``unit``: the inverse of `focus_coordinate`.
+
+    Any shape; NaN stays NaN. The dtype of ``coordinate`` is kept.
+    """
+    low, high = float(positions[0]), float(positions[-1])
+    if kind == "camera" and unit != "index":
+        return 1.0 / (1.0 / low + coordinate * (1.0 / high - 1.0 / low))
+    return low + coordinate * (high - low)

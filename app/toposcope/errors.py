@@ -1,0 +1,52 @@
+"""What can go wrong, as a family.
+
+::
+
+    ToposcopeError              everything that a user may meet; its text is meant to be read
+    ├── StackError              this is no focal stack, or not a usable one
+    │   └── FrameError          one frame of it cannot be read; the others may be fine
+    ├── CalibrationError        positions, units or pixel size contradict themselves
+    ├── SettingsError           a setting is out of its range or unknown
+    ├── OutputError             a result cannot be written
+    └── MissingPartError        an optional part (an extra, OpenGL) is not installed
+
+Each text says what was found, what is needed and what to do. `toposcope.core.jobs.Cancelled`
+is not in the family: being cancelled is no error.
+"""
+
+
+class ToposcopeError(Exception):
+    """Base of all errors whose text is meant for the user."""
+
+
+class StackError(ToposcopeError):
+    """The input is not a usable focal stack."""
+
+
+class FrameError(StackError):
+    """One frame cannot be read.
+
+    ``index`` is its place in the source and ``name`` what the user calls it, so that a caller can
+    offer to go on without it.
+    """
+
+    def __init__(self, text: str, index: int, name: str) -> None:
+        super().__init__(text)
+        self.index = index
+        self.name = name
+
+
+class CalibrationError(ToposcopeError):
+    """Positions, units or pixel size are missing or contradict themselves."""
+
+
+class SettingsError(ToposcopeError):
+    """A setting is unknown or out of its range."""
+
+
+class OutputError(ToposcopeError):
+    """A result cannot be written where it should go."""
+
+
+class MissingPartError(ToposcopeError):
+    """An optional part is not installed; the text names the line that installs it."""

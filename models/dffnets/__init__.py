@@ -1,0 +1,1 @@
+"""Networks for depth from focus, and the synthetic stacks that train and test them."""

@@ -1,0 +1,1 @@
+"""Rendered focal stacks with known depth."""
