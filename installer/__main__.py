@@ -124,11 +124,12 @@ def newer_python() -> str | None:
 
 
 if __name__ == "__main__":
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036  whoever starts us has not read what we need
         other = newer_python()
         if other is None:
+            found = sys.version.split()[0]
             fail(
-                f"this is Python {sys.version.split()[0]}; Toposcope needs Python 3.11 or newer. Install it, then type python3.11 installer run."
+                f"this is Python {found}; Toposcope needs 3.11 or newer. Install it and type: python3.11 installer run"
             )
         sys.exit(subprocess.call([other, *sys.argv]))
     try:

@@ -133,7 +133,7 @@ def install_torch(choice: str) -> None:
     pip("install", "--constraint", str(CONSTRAINTS), *extra, requirement)
 
 
-def torch_source(choice: str, pin: str) -> tuple[str, str] | None:
+def torch_source(choice: str, pin: str) -> tuple[str, str | None]:
     """Return the requirement and the extra package index for a build of torch.
 
     The plain index holds CUDA builds for Linux (2.6 GB), CPU builds for Windows, and builds for
