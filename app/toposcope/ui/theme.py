@@ -156,7 +156,8 @@ def palette(c: Colours) -> QPalette:
 def icon(name: str, colour: str | None = None) -> QIcon:
     """Return the Phosphor icon ``name`` (``"folder-open"``) in the theme's text colour, or ``colour``."""
     c = colours()
-    return qtawesome.icon(f"ph.{name}", color=colour or c.text, color_disabled=c.disabled)
+    result: QIcon = qtawesome.icon(f"ph.{name}", color=colour or c.text, color_disabled=c.disabled)
+    return result
 
 
 def _style_sheet(c: Colours) -> str:
