@@ -74,8 +74,8 @@ def ensure_environment(extras: Sequence[str], torch: str) -> None:
     say("[1/3] torch")
     install_torch(torch)
     say("[2/3] the other packages")
-    # hatchling, which the last step needs, is pinned too, hence no isolated build environment
-    pip("install", "--constraint", str(CONSTRAINTS), "hatchling")
+    # what builds the project is pinned too, hence no isolated build environment
+    pip("install", "--constraint", str(CONSTRAINTS), "hatchling", "editables")
     project = str(ROOT) + (f"[{','.join(extras)}]" if extras else "")
     pip("install", "--constraint", str(CONSTRAINTS), "--no-build-isolation", "--editable", project)
     say("[3/3] checking that the packages fit together")

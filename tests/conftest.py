@@ -11,11 +11,11 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import hypothesis
-import psutil
 import pytest
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def _no_thread_is_left() -> Iterator[None]:
 def _no_file_is_left_open() -> Iterator[None]:
     """Fail a test that leaves a file open."""
     if not sys.platform.startswith("linux"):
-        yield  # listing open files is slow or unreliable there
+        yield  # listing open files works otherwise there
         return
     before = _open_files()
     yield
@@ -80,11 +80,7 @@ def _no_file_is_left_open() -> Iterator[None]:
         pytest.fail(f"files left open: {sorted(left)}")
 
 
-def _open_files() -> set[str]:
-    # only files that a test may own: libraries keep fonts, devices and shader caches open for good
-    return {file.path for file in psutil.Process().open_files() if Path(file.path).suffix in _OWN}
-
-
+# libraries keep fonts, devices and shader caches open for good: only files that a test may own are counted
 _OWN = {
     ".tif",
     ".tiff",
@@ -101,6 +97,14 @@ _OWN = {
     ".bin",
     ".raw",
 }
+
+
+def _open_files() -> set[str]:
+    paths = set()
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):  # the listing's own descriptor is closed by now
+            paths.add(os.readlink(descriptor))
+    return {path for path in paths if Path(path).suffix in _OWN}
 
 
 @pytest.fixture(autouse=True)
