@@ -1,0 +1,470 @@
+"""The focus curves of the pinned pixels, and what they say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final, Literal
+
+import numpy as np
+import pyqtgraph as pg
+from numpy.typing import NDArray
+from PySide6.QtCore import QPointF, Qt, Signal
+from PySide6.QtGui import QAction, QColor, QContextMenuEvent, QGuiApplication, QKeyEvent, QKeySequence
+from PySide6.QtWidgets import (
+    QFrame,
+    QGridLayout,
+    QLabel,
+    QMenu,
+    QScrollArea,
+    QSizePolicy,
+    QSplitter,
+    QStackedWidget,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from toposcope.core.curve import FocusCurve
+from toposcope.ui import theme
+
+Floats = NDArray[np.float64]
+PinCurve = tuple[int, str, FocusCurve]
+"""Number of the pin, its colour as ``#rrggbb``, its curve."""
+
+XAxis = Literal["position", "slice"]
+
+EMPTY_TEXT: Final = "Click a pixel in the picture to see its focus curve."
+# fixed steps, so that the axis stands still while a pin is dragged
+_TOPS: Final = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)
+
+
+class CurveView(QWidget):
+    """Probability and focus measure of each pinned pixel over the focus position.
+
+    Filled line with dots: probability of each slice. Thin dotted line: raw focus measure, scaled to
+    the same height. Smooth line: fitted peak, with its full width at half maximum as a bar. Dashed
+    line: depth of the depth map. Triangles: other peaks. The slice cursor can be dragged.
+    """
+
+    sliceRequested = Signal(int)  # index of the slice that the cursor was moved to
+    pinRemoveRequested = Signal(int)  # number of the pin whose cross was clicked
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._curves: tuple[PinCurve, ...] = ()
+        self._positions: Floats = np.empty(0)
+        self._unit_symbol = ""
+        self._slice = -1  # not known yet
+        self._axis: XAxis = "position"
+        self._drawn: list[_DrawnCurve] = []
+        self._rows: list[_PinRow] = []
+
+        self._plot = pg.PlotWidget()
+        self._item = self._plot.getPlotItem()
+        self._item.setMenuEnabled(False)
+        self._item.hideButtons()
+        self._item.setMouseEnabled(x=True, y=False)
+        self._item.disableAutoRange()
+        self._cursor = pg.InfiniteLine(0.0, movable=True, label="", labelOpts={"position": 0.94, "movable": False})
+        self._cursor.setZValue(20)
+        self._cursor.setVisible(False)
+        self._item.addItem(self._cursor, ignoreBounds=True)
+        self._cursor.sigPositionChanged.connect(self._on_cursor_moved)
+        self._cursor.sigPositionChangeFinished.connect(self._snap_cursor)
+        self._plot.scene().sigMouseMoved.connect(self._on_mouse_moved)
+        self._plot.scene().sigMouseClicked.connect(self._on_mouse_clicked)
+
+        self._read_out = QLabel()
+        self._read_out.setProperty("role", "muted")
+        self._read_out.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self._read_out.setMinimumWidth(1)  # a long read-out must not widen the dock
+        plot_side = QWidget()
+        column = QVBoxLayout(plot_side)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(2)
+        column.addWidget(self._plot, 1)
+        column.addWidget(self._read_out)
+
+        rows = QWidget()
+        self._row_box = QVBoxLayout(rows)
+        self._row_box.setContentsMargins(4, 4, 4, 4)
+        self._row_box.setSpacing(8)
+        self._row_box.addStretch(1)
+        scroll = QScrollArea()
+        scroll.setWidget(rows)
+        scroll.setWidgetResizable(True)
+        scroll.setFrameShape(QFrame.Shape.NoFrame)
+        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        scroll.setMinimumWidth(170)
+
+        split = QSplitter(Qt.Orientation.Horizontal)
+        split.addWidget(plot_side)
+        split.addWidget(scroll)
+        split.setStretchFactor(0, 1)
+        split.setSizes([640, 250])
+        split.setChildrenCollapsible(False)
+
+        self._empty = QLabel(EMPTY_TEXT)
+        self._empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self._empty.setProperty("role", "muted")
+        self._empty.setWordWrap(True)
+        self._stack = QStackedWidget()
+        self._stack.addWidget(self._empty)
+        self._stack.addWidget(split)
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(0, 0, 0, 0)
+        outer.addWidget(self._stack)
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.setMinimumHeight(120)
+
+        self._copy_action = QAction("Copy curves as numbers", self)
+        self._copy_action.setShortcut(QKeySequence(QKeySequence.StandardKey.Copy))
+        self._copy_action.setShortcutContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
+        self._copy_action.triggered.connect(self.copy_numbers)
+        self.addAction(self._copy_action)
+        self.apply_theme()
+
+    # setters, called by a controller
+
+    def set_curves(self, curves: Sequence[PinCurve]) -> None:
+        """Show these curves, in the order of their pins; none shows a hint instead."""
+        self._curves = tuple(curves)
+        self._stack.setCurrentIndex(1 if self._curves else 0)
+        if self._curves:
+            first = self._curves[0][2]
+            self._use_positions(first.positions, first.unit_symbol)
+        while len(self._drawn) < len(self._curves):
+            self._drawn.append(_DrawnCurve(self._item))
+            row = _PinRow()
+            row.remove.clicked.connect(lambda _=False, row=row: self.pinRemoveRequested.emit(row.pin))
+            self._rows.append(row)
+            self._row_box.insertWidget(self._row_box.count() - 1, row)
+        self._redraw()
+
+    def set_slice(self, i: int) -> None:
+        """Move the slice cursor to slice ``i``; tells nobody."""
+        self._slice = i
+        self._place_cursor()
+
+    def set_axis(self, axis: XAxis) -> None:
+        """Draw over focus positions, or over slice numbers (when positions are very uneven)."""
+        if axis != self._axis:
+            self._axis = axis
+            self._use_positions(self._positions, self._unit_symbol, force=True)
+            self._redraw()
+
+    def apply_theme(self) -> None:
+        """Take the colours of the theme, after it was changed."""
+        c = theme.colours()
+        self._plot.setBackground(c.base)
+        for name in ("left", "bottom"):
+            axis = self._item.getAxis(name)
+            axis.setPen(pg.mkPen(c.grid))
+            axis.setTextPen(pg.mkPen(c.muted))
+        self._item.showGrid(x=True, y=True, alpha=0.15)
+        self._item.setLabel("left", "probability", color=c.muted)
+        self._cursor.setPen(pg.mkPen(c.text, width=1))
+        self._cursor.setHoverPen(pg.mkPen(c.accent, width=2))
+        self._cursor.label.setColor(c.text)
+        self._cursor.label.fill = pg.mkBrush(c.button)
+        self._label_axis()
+        self._redraw()
+
+    # what the user gets out of it
+
+    def table(self) -> str:
+        """Return all curves as tab-separated numbers, with the verdict of each pin on top."""
+        if not self._curves:
+            return ""
+        unit = self._unit_symbol
+        lines = [
+            f"# pin {pin}: row {c.row}, column {c.column}, depth {_number(c.depth)} {unit}, {c.verdict.text}"
+            for pin, _, c in self._curves
+        ]
+        head = [f"position ({unit})"]
+        columns: list[NDArray[np.floating]] = [self._positions]
+        for pin, _, curve in self._curves:
+            head.append(f"pin {pin} probability")
+            columns.append(curve.probability)
+            if curve.measure is not None:
+                head.append(f"pin {pin} measure")
+                columns.append(curve.measure)
+        lines.append("\t".join(head))
+        lines += ["\t".join(f"{value:.7g}" for value in row) for row in zip(*columns, strict=True)]
+        return "\n".join(lines) + "\n"
+
+    def copy_numbers(self) -> None:
+        """Put `table` on the clipboard."""
+        if self._curves:
+            QGuiApplication.clipboard().setText(self.table())
+
+    def copy_picture(self) -> None:
+        """Put the plot on the clipboard as a picture."""
+        QGuiApplication.clipboard().setPixmap(self._plot.grab())
+
+    # Qt
+
+    def contextMenuEvent(self, event: QContextMenuEvent) -> None:
+        menu = QMenu(self)
+        menu.addAction(self._copy_action)
+        menu.addAction("Copy plot as picture", self.copy_picture)
+        menu.addSeparator()
+        over_slices = menu.addAction("Draw over slice numbers")
+        over_slices.setCheckable(True)
+        over_slices.setChecked(self._axis == "slice")
+        over_slices.toggled.connect(lambda on: self.set_axis("slice" if on else "position"))
+        menu.addAction("Show all positions", self._show_all)
+        for action in menu.actions():
+            action.setEnabled(bool(self._curves))
+        menu.exec(event.globalPos())
+        menu.deleteLater()
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        step = {Qt.Key.Key_Left: -1, Qt.Key.Key_Right: 1}.get(Qt.Key(event.key()))
+        if step is None or not self._curves:
+            super().keyPressEvent(event)
+            return
+        self._request_slice(self._slice + step)
+
+    # drawing
+
+    def _use_positions(self, positions: Floats, unit_symbol: str, force: bool = False) -> None:
+        """Take the positions of the stack as x axis; the view range starts anew when they change."""
+        if not force and unit_symbol == self._unit_symbol and np.array_equal(positions, self._positions):
+            return
+        self._positions, self._unit_symbol = positions, unit_symbol
+        self._label_axis()
+        self._show_all()
+        self._place_cursor()
+
+    def _label_axis(self) -> None:
+        by_slice = self._axis == "slice" or self._unit_symbol == "slices"
+        text = "slice" if by_slice else f"focus position ({self._unit_symbol})"
+        self._item.setLabel("bottom", text, color=theme.colours().muted)
+
+    def _show_all(self) -> None:
+        if self._positions.size:
+            x = self._x(self._positions)
+            self._cursor.setBounds((x[0], x[-1]))
+            self._item.setXRange(x[0], x[-1], padding=0.02)
+
+    def _x(self, positions: Any) -> Floats:
+        """Map positions to the x axis."""
+        if self._axis == "position":
+            return np.asarray(positions, dtype=np.float64)
+        x: Floats = np.interp(positions, self._positions, np.arange(self._positions.size), left=np.nan, right=np.nan)
+        return x
+
+    def _redraw(self) -> None:
+        for k, drawn in enumerate(self._drawn):
+            row = self._rows[k]
+            shown = k < len(self._curves)
+            row.setVisible(shown)
+            if shown:
+                pin, colour, curve = self._curves[k]
+                drawn.show(curve, colour, self._x)
+                row.show_curve(pin, colour, curve)
+            else:
+                drawn.hide()
+        if self._curves:
+            highest = max(_highest(curve) for _, _, curve in self._curves)
+            top = next((top for top in _TOPS if top >= 1.05 * highest), 1.05 * highest)
+            self._item.setYRange(0.0, top, padding=0.02)
+        self._read_out.setText("")
+
+    # the slice cursor: set_slice places it silently; dragging, clicking and keys request a slice,
+    # and the controller answers with set_slice
+
+    def _place_cursor(self) -> None:
+        shown = 0 <= self._slice < self._positions.size
+        self._cursor.setVisible(shown)
+        if not shown or self._cursor.moving:
+            return
+        self._cursor.blockSignals(True)
+        self._cursor.setValue(self._x(self._positions)[self._slice])
+        self._cursor.blockSignals(False)
+        self._label_cursor()
+
+    def _label_cursor(self) -> None:
+        count, z = self._positions.size, self._positions[self._slice]
+        where = "" if self._unit_symbol == "slices" else f"  {_number(z)} {self._unit_symbol}"
+        self._cursor.label.setFormat(f"{self._slice + 1}/{count}{where}")
+
+    def _on_cursor_moved(self) -> None:
+        self._request_slice(self._nearest(float(self._cursor.value())))
+
+    def _snap_cursor(self) -> None:
+        self._place_cursor()
+
+    def _nearest(self, x: float) -> int:
+        return int(np.argmin(np.abs(self._x(self._positions) - x)))
+
+    def _request_slice(self, i: int) -> None:
+        i = min(max(i, 0), self._positions.size - 1)
+        if i != self._slice:
+            self._slice = i
+            self._place_cursor()
+            self._label_cursor()
+            self.sliceRequested.emit(i)
+
+    def _on_mouse_clicked(self, event: Any) -> None:
+        if event.button() == Qt.MouseButton.LeftButton and self._curves and not event.isAccepted():
+            at = self._item.vb.mapSceneToView(event.scenePos())
+            if self._item.sceneBoundingRect().contains(event.scenePos()):
+                self._request_slice(self._nearest(at.x()))
+
+    def _on_mouse_moved(self, at: QPointF) -> None:
+        if not self._curves or not self._item.vb.sceneBoundingRect().contains(at):
+            self._read_out.setText("")
+            return
+        i = self._nearest(self._item.vb.mapSceneToView(at).x())
+        values = "   ".join(f"pin {pin}: {100 * c.probability[i]:.1f} %" for pin, _, c in self._curves)
+        where = "" if self._unit_symbol == "slices" else f" at {_number(self._positions[i])} {self._unit_symbol}"
+        self._read_out.setText(f"slice {i + 1}{where}   {values}")
+
+
+class _DrawnCurve:
+    """The plot items of one pin. They are kept and fed anew: making them takes longer than a frame."""
+
+    def __init__(self, plot: Any) -> None:
+        self.probability = pg.PlotDataItem(fillLevel=0.0, symbol="o", symbolSize=4, symbolPen=None)
+        self.measure = pg.PlotCurveItem()
+        self.fit = pg.PlotCurveItem()
+        self.width = pg.PlotCurveItem()
+        self.others = pg.ScatterPlotItem(symbol="t", size=10)
+        self.depth = pg.InfiniteLine(0.0)
+        self._items = (self.probability, self.measure, self.fit, self.width, self.others, self.depth)
+        self._colour = ""
+        for item in self._items:
+            plot.addItem(item, ignoreBounds=True)
+
+    def hide(self) -> None:
+        for item in self._items:
+            item.setVisible(False)
+
+    def show(self, curve: FocusCurve, colour: str, x: Any) -> None:
+        """Draw ``curve``; ``x`` maps positions to the x axis."""
+        if colour != self._colour:
+            self._paint(colour)
+        positions = x(curve.positions)
+        self.probability.setData(positions, curve.probability)
+        self.probability.setVisible(True)
+
+        scaled = scaled_measure(curve)
+        self.measure.setVisible(scaled is not None)
+        if scaled is not None:
+            self.measure.setData(positions, scaled)
+
+        self.fit.setVisible(len(curve.fit) > 1)
+        if len(curve.fit) > 1:
+            self.fit.setData(x(curve.fit[:, 0]), curve.fit[:, 1])
+
+        bar = np.isfinite(curve.width) and np.isfinite(curve.position)
+        self.width.setVisible(bool(bar))
+        if bar:
+            half = 0.5 * float(curve.fit[:, 1].max() if len(curve.fit) else curve.probability.max())
+            ends = np.clip(
+                (curve.position - curve.width / 2, curve.position + curve.width / 2),
+                curve.positions[0],
+                curve.positions[-1],
+            )
+            self.width.setData(x(ends), [half, half])
+
+        others = curve.peaks[1:]
+        self.others.setVisible(bool(others))
+        if others:
+            at = [peak.position for peak in others]
+            self.others.setData(x(at), np.interp(at, curve.positions, curve.probability))
+
+        self.depth.setVisible(bool(np.isfinite(curve.depth)))
+        if np.isfinite(curve.depth):
+            self.depth.setValue(float(x(curve.depth)))
+
+    def _paint(self, colour: str) -> None:
+        self._colour = colour
+        fill = QColor(colour)
+        fill.setAlpha(38)
+        faint = QColor(colour)
+        faint.setAlpha(150)
+        self.probability.setPen(pg.mkPen(faint, width=1))
+        self.probability.setBrush(fill)
+        self.probability.setSymbolBrush(colour)
+        self.measure.setPen(pg.mkPen(faint, width=1, style=Qt.PenStyle.DotLine))
+        self.fit.setPen(pg.mkPen(colour, width=2))
+        self.width.setPen(pg.mkPen(colour, width=3, cosmetic=True))
+        self.others.setBrush(pg.mkBrush(theme.colours().base))
+        self.others.setPen(pg.mkPen(colour, width=1.5))
+        self.depth.setPen(pg.mkPen(colour, width=1.5, style=Qt.PenStyle.DashLine))
+
+
+class _PinRow(QWidget):
+    """Chip with the pin's number, where it is, and its verdict in words."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pin = 0
+        self._chip = QLabel()
+        self._chip.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self._chip.setFixedHeight(20)
+        self._chip.setMinimumWidth(20)
+        self._verdict = QLabel()
+        self._verdict.setWordWrap(True)
+        self._verdict.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self._details = QLabel()
+        self._details.setWordWrap(True)
+        self._details.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self._details.setProperty("role", "muted")
+        for label in (self._verdict, self._details):
+            label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.remove = QToolButton()
+        self.remove.setText("×")
+        self.remove.setAutoRaise(True)
+        self.remove.setToolTip("Remove this pin")
+        grid = QGridLayout(self)
+        grid.setContentsMargins(0, 0, 0, 0)
+        grid.setHorizontalSpacing(8)
+        grid.setVerticalSpacing(1)
+        grid.addWidget(self._chip, 0, 0, Qt.AlignmentFlag.AlignTop)
+        grid.addWidget(self._verdict, 0, 1)
+        grid.addWidget(self.remove, 0, 2, Qt.AlignmentFlag.AlignTop)
+        grid.addWidget(self._details, 1, 1, 1, 2)
+        grid.setColumnStretch(1, 1)
+
+    def show_curve(self, pin: int, colour: str, curve: FocusCurve) -> None:
+        self.pin = pin
+        ink = "#000000" if QColor(colour).lightness() > 110 else "#ffffff"
+        self._chip.setText(str(pin))
+        self._chip.setStyleSheet(f"background: {colour}; color: {ink}; border-radius: 10px; font-weight: 600;")
+        self._verdict.setText(curve.verdict.text[:1].upper() + curve.verdict.text[1:])
+        unit = curve.unit_symbol
+        depth = f"depth {_number(curve.depth)} {unit}" if np.isfinite(curve.depth) else "depth: void"
+        width = f" · width {_number(curve.width)} {unit}" if np.isfinite(curve.width) else ""
+        self._details.setText(f"{depth}{width} · row {curve.row}, column {curve.column}")
+
+
+def scaled_measure(curve: FocusCurve) -> NDArray[np.float32] | None:
+    """Return the focus measure from its least (0) to its greatest value (the highest probability).
+
+    The measure has a unit of its own that depends on contrast; only its course is compared with the
+    probability. None where the method has no measure, or where it does not vary.
+    """
+    if curve.measure is None:
+        return None
+    low, high = float(np.nanmin(curve.measure)), float(np.nanmax(curve.measure))
+    if not high > low:
+        return None
+    scaled: NDArray[np.float32] = (curve.measure - low) * np.float32(float(curve.probability.max()) / (high - low))
+    return scaled
+
+
+def _highest(curve: FocusCurve) -> float:
+    fit = float(np.nanmax(curve.fit[:, 1])) if len(curve.fit) else 0.0
+    return max(float(np.nanmax(curve.probability)), fit)
+
+
+def _number(value: float) -> str:
+    """Return a position for reading: four digits that mean something, no exponent."""
+    if not np.isfinite(value):
+        return "–"
+    digits = 4 - 1 - int(np.floor(np.log10(abs(value)))) if value else 1
+    return f"{value:.{min(max(digits, 0), 6)}f}"
