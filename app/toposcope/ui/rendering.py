@@ -1,0 +1,209 @@
+"""From frames and maps to pictures for the screen. Pure functions that run in a worker thread."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+import cmap
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from toposcope.core.result import DepthResult
+from toposcope.core.stack import Plane
+from toposcope.core.sweep import Lack
+from toposcope.ui.pyramid import Picture, Pyramid, display_range, make_pyramid, to_display
+from toposcope.ui.session import LayerKind
+
+COLOUR_MAPS: Final[dict[str, str]] = {
+    "viridis": "Viridis",
+    "batlow": "Batlow",
+    "cividis": "Cividis",
+    "magma": "Magma",
+    "turbo": "Turbo",
+    "gray": "Grey",
+}
+"""Perceptually even maps first; turbo shows fine steps but has no even lightness."""
+
+VOID: Final = (58, 58, 64)
+"""Colour of pixels without a value: a grey that no colour map has."""
+
+LACK_TITLES: Final[dict[Lack, str]] = {
+    "cut_low": "Peak at the first slice",
+    "cut_high": "Peak at the last slice",
+    "coarse_step": "Step too coarse",
+    "idle_slices": "Slices that add nothing",
+    "over_exposed": "Over-exposed",
+    "motion": "Motion",
+    "textureless": "No texture",
+}
+LACK_COLOURS: Final[dict[Lack, tuple[int, int, int]]] = {
+    "cut_low": (86, 180, 233),
+    "cut_high": (230, 159, 0),
+    "coarse_step": (0, 158, 115),
+    "idle_slices": (150, 150, 150),
+    "over_exposed": (240, 228, 66),
+    "motion": (204, 121, 167),
+    "textureless": (110, 100, 200),
+}
+PEAK_LEGEND: Final[tuple[tuple[str, tuple[int, int, int]], ...]] = (
+    ("No peak", VOID),
+    ("One peak", (53, 124, 148)),
+    ("Two peaks", (240, 200, 80)),
+    ("Three or more", (213, 94, 40)),
+)
+
+Legend = tuple[tuple[str, tuple[int, int, int]], ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scale:
+    """The colours of a map of numbers.
+
+    ``low`` and ``high`` are the colour limits, ``least`` and ``most`` the range of the values;
+    ``histogram`` (B,) shares of the values from ``least`` to ``most``; ``lut`` (256, 3) uint8.
+    """
+
+    low: float
+    high: float
+    least: float
+    most: float
+    histogram: NDArray[np.float32]
+    lut: NDArray[np.uint8]
+    unit: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rendered:
+    """A picture ready to be shown, with its colour scale or its legend where it has one."""
+
+    pyramid: Pyramid
+    scale: Scale | None = None
+    legend: Legend = ()
+
+
+@lru_cache(maxsize=16)
+def lookup_table(name: str) -> NDArray[np.uint8]:
+    """Return the colours of a map as (256, 3) uint8."""
+    table: NDArray[np.uint8] = np.round(cmap.Colormap(name).lut(256)[:, :3] * 255).astype(np.uint8)
+    return table
+
+
+def render_frame(plane: Plane, limits: tuple[float, float], shape: tuple[int, int] | None = None) -> Rendered:
+    """Return a frame with ``limits`` as black and white; ``shape`` is the full size of a reduced one."""
+    return Rendered(make_pyramid(to_display(plane, *limits), shape))
+
+
+def render_fused(result: DepthResult, shape: tuple[int, int]) -> Rendered:
+    """Return the all-in-focus picture."""
+    return render_frame(result.all_in_focus, display_range(result.all_in_focus), shape)
+
+
+def render_values(
+    values: NDArray[np.float32],
+    shape: tuple[int, int],
+    colour_map: str,
+    limits: tuple[float, float] | None,
+    unit: str,
+    span: tuple[float, float] | None = None,
+) -> Rendered:
+    """Return (H, W) numbers in colours, NaN in `VOID`.
+
+    Without ``limits`` the colours span 99 % of the values, so that a few wild pixels do not eat
+    the colour map. ``span`` fixes the range of values, where it is known beforehand.
+    """
+    known = np.isfinite(values)
+    least, most, low, high = _ranges(values, known, span)
+    if limits is not None:
+        low, high = limits
+    histogram, _ = np.histogram(values[::2, ::2][known[::2, ::2]], bins=64, range=(least, most))
+    shares = (histogram / max(1, histogram.sum())).astype(np.float32)
+    lut = lookup_table(colour_map)
+    scaled = np.nan_to_num((values - np.float32(low)) * np.float32(255 / (high - low)), nan=0.0)
+    picture = lut[np.clip(scaled, 0, 255).astype(np.uint8)]
+    picture[~known] = VOID
+    return Rendered(make_pyramid(picture, shape), Scale(low, high, least, most, shares, lut, unit))
+
+
+def _ranges(
+    values: NDArray[np.float32], known: NDArray[np.bool_], span: tuple[float, float] | None
+) -> tuple[float, float, float, float]:
+    """Return least, most, and the automatic colour limits low, high; all apart."""
+    sample = values[::2, ::2][known[::2, ::2]]
+    if span is not None:
+        return *span, *span
+    if sample.size == 0:
+        return 0.0, 1.0, 0.0, 1.0
+    least, low, high, most = (float(v) for v in np.percentile(sample, (0, 0.5, 99.5, 100)))
+    if most <= least:
+        return least - 0.5, least + 0.5, least - 0.5, least + 0.5
+    return (least, most, low, high) if high > low else (least, most, least, most)
+
+
+def render_codes(codes: NDArray[np.uint8], legend: Legend, shape: tuple[int, int], under: Picture | None) -> Rendered:
+    """Return (H, W) codes in the colours of ``legend``; codes beyond it take its last colour.
+
+    ``under`` (grey or colour, same size) shines through, so that one sees what the colours lie on.
+    """
+    lut = np.array([colour for _, colour in legend], dtype=np.uint8)
+    picture = lut[np.minimum(codes, len(legend) - 1)]
+    if under is not None:
+        grey = under if under.ndim == 2 else np.asarray(cv2.cvtColor(under, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
+        picture = np.asarray(cv2.addWeighted(picture, 0.62, cv2.merge([grey, grey, grey]), 0.38, 0), dtype=np.uint8)
+    return Rendered(make_pyramid(picture, shape), legend=legend)
+
+
+def sweep_legend(result: DepthResult) -> Legend:
+    """Return the legend of the sweep map: all codes, in their order."""
+    return (("Nothing lacks", VOID), *((LACK_TITLES[lack], LACK_COLOURS[lack]) for lack in LACK_TITLES))
+
+
+def render_result(
+    result: DepthResult,
+    kind: LayerKind,
+    shape: tuple[int, int],
+    colour_map: str,
+    limits: tuple[float, float] | None,
+    peaks: NDArray[np.uint8] | None = None,
+) -> Rendered:
+    """Return one picture of a result, standing for a picture of ``shape`` (H, W).
+
+    ``peaks`` (H, W) are the peak counts, needed for the kind ``peaks`` only.
+    """
+    if kind == "all_in_focus":
+        return render_fused(result, shape)
+    if kind == "depth":
+        return render_values(result.depth, shape, colour_map, limits, result.unit_symbol)
+    if kind == "confidence":
+        return render_values(result.confidence, shape, colour_map, limits, "", span=(0.0, 1.0))
+    under = to_display(result.all_in_focus, *display_range(result.all_in_focus))
+    if kind == "peaks":
+        if peaks is None:
+            raise ValueError("the peaks map needs the peak counts")
+        return render_codes(_fit(peaks, result.shape), PEAK_LEGEND, shape, under)
+    return render_codes(_fit(result.sweep.map, result.shape), sweep_legend(result), shape, under)
+
+
+def _fit(codes: NDArray[np.uint8], shape: tuple[int, int]) -> NDArray[np.uint8]:
+    """Return codes at ``shape``; maps may be held at reduced size."""
+    if codes.shape == shape:
+        return codes
+    return np.asarray(cv2.resize(codes, shape[::-1], interpolation=cv2.INTER_NEAREST), dtype=np.uint8)
+
+
+def thumbnail(plane: Plane, limits: tuple[float, float], side: int = 96) -> tuple[Picture, float]:
+    """Return a frame at ``side`` px as (h, w, 3) uint8, and how sharp it is (any scale, at least 0).
+
+    The sharpness is the energy of the Laplacian over the energy of the brightness, so that
+    uneven exposure does not count as focus.
+    """
+    picture = to_display(plane, *limits)
+    grey = picture if picture.ndim == 2 else np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
+    response = cv2.Laplacian(grey, cv2.CV_32F)
+    sharpness = float(np.mean(np.square(response)) / max(1.0, float(np.mean(np.square(grey, dtype=np.float32)))))
+    scale = side / max(picture.shape[:2])
+    size = (max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale)))
+    small = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    return (np.repeat(small[..., None], 3, axis=2) if small.ndim == 2 else small), sharpness

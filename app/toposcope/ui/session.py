@@ -1,0 +1,205 @@
+"""What the window is working on: one frozen `State`, and a `Session` that tells when it changes.
+
+::
+
+    view signal → controller → session.set(...) → changed(old, new) ┬→ resolve() → ViewState → setters of views
+                                                                    └→ controllers start or stop background work
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Literal, get_args
+
+from PySide6.QtCore import QObject, Signal
+
+from toposcope.core.calibration import Kind, Side, Unit
+from toposcope.core.estimate import EstimateSettings
+from toposcope.core.jobs import Progress
+from toposcope.core.result import DepthResult
+from toposcope.core.stack import FocalStack
+
+LayerKind = Literal["slice", "all_in_focus", "depth", "confidence", "peaks", "sweep"]
+Mode = Literal["slice", "all_in_focus", "depth", "confidence", "peaks", "sweep", "compare"]
+"""What the centre of the window shows: one layer, or two of them side by side."""
+
+LAYERS: Final[tuple[LayerKind, ...]] = get_args(LayerKind)
+MODES: Final[tuple[Mode, ...]] = get_args(Mode)
+KEPT_RUNS: Final = 4
+"""Results kept for comparison; each holds some 20 bytes a pixel."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One picture that can be shown: a slice of the stack, or a picture of the result of a run."""
+
+    kind: LayerKind
+    index: int = 0
+    """The slice, or the number of the run."""
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationEdit:
+    """What the user typed over the calibration of the file; None leaves a value as it was read.
+
+    ``positions`` (N,) in ``unit``; ``pixel_um`` 0 means: not known.
+    """
+
+    positions: tuple[float, ...] | None = None
+    unit: Unit | None = None
+    kind: Kind | None = None
+    near: Side | None = None
+    pixel_um: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """All that a result depends on, beside the files: to tell whether it is out of date."""
+
+    edit: CalibrationEdit
+    skipped: frozenset[int]
+    settings: EstimateSettings
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Run:
+    """A result in the history. ``reduction`` is above 1 for a preview at reduced size, ``facts`` says what it is."""
+
+    number: int
+    title: str
+    result: DepthResult
+    inputs: Inputs
+    reduction: int = 1
+    facts: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """A marked pixel of the full-size picture. ``colour`` counts through the theme's pin colours."""
+
+    number: int
+    row: int
+    column: int
+    colour: int
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A running piece of work that the user may cancel."""
+
+    title: str
+    progress: Progress
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A way out that a message offers: ``action`` is a name that the controllers know."""
+
+    label: str
+    action: Literal["skip_frame", "retry", "run", "show_folder"]
+    value: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A sentence for the user that stays until it is closed; ``details`` can be copied."""
+
+    text: str
+    level: Literal["info", "warning", "error"] = "info"
+    details: str = ""
+    offers: tuple[Offer, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """Everything the window knows, in one frozen value.
+
+    ``opened`` is the stack as it was read, ``stack`` the same with ``edit`` applied; ``skipped`` and
+    ``slice_index`` count its frames. ``ranges`` holds the colour limits of layers that the user set.
+    """
+
+    opened: FocalStack | None = None
+    stack: FocalStack | None = None
+    edit: CalibrationEdit = field(default_factory=CalibrationEdit)
+    skipped: frozenset[int] = frozenset()
+    settings: EstimateSettings = field(default_factory=lambda: EstimateSettings(keep_volume=True))
+    automatic: bool = True
+    runs: tuple[Run, ...] = ()
+    shown_run: int | None = None
+    mode: Mode = "slice"
+    compare: tuple[Layer, Layer] = (Layer("slice"), Layer("slice"))
+    slice_index: int = 0
+    aligned: bool = True
+    colour_map: str = "viridis"
+    ranges: Mapping[LayerKind, tuple[float, float]] = field(default_factory=dict)
+    pins: tuple[Pin, ...] = ()
+    chosen_pin: int | None = None
+    cursor: tuple[int, int] | None = None
+    jobs: Mapping[str, Job] = field(default_factory=dict)
+    message: Message | None = None
+
+    @property
+    def run(self) -> Run | None:
+        """The result that is shown now."""
+        return self.run_of(self.shown_run)
+
+    def run_of(self, number: int | None) -> Run | None:
+        """Return the run with this number, None when there is none (any more)."""
+        return next((run for run in self.runs if run.number == number), None)
+
+    @property
+    def inputs(self) -> Inputs:
+        """What the next run would depend on."""
+        return Inputs(self.edit, self.skipped, self.settings)
+
+
+class Session(QObject):
+    """Holds the `State`. The only place where it changes.
+
+    >>> session = Session()
+    >>> session.set(mode="depth", slice_index=3)     # one change, told once
+    >>> session.state.mode
+    'depth'
+    """
+
+    changed = Signal(object, object)  # State before, State now
+
+    def __init__(self, state: State | None = None, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._state = self._told = state or State()
+        self._telling = False
+
+    @property
+    def state(self) -> State:
+        """The state now."""
+        return self._state
+
+    def set(self, **changes: Any) -> None:
+        """Change fields of the state, all at once.
+
+        A listener may call this again: that change is told after everybody heard of this one, so
+        that all hear the same story in the same order.
+        """
+        self._state = replace(self._state, **changes)
+        if self._telling:
+            return
+        self._telling = True
+        try:
+            while self._told is not self._state:
+                before, self._told = self._told, self._state
+                self.changed.emit(before, self._told)
+        finally:
+            self._telling = False
+
+    def set_job(self, name: str, job: Job | None) -> None:
+        """Tell how far a piece of work is; None when it has ended."""
+        jobs = {key: value for key, value in self._state.jobs.items() if key != name}
+        if job is not None:
+            jobs[name] = job
+        if jobs != self._state.jobs:
+            self.set(jobs=jobs)
+
+    def say(self, text: str, level: Literal["info", "warning", "error"] = "info", *offers: Offer) -> None:
+        """Show a message."""
+        self.set(message=Message(text, level, offers=offers))
