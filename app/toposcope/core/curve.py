@@ -211,6 +211,14 @@ def peak_counts(volume: FocusVolume, report: Report = silent) -> NDArray[np.uint
     return counts + rising
 
 
+def flat_curves(curves: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Return which of the (N, ...) curves have no peak that stands out."""
+    variation = np.abs(np.diff(curves, axis=0)).sum(axis=0)
+    top, bottom = curves.max(axis=0), curves.min(axis=0)
+    flat: NDArray[np.bool_] = np.isinf(_needed_prominence(top, bottom, variation, curves[0], curves[-1], len(curves)))
+    return flat
+
+
 def format_position(value: float, unit_symbol: str, resolution: float) -> str:
     """Write a position for the user, to a tenth of ``resolution``: ``41.2 µm``, ``slice 7.3``."""
     number = _number(value, resolution)
