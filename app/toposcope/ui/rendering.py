@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Final
 
-import cmap
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from toposcope.core.pictures import VOID, colour_map, colour_table
 from toposcope.core.result import DepthResult
 from toposcope.core.stack import Plane
 from toposcope.core.sweep import Lack
@@ -26,9 +25,6 @@ COLOUR_MAPS: Final[dict[str, str]] = {
     "gray": "Grey",
 }
 """Perceptually even maps first; turbo shows fine steps but has no even lightness."""
-
-VOID: Final = (58, 58, 64)
-"""Colour of pixels without a value: a grey that no colour map has."""
 
 LACK_TITLES: Final[dict[Lack, str]] = {
     "cut_low": "Peak at the first slice",
@@ -84,13 +80,6 @@ class Rendered:
     legend: Legend = ()
 
 
-@lru_cache(maxsize=16)
-def lookup_table(name: str) -> NDArray[np.uint8]:
-    """Return the colours of a map as (256, 3) uint8."""
-    table: NDArray[np.uint8] = np.round(cmap.Colormap(name).lut(256)[:, :3] * 255).astype(np.uint8)
-    return table
-
-
 def render_frame(plane: Plane, limits: tuple[float, float], shape: tuple[int, int] | None = None) -> Rendered:
     """Return a frame with ``limits`` as black and white; ``shape`` is the full size of a reduced one."""
     return Rendered(make_pyramid(to_display(plane, *limits), shape))
@@ -104,7 +93,7 @@ def render_fused(result: DepthResult, shape: tuple[int, int]) -> Rendered:
 def render_values(
     values: NDArray[np.float32],
     shape: tuple[int, int],
-    colour_map: str,
+    map_name: str,
     limits: tuple[float, float] | None,
     unit: str,
     span: tuple[float, float] | None = None,
@@ -120,11 +109,8 @@ def render_values(
         low, high = limits
     histogram, _ = np.histogram(values[::2, ::2][known[::2, ::2]], bins=64, range=(least, most))
     shares = (histogram / max(1, histogram.sum())).astype(np.float32)
-    lut = lookup_table(colour_map)
-    scaled = np.nan_to_num((values - np.float32(low)) * np.float32(255 / (high - low)), nan=0.0)
-    picture = lut[np.clip(scaled, 0, 255).astype(np.uint8)]
-    picture[~known] = VOID
-    return Rendered(make_pyramid(picture, shape), Scale(low, high, least, most, shares, lut, unit))
+    picture = colour_map(values, map_name, low, high)
+    return Rendered(make_pyramid(picture, shape), Scale(low, high, least, most, shares, colour_table(map_name), unit))
 
 
 def _ranges(
@@ -164,7 +150,7 @@ def render_result(
     result: DepthResult,
     kind: LayerKind,
     shape: tuple[int, int],
-    colour_map: str,
+    map_name: str,
     limits: tuple[float, float] | None,
     peaks: NDArray[np.uint8] | None = None,
 ) -> Rendered:
@@ -175,9 +161,9 @@ def render_result(
     if kind == "all_in_focus":
         return render_fused(result, shape)
     if kind == "depth":
-        return render_values(result.depth, shape, colour_map, limits, result.unit_symbol)
+        return render_values(result.depth, shape, map_name, limits, result.unit_symbol)
     if kind == "confidence":
-        return render_values(result.confidence, shape, colour_map, limits, "", span=(0.0, 1.0))
+        return render_values(result.confidence, shape, map_name, limits, "", span=(0.0, 1.0))
     under = to_display(result.all_in_focus, *display_range(result.all_in_focus))
     if kind == "peaks":
         if peaks is None:

@@ -1,0 +1,165 @@
+"""The method panel: which method, its settings, alignment, run and cancel, and earlier results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QFormLayout,
+    QHBoxLayout,
+    QLabel,
+    QListWidget,
+    QListWidgetItem,
+    QPushButton,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
+
+from toposcope.core.estimate import EstimateSettings, MethodCard
+from toposcope.ui import theme
+from toposcope.ui.forms import SettingsForm
+from toposcope.ui.resolve import MethodState, RunRow
+
+
+class MethodPanel(QWidget):
+    """Chooses how depth is found. The forms are made from the methods' cards."""
+
+    settingsEdited = Signal(object)  # EstimateSettings
+    automaticToggled = Signal(bool)
+    runRequested = Signal()
+    cancelRequested = Signal()
+    resultRequested = Signal(int)
+
+    def __init__(self, methods: Mapping[str, MethodCard], parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._methods = methods
+        self._settings = EstimateSettings(keep_volume=True)
+        self._running = False
+        self._method = QComboBox()
+        for name, card in methods.items():
+            self._method.addItem(card.title, name)
+        self._method.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self._about = _text(muted=True)
+        self._source = _text(muted=True)
+        self._forms = {name: SettingsForm(card.settings) for name, card in methods.items()}
+        self._align = QComboBox()
+        self._align.addItem("Automatic: measure, then align if needed", "auto")
+        self._align.addItem("None: take the frames as they are", "none")
+        self._align.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self._automatic = QCheckBox("Compute again after each change")
+        self._run = QPushButton()
+        self._outdated = _text()
+        self._outdated.setProperty("role", "warning")
+        self._outdated.setText("Something has changed since this result was made.")
+        self._facts = _text(muted=True)
+        self._results = QListWidget()
+        self._results.setToolTip("Earlier results stay here for comparison; click one to show it")
+        self._results.setMaximumHeight(110)
+        self._results.setMinimumHeight(48)
+        self._build()
+        self.set_state(MethodState(self._settings, True, False, False, False, ""))
+
+    def _build(self) -> None:
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(10, 10, 10, 10)
+        layout.setSpacing(7)
+        form = QFormLayout()
+        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        form.addRow("Method", self._method)
+        layout.addLayout(form)
+        layout.addWidget(self._about)
+        layout.addWidget(self._source)
+        for one in self._forms.values():
+            layout.addWidget(one)
+        align = QFormLayout()
+        align.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        align.addRow("Alignment", self._align)
+        layout.addLayout(align)
+        layout.addWidget(self._automatic)
+        row = QHBoxLayout()
+        row.addWidget(self._run, 1)
+        layout.addLayout(row)
+        layout.addWidget(self._outdated)
+        layout.addWidget(self._facts)
+        heading = QLabel("Results")
+        heading.setProperty("role", "heading")
+        layout.addWidget(heading)
+        layout.addWidget(self._results)
+        layout.addStretch(1)
+        self._method.activated.connect(self._on_edited)
+        self._align.activated.connect(self._on_edited)
+        for one in self._forms.values():
+            one.changed.connect(self._on_edited)
+        self._automatic.toggled.connect(self.automaticToggled)
+        self._run.clicked.connect(lambda: (self.cancelRequested if self._running else self.runRequested).emit())
+        self._results.itemClicked.connect(lambda item: self.resultRequested.emit(item.data(Qt.ItemDataRole.UserRole)))
+
+    def apply_theme(self) -> None:
+        """Take icons of the theme."""
+        self._show_run_button()
+
+    def set_state(self, state: MethodState) -> None:
+        """Show these settings, and what the button does now."""
+        self._settings, self._running = state.settings, state.running
+        name = state.settings.method
+        self._method.setCurrentIndex(self._method.findData(name))
+        for key, form in self._forms.items():
+            form.setVisible(key == name and not form.is_empty)
+        if name in self._methods:
+            card = self._methods[name]
+            self._forms[name].set_value(state.settings.options)
+            self._about.setText(card.good_at)
+            self._source.setText(card.source)
+        self._align.setCurrentIndex(self._align.findData(state.settings.align))
+        self._automatic.blockSignals(True)
+        self._automatic.setChecked(state.automatic)
+        self._automatic.blockSignals(False)
+        self._run.setEnabled(state.can_run or state.running)
+        self._outdated.setVisible(state.outdated)
+        self._facts.setText(state.facts)
+        self._facts.setVisible(bool(state.facts))
+        self._show_run_button()
+
+    def set_runs(self, runs: Sequence[RunRow], shown: int | None) -> None:
+        """Show the results that there are, the newest on top."""
+        self._results.clear()
+        for run in reversed(runs):
+            item = QListWidgetItem(run.title)
+            item.setData(Qt.ItemDataRole.UserRole, run.number)
+            item.setToolTip(run.title)
+            self._results.addItem(item)
+            if run.number == shown:
+                self._results.setCurrentItem(item)
+
+    def _show_run_button(self) -> None:
+        c = theme.colours()
+        if self._running:
+            self._run.setText("  Cancel")
+            self._run.setIcon(theme.icon("stop-circle", c.error))
+            self._run.setToolTip("Stop the computation (Esc)")
+        else:
+            self._run.setText("  Compute depth")
+            self._run.setIcon(theme.icon("play", c.good))
+            self._run.setToolTip("Compute the depth with these settings (Ctrl+R)")
+
+    def _on_edited(self) -> None:
+        name = self._method.currentData()
+        form = self._forms[name]
+        options = None if form.is_empty else form.value()
+        self.settingsEdited.emit(replace(self._settings, method=name, options=options, align=self._align.currentData()))
+
+
+def _text(muted: bool = False) -> QLabel:
+    """Return a wrapping label whose text can be selected."""
+    label = QLabel()
+    label.setWordWrap(True)
+    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+    label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
+    if muted:
+        label.setProperty("role", "muted")
+    return label

@@ -1,0 +1,93 @@
+"""What an empty window shows: three ways to begin."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from PySide6.QtCore import QSize, Qt, Signal
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QListWidget, QListWidgetItem, QPushButton, QVBoxLayout, QWidget
+
+from toposcope.ui import theme
+from toposcope.ui.resolve import short_path
+
+
+class StartPage(QWidget):
+    """Offers to open a folder, a file or the sample, and what was open before."""
+
+    folderRequested = Signal()
+    filesRequested = Signal()
+    sampleRequested = Signal()
+    recentRequested = Signal(object)  # Path
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._picture = QLabel(alignment=Qt.AlignmentFlag.AlignCenter)
+        title = QLabel("Open a focal stack to see its depth", alignment=Qt.AlignmentFlag.AlignCenter)
+        font = title.font()
+        font.setPointSizeF(font.pointSizeF() * 1.7)
+        title.setFont(font)
+        hint = QLabel(
+            "Drop a folder of photographs, a multi-page TIFF or several files anywhere in this window.\n"
+            "JPEG, PNG, TIFF, BMP and WebP; grey or colour; 8 or 16 bit.",
+            alignment=Qt.AlignmentFlag.AlignCenter,
+        )
+        hint.setProperty("role", "muted")
+        self._buttons = (
+            self._button("Open folder …", "Ctrl+O", self.folderRequested),
+            self._button("Open files …", "Ctrl+Shift+O", self.filesRequested),
+            self._button("Try the sample", "a small stack with known depth", self.sampleRequested),
+        )
+        row = QHBoxLayout()
+        row.setSpacing(10)
+        row.addStretch(1)
+        for button in self._buttons:
+            row.addWidget(button)
+        row.addStretch(1)
+        self._heading = QLabel("Recent")
+        self._heading.setProperty("role", "heading")
+        self._recent = QListWidget()
+        self._recent.setFixedWidth(520)
+        self._recent.setMaximumHeight(190)
+        self._recent.itemActivated.connect(self._on_activated)
+        self._recent.itemClicked.connect(self._on_activated)
+        layout = QVBoxLayout(self)
+        layout.setSpacing(14)
+        layout.addStretch(2)
+        for widget in (self._picture, title, hint):
+            layout.addWidget(widget)
+        layout.addLayout(row)
+        layout.addSpacing(12)
+        layout.addWidget(self._heading, 0, Qt.AlignmentFlag.AlignHCenter)
+        layout.addWidget(self._recent, 0, Qt.AlignmentFlag.AlignHCenter)
+        layout.addStretch(3)
+        self.set_recent(())
+        self.apply_theme()
+
+    def _button(self, text: str, tip: str, signal: object) -> QPushButton:
+        button = QPushButton(text)
+        button.setToolTip(tip)
+        button.setMinimumSize(QSize(150, 38))
+        button.clicked.connect(signal)
+        return button
+
+    def apply_theme(self) -> None:
+        """Take icons of the theme."""
+        c = theme.colours()
+        self._picture.setPixmap(theme.icon("stack", c.accent).pixmap(72, 72))
+        for button, name in zip(self._buttons, ("folder-open", "image", "sparkle"), strict=True):
+            button.setIcon(theme.icon(name))
+
+    def set_recent(self, paths: Sequence[Path]) -> None:
+        """Show what was open before."""
+        self._recent.clear()
+        for path in paths:
+            item = QListWidgetItem(f"{path.name}    {short_path(path.parent, 56)}")
+            item.setToolTip(str(path))
+            item.setData(Qt.ItemDataRole.UserRole, path)
+            self._recent.addItem(item)
+        self._recent.setVisible(bool(paths))
+        self._heading.setVisible(bool(paths))
+
+    def _on_activated(self, item: QListWidgetItem) -> None:
+        self.recentRequested.emit(item.data(Qt.ItemDataRole.UserRole))
