@@ -1,0 +1,12 @@
+"""Open focal stacks: folders of images and multi-page TIFF files.
+
+>>> stack = open_stack("scan_07", OpenOptions(z_step=2.5, unit="um"))   # doctest: +SKIP
+>>> describe(stack)["positions"]["origin"]                              # doctest: +SKIP
+'typed in'
+"""
+
+from toposcope.core.source.facts import describe
+from toposcope.core.source.opening import open_stack
+from toposcope.core.source.options import Choice, ChoiceNeeded, OpenOptions, parse_length
+
+__all__ = ["Choice", "ChoiceNeeded", "OpenOptions", "describe", "open_stack", "parse_length"]

@@ -1,0 +1,270 @@
+"""The one way from a path to a focal stack."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from toposcope.core.calibration import Floats, Kind, Sourced
+from toposcope.core.jobs import Report, part, silent
+from toposcope.core.source.calibrating import Frames, calibrate
+from toposcope.core.source.folder import list_folder, make_source, order_by_time, read_headers, unread_format
+from toposcope.core.source.image_file import SUFFIXES, ImageHeader, Unreadable, access_problem, system_path
+from toposcope.core.source.naming import natural_key
+from toposcope.core.source.options import OpenOptions
+from toposcope.core.source.scaled import to_unit_range
+from toposcope.core.source.sidecar import SIDECAR_NAME, Sidecar, read_sidecar
+from toposcope.core.source.tiff import open_tiff
+from toposcope.core.stack import MIN_FRAMES, FocalStack, FrameSource, SelectedSource
+from toposcope.errors import CalibrationError, FrameError, SettingsError, StackError
+
+_NOTHING = Sidecar()
+_PLAIN = OpenOptions()
+
+
+def open_stack(
+    path: Path | str | Sequence[Path | str], options: OpenOptions = _PLAIN, report: Report = silent
+) -> FocalStack:
+    """Open a folder of images, a multi-page TIFF, or a list of image files as a focal stack.
+
+    ::
+
+        open_stack("scan_07")                                  # a folder; stack.json in it is read
+        open_stack("scan.ome.tif", OpenOptions(channel=1))     # the second channel
+        open_stack([a, b, c], OpenOptions(z_step=2.5, unit="um"))
+
+    Headers are read, pixels are not (float frames excepted, whose range stands in no header). Planes
+    are read one at a time afterwards, in their own bit depth, and no file stays open between reads.
+    Every value of the stack carries its origin; what a reader passed over stands in ``notes``.
+
+    Raises
+    ------
+    StackError
+        If it holds no stack of at least 3 frames.
+    FrameError
+        If one frame is broken or differs from the others; ``skip`` or ``skip_broken`` go on without.
+    ChoiceNeeded
+        If a file holds several stacks.
+    CalibrationError
+        If positions are duplicate, not finite, or do not fit the frames.
+    SettingsError
+        If an option names a frame or a choice that is not there.
+    """
+    paths = [Path(path)] if isinstance(path, str | Path) else list(dict.fromkeys(Path(one) for one in path))
+    if not paths:
+        raise StackError("no files were given; choose a folder, or all images of the series.")
+    paths = [one.parent if one.name == SIDECAR_NAME and not _is_folder(one) else one for one in paths]
+    folders = [one for one in paths if _is_folder(one)]
+    if len(folders) == 1 and set(paths) <= set(folders):
+        return _open_folder(folders[0], options, report)
+    if folders:
+        raise StackError(
+            "folders and files, or several folders, were given; open one folder, or the files of one series."
+        )
+    if len(paths) == 1:
+        return _open_file(paths[0], options, report)
+    ordered = sorted(paths, key=lambda one: (natural_key(one.name), str(one)))
+    return _open_images(ordered, _common_name(paths), paths[0].parent, _NOTHING, (), options, report)
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return os.path.isdir(system_path(path))
+    except ValueError as error:  # a NUL in the name
+        raise StackError("the path holds a character that no file name may hold.") from error
+
+
+def _common_name(paths: Sequence[Path]) -> str:
+    return paths[0].parent.name or "stack"
+
+
+def _open_folder(folder: Path, options: OpenOptions, report: Report) -> FocalStack:
+    listing = list_folder(folder)
+    sidecar = read_sidecar(listing.sidecar) if listing.sidecar else _NOTHING
+    files = listing.files
+    if sidecar.frames is not None:
+        by_name = {path.name: path for path in files}
+        missing = [name for name in sidecar.frames if not os.path.isfile(system_path(folder / name))]
+        if missing:
+            raise CalibrationError(f"{SIDECAR_NAME} names the frame {missing[0]}, which is not in the folder.")
+        files = tuple(by_name.get(name, folder / name) for name in sidecar.frames)
+    name = sidecar.name or folder.resolve().name or str(folder)
+    if len(files) == 1 and files[0].suffix.lower() in (".tif", ".tiff"):
+        return _open_tiff(files[0], sidecar, name, listing.notes, options, report)
+    return _open_images(files, name, folder, sidecar, listing.notes, options, report)
+
+
+def _open_file(path: Path, options: OpenOptions, report: Report) -> FocalStack:
+    try:
+        with open(system_path(path), "rb") as file:
+            is_tiff = file.read(4) in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+    except FileNotFoundError as error:
+        raise StackError(f"{path} does not exist.") from error
+    except OSError as error:
+        raise StackError(f"{path.name} {access_problem(error)}.") from error
+    if is_tiff:
+        return _open_tiff(path, _NOTHING, path.name.split(".")[0] or path.name, (), options, report)
+    if path.suffix.lower() in SUFFIXES:
+        (header,) = read_headers([path], silent)
+        if isinstance(header, Unreadable):
+            raise FrameError(f"{path.name} {header}.", 0, path.name)
+        raise StackError(
+            f"{path.name} is one image; depth from focus needs a series of at least {MIN_FRAMES}. "
+            "Open its folder, or all images of the series together."
+        )
+    advice = unread_format(path.suffix)
+    if advice:
+        raise StackError(f"{path.name} cannot be opened: {advice}")
+    raise StackError(
+        f"{path.name} is of no format that is read here. Open a folder of JPEG, PNG, TIFF, BMP or WebP images, or a "
+        "multi-page TIFF."
+    )
+
+
+def _open_tiff(
+    path: Path, sidecar: Sidecar, name: str, notes: tuple[str, ...], options: OpenOptions, report: Report
+) -> FocalStack:
+    found = open_tiff(path, options)
+    names = found.source.names
+    if options.reverse:
+        order = tuple(range(len(names)))[::-1]
+    else:
+        order = tuple(range(len(names)))
+    skipped = _skipped(tuple(names[k] for k in order), options)
+    more = list(notes)
+    places = []
+    for place, k in enumerate(order):
+        if place in skipped:
+            continue
+        problem = found.broken[k]
+        if problem and not options.skip_broken:
+            raise FrameError(f"{names[k]} of {path.name} {problem}. Skip it to go on without.", place, names[k])
+        if problem:
+            more.append(f"{names[k]} {problem}: left out")
+        else:
+            places.append(place)
+    rest = f"slice {len(names) + 1}"
+    if found.is_cut and not options.skip_broken and rest not in options.skip:
+        raise FrameError(
+            f"{path.name} is cut short after slice {len(names)}: more pages should follow. "
+            "Copy the file again, or skip what is missing.",
+            len(names),
+            rest,
+        )
+    if found.is_cut:
+        more.append(f"the file is cut short: what follows slice {len(names)} is missing")
+    kept = [order[place] for place in places]
+    positions = found.positions_um
+    calibration = calibrate(
+        Frames(tuple(names[k] for k in order), tuple(places)),
+        options,
+        sidecar,
+        None if positions is None else Sourced(positions.value[kept], positions.origin, positions.guessed),
+        found.pixel_um,
+        Sourced("microscope", found.origin, guessed=found.origin == "TIFF"),
+        None,
+        read_names=False,
+    )
+    source: FrameSource = found.source if kept == list(range(len(names))) else SelectedSource(found.source, tuple(kept))
+    source, scaled = to_unit_range(source, report)
+    return FocalStack.create(
+        source,
+        calibration.positions,
+        calibration.unit,
+        calibration.kind,
+        calibration.near,
+        calibration.pixel_um,
+        name,
+        path,
+        (*more, *found.notes, *calibration.notes, *scaled),
+    )
+
+
+def _open_images(
+    files: Sequence[Path],
+    name: str,
+    path: Path,
+    sidecar: Sidecar,
+    notes: tuple[str, ...],
+    options: OpenOptions,
+    report: Report,
+) -> FocalStack:
+    names = _unique_names(files)
+    headers = read_headers(files, part(report, 0.0, 0.5))
+    for header in headers:
+        if isinstance(header, ImageHeader) and header.pages >= MIN_FRAMES:
+            raise StackError(
+                f"{header.path.name} is a stack of its own ({header.pages} slices). "
+                "Open that file; a folder is opened as a series of single images."
+            )
+    order = order_by_time(headers, names) if options.order == "time" else list(range(len(files)))
+    if options.reverse:
+        order.reverse()
+    names = tuple(names[k] for k in order)
+    skipped = _skipped(names, options)
+    places = [place for place in range(len(order)) if place not in skipped]
+    if not places:
+        raise StackError("all frames are skipped.")
+    try:
+        source, good, more = make_source(
+            [headers[order[place]] for place in places], [names[place] for place in places], options
+        )
+    except FrameError as error:
+        raise FrameError(str(error), places[error.index], error.name) from error
+    places = [places[k] for k in good]
+    heights = [header.z for header in source.headers]
+    distances = [header.distance_m for header in source.headers]
+    sizes = [header.pixel_um for header in source.headers]
+    from_file: Sourced[Floats] | None = None
+    values = [height.value for height in heights if height is not None]
+    if len(set(values)) == len(heights) and heights[0] is not None:
+        from_file = Sourced(np.array(values), heights[0].origin, heights[0].guessed)
+    camera = Counter(header.camera for header in source.headers if header.camera).most_common(1)
+    kind: Sourced[Kind] | None = Sourced("camera", f"EXIF ({camera[0][0]})", guessed=True) if camera else None
+    calibration = calibrate(
+        Frames(names, tuple(places)),
+        options,
+        sidecar,
+        from_file,
+        sizes[0] if all(size == sizes[0] for size in sizes) else None,
+        kind,
+        None if None in distances else np.array(distances, dtype=np.float64),
+        read_names=True,
+    )
+    ranged, scaled = to_unit_range(source, part(report, 0.5, 1.0))
+    return FocalStack.create(
+        ranged,
+        calibration.positions,
+        calibration.unit,
+        calibration.kind,
+        calibration.near,
+        calibration.pixel_um,
+        name,
+        path,
+        (*notes, *more, *calibration.notes, *scaled),
+    )
+
+
+def _unique_names(files: Sequence[Path]) -> tuple[str, ...]:
+    """Name frames by their files, with the folder where two are called the same."""
+    times = Counter(path.name for path in files)
+    return tuple(path.name if times[path.name] == 1 else f"{path.parent.name}/{path.name}" for path in files)
+
+
+def _skipped(names: Sequence[str], options: OpenOptions) -> set[int]:
+    """Return the places of the frames to skip."""
+    skipped = set()
+    for one in options.skip:
+        if isinstance(one, int):
+            if not 0 <= one < len(names):
+                raise SettingsError(f"there is no frame {one} to skip; there are {len(names)}, counted from 0.")
+            skipped.add(one)
+        elif one in names:
+            skipped.add(names.index(one))
+        else:
+            raise SettingsError(f"there is no frame {one!r} to skip; the first is called {names[0]!r}.")
+    return skipped

@@ -1,0 +1,730 @@
+"""TIFF: one page as a frame, or many pages as a stack: plain, ImageJ, OME or Micro-Manager.
+
+A plane is found again by the place of its page in the file, so that no file stays open between
+reads. Series and their axes are tifffile's; the z axis, channels, time points and positions are
+chosen here, and never silently.
+"""
+
+from __future__ import annotations
+
+import logging
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from tifffile import TiffFile, TiffPage, TiffPageSeries, xml2dict
+
+from toposcope.core.calibration import MICROMETRES, Floats, Sourced
+from toposcope.core.source.image_file import (
+    ImageHeader,
+    Unreadable,
+    access_problem,
+    size_problem,
+    system_path,
+    turn,
+)
+from toposcope.core.source.options import Choice, ChoiceName, ChoiceNeeded, OpenOptions, length_unit
+from toposcope.core.stack import MIN_FRAMES, FrameTags, Plane, Roi, reduce_plane
+from toposcope.errors import FrameError, SettingsError, StackError
+
+logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what matters of it is told in our own words
+
+MAX_XML: Final = 64 * 2**20
+_WHITE_IS_ZERO, _RGB, _PALETTE, _YCBCR = 0, 2, 3, 6
+_UNSUPPORTED: Final = {
+    4: "a transparency mask",
+    5: "CMYK colour",
+    8: "Lab colour",
+    9: "Lab colour",
+    32803: "a raw sensor mosaic",
+    32844: "LogLuv colour",
+    32845: "LogLuv colour",
+    34892: "raw sensor data",
+}
+_JPEG: Final = (6, 7)
+_ICC, _ORIENTATION, _MICRO_MANAGER = 34675, 274, 51123
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PageLayout:
+    """How the pixels of a page are laid out, and what makes a frame of them.
+
+    ``shape`` and ``axes`` (YX, YXS or SYX) are as stored; ``lut`` (3, levels) uint8 colours palette
+    images. Frames are uint8, uint16 or, from everything else, float32.
+    """
+
+    shape: tuple[int, ...]
+    axes: str
+    stored: np.dtype[Any]
+    inverted: bool = False
+    lut: NDArray[np.uint8] | None = None
+    orientation: int = 1
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Rows and columns as stored."""
+        start = self.axes.index("Y")
+        return self.shape[start], self.shape[start + 1]
+
+    @property
+    def upright_size(self) -> tuple[int, int]:
+        """Rows and columns of the frame."""
+        return self.size if self.orientation < 5 else (self.size[1], self.size[0])
+
+    @property
+    def channels(self) -> int:
+        """1 (grey) or 3 (RGB); alpha and further samples are left out."""
+        if self.lut is not None:
+            return 3
+        return 3 if "S" in self.axes and self.shape[self.axes.index("S")] >= 3 else 1
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the frame."""
+        if self.lut is not None or self.stored == np.bool_:
+            return np.dtype(np.uint8)
+        return self.stored if self.stored in (np.uint8, np.uint16) else np.dtype(np.float32)
+
+    def frame(self, raw: NDArray[Any]) -> Plane:
+        """Make the frame of stored pixels: grey or RGB, as it is to be looked at."""
+        if self.axes == "SYX":
+            raw = np.moveaxis(raw, 0, -1)
+        if self.lut is not None:
+            return turn(np.moveaxis(self.lut[:, raw], 0, -1), self.orientation)
+        if raw.ndim == 3:
+            raw = raw[..., :3] if self.channels == 3 else raw[..., 0]
+        if raw.dtype == np.bool_:
+            raw = raw.astype(np.uint8) * np.uint8(255)
+        elif raw.dtype != self.dtype:
+            with np.errstate(over="ignore", invalid="ignore"):
+                raw = raw.astype(self.dtype)
+        if self.inverted:
+            raw = np.iinfo(raw.dtype).max - raw if raw.dtype.kind == "u" else -raw
+        return turn(raw, self.orientation)
+
+
+@dataclass(frozen=True, slots=True)
+class PlaneRef:
+    """Where a plane is: the page at byte ``offset`` of the file, or raw pixels if ``raw``."""
+
+    path: Path
+    offset: int
+    raw: bool = False
+    byteorder: Literal["<", ">"] = "<"
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[TiffFile]:
+    try:
+        with TiffFile(system_path(path)) as tiff:
+            yield tiff
+    except (Unreadable, StackError):
+        raise
+    except OSError as error:
+        raise Unreadable(access_problem(error)) from error
+    except MemoryError as error:
+        raise Unreadable("is damaged: it asks for more memory than there is") from error
+    except Exception as error:
+        raise Unreadable("is no TIFF that can be read, or is damaged") from error  # tifffile may raise anything
+
+
+def page_layout(page: TiffPage, ignore_palette: bool = False) -> PageLayout:
+    """Return how the pixels of a page are laid out.
+
+    Raises
+    ------
+    Unreadable
+        If it holds no pixels that can be shown as grey or RGB, or too many.
+    """
+    if page.dtype is None or not page.shape:
+        raise Unreadable("holds no pixels, or pixels of an unknown type")
+    axes = page.axes
+    if axes not in ("YX", "YXS", "SYX"):
+        raise Unreadable(f"has pages laid out as {axes}, which cannot be read; save it as one page a slice")
+    photometric = int(page.photometric)
+    if photometric in _UNSUPPORTED:
+        raise Unreadable(f"holds {_UNSUPPORTED[photometric]}; convert it to grey or RGB")
+    if photometric == _YCBCR and int(page.compression) not in _JPEG:
+        raise Unreadable("holds YCbCr colour; convert it to RGB")
+    stored = np.dtype(page.dtype)
+    if stored.kind not in "buif":
+        raise Unreadable(f"holds pixels of the type {stored}; convert them to 8 or 16 bit")
+    orientation = page.tags.valueof(_ORIENTATION, default=1)
+    layout = PageLayout(
+        tuple(page.shape),
+        axes,
+        stored,
+        inverted=photometric == _WHITE_IS_ZERO,
+        lut=None if ignore_palette or photometric != _PALETTE else _lut(page),
+        orientation=orientation if orientation in range(1, 9) else 1,
+    )
+    problem = size_problem(layout.size)
+    if problem:
+        raise Unreadable(problem)
+    if int(np.prod(layout.shape, dtype=np.int64)) > 8 * layout.size[0] * layout.size[1]:
+        raise Unreadable("has more than 8 samples a pixel; save it as grey or RGB")
+    return layout
+
+
+def _lut(page: TiffPage) -> NDArray[np.uint8] | None:
+    colours = page.colormap
+    if colours is None or page.dtype not in (np.uint8, np.uint16) or page.axes != "YX":
+        return None
+    colours = np.asarray(colours).reshape(3, -1)
+    if colours.shape[1] < 2**page.bitspersample:
+        raise Unreadable("is damaged: its colour table is too short")
+    eight = colours if colours.max(initial=0) < 256 else colours >> 8  # some writers store 8 bit
+    return eight.astype(np.uint8)
+
+
+def _check_whole(page: Any, size: int) -> None:
+    """Refuse a page whose pixels lie beyond the end of the file."""
+    for offset, count in zip(page.dataoffsets, page.databytecounts, strict=False):
+        if offset + count > size:
+            raise Unreadable("is cut short: the file ends before its pixels do")
+    if not page.dataoffsets:
+        raise Unreadable("holds no pixels")
+
+
+def read_plane(ref: PlaneRef, layout: PageLayout) -> Plane:
+    """Decode one plane.
+
+    Raises
+    ------
+    Unreadable
+        If the file is gone, changed, cut short or damaged.
+    """
+    if ref.raw:
+        stored = layout.stored.newbyteorder(ref.byteorder)
+        count = int(np.prod(layout.shape, dtype=np.int64))
+        try:
+            with open(system_path(ref.path), "rb") as file:
+                file.seek(ref.offset)
+                data = np.fromfile(file, stored, count)
+        except OSError as error:
+            raise Unreadable(access_problem(error)) from error
+        if data.size < count:
+            raise Unreadable("is cut short: the file ends before its pixels do")
+        return layout.frame(data.astype(layout.stored, copy=False).reshape(layout.shape))
+    with _opened(ref.path) as tiff:
+        tiff.filehandle.seek(ref.offset)
+        page = TiffPage(tiff, 0)
+        if tuple(page.shape) != layout.shape or page.dtype != layout.stored:
+            raise Unreadable("was changed while the stack was open; open the stack again")
+        _check_whole(page, tiff.filehandle.size)
+        return layout.frame(page.asarray(squeeze=True, maxworkers=1).reshape(layout.shape))
+
+
+def read_tiff_header(path: Path) -> ImageHeader:
+    """Read the header of a TIFF that is one frame; ``pages`` tells if it is more.
+
+    Raises
+    ------
+    Unreadable
+        If it is missing, no TIFF, cut short or too large.
+    """
+    with _opened(path) as tiff:
+        _refuse_entities(tiff)
+        page = tiff.pages.first
+        layout = page_layout(page, ignore_palette=tiff.is_ome or tiff.is_imagej)
+        _check_whole(page, tiff.filehandle.size)
+        alike = _count_alike(tiff, page)
+        facts = _facts(tiff, 0, "", (), np.arange(1))
+        height = facts.positions_um
+        camera = " ".join(str(page.tags.valueof(code, default="") or "").strip() for code in (271, 272)).strip()
+        return ImageHeader(
+            path,
+            "tiff",
+            layout.size,
+            layout.channels,
+            layout.dtype,
+            tiff.filehandle.size,
+            orientation=layout.orientation,
+            taken=str(page.tags.valueof(306) or "") or None,
+            camera=camera[:80] or None,
+            z=None if height is None else Sourced(float(height.value[0]), height.origin, height.guessed),
+            pixel_um=facts.pixel_um,
+            pages=alike,
+        )
+
+
+def _count_alike(tiff: TiffFile, first: TiffPage) -> int:
+    """Return how many slices the file holds: pages like the first, thumbnails left out."""
+    if tiff.is_imagej:
+        return max(len(tiff.pages), int((tiff.imagej_metadata or {}).get("images", 1)))
+    pages = [tiff.pages[k] for k in range(len(tiff.pages))]
+    return sum(1 for page in pages if tuple(page.shape) == tuple(first.shape))
+
+
+def read_tiff_frame(path: Path) -> Plane:
+    """Decode the first page, as it is to be looked at.
+
+    Raises
+    ------
+    Unreadable
+        If the file is gone, cut short or damaged.
+    """
+    with _opened(path) as tiff:
+        page = tiff.pages.first
+        layout = page_layout(page, ignore_palette=tiff.is_ome or tiff.is_imagej)
+        _check_whole(page, tiff.filehandle.size)
+        return layout.frame(page.asarray(squeeze=True, maxworkers=1).reshape(layout.shape))
+
+
+def read_tiff_tags(path: Path, offset: int | None = None) -> FrameTags:
+    """Return the ICC profile of a page; TIFF pages carry no EXIF block of their own."""
+    with _opened(path) as tiff:
+        if offset is not None:
+            tiff.filehandle.seek(offset)
+        page = tiff.pages.first if offset is None else TiffPage(tiff, 0)
+        icc = page.tags.valueof(_ICC)
+        return FrameTags(None, bytes(icc) if isinstance(icc, bytes) and icc else None)
+
+
+@dataclass(frozen=True, slots=True)
+class TiffSource:
+    """The slices of one TIFF; see `FrameSource`. Holds no file open."""
+
+    path: Path
+    layout: PageLayout
+    refs: tuple[PlaneRef, ...]
+    names: tuple[str, ...]
+
+    @property
+    def n(self) -> int:
+        return len(self.refs)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.layout.upright_size
+
+    @property
+    def channels(self) -> int:
+        return self.layout.channels
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.layout.dtype
+
+    def read(self, i: int, roi: Roi | None = None, scale: int = 1) -> Plane:
+        try:
+            plane = read_plane(self.refs[i], self.layout)
+        except Unreadable as error:
+            raise FrameError(f"{self.names[i]} of {self.path.name} {error}.", i, self.names[i]) from error
+        return reduce_plane(plane, scale) if roi is None else np.ascontiguousarray(plane[roi])
+
+    def tags(self, i: int) -> FrameTags:
+        try:
+            return read_tiff_tags(self.refs[i].path, None if self.refs[i].raw else self.refs[i].offset)
+        except Unreadable as error:
+            raise FrameError(f"{self.names[i]} of {self.path.name} {error}.", i, self.names[i]) from error
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+@dataclass(frozen=True, slots=True)
+class TiffStack:
+    """What a TIFF holds: all slices of the chosen series, channel and time, with what it says of them.
+
+    ``broken`` gives for each slice what is wrong with it, None where nothing is known to be;
+    ``is_cut`` tells that more pages should follow but do not.
+    """
+
+    source: TiffSource
+    broken: tuple[str | None, ...]
+    is_cut: bool
+    positions_um: Sourced[Floats] | None
+    pixel_um: Sourced[float] | None
+    origin: str
+    notes: tuple[str, ...]
+
+
+def open_tiff(path: Path, options: OpenOptions) -> TiffStack:
+    """Find the stack in a TIFF file.
+
+    Raises
+    ------
+    ChoiceNeeded
+        If it holds several series, channels or time points and options do not choose.
+    StackError
+        If it cannot be read or holds no stack.
+    """
+    try:
+        with _opened(path) as tiff:
+            _refuse_entities(tiff)
+            return _open(path, tiff, options)
+    except Unreadable as error:
+        raise StackError(f"{path.name} {error}.") from error
+
+
+def _open(path: Path, tiff: TiffFile, options: OpenOptions) -> TiffStack:
+    series = [one for one in tiff.series if one.shape and one.keyframe is not None]
+    if not series:
+        raise Unreadable("holds no images")
+    ignore_palette = bool(tiff.is_ome or tiff.is_imagej)  # there it colours intensities for the eye only
+    notes: list[str] = []
+    index, axes, outer = 0, "I", tuple([len(series)])
+    if len(series) > 1 and len(
+        {(_planes(one), tuple(one.keyframe.shape), one.dtype) for one in series}
+    ) == 1 == _planes(series[0]):
+        layout = page_layout(series[0].keyframe, ignore_palette)
+        refs = [_page_ref(path, one[0]) for one in series]
+        picked = np.arange(len(series))
+        notes.append(f"its {len(series)} single images are taken as one stack")
+    else:
+        index = _choose_series(path, series, options)
+        layout = page_layout(series[index].keyframe, ignore_palette)
+        axes, outer = _outer_axes(series[index], layout)
+        refs = _series_refs(path, tiff, series[index], layout, int(np.prod(outer, dtype=np.int64)))
+        picked, note = _choose_planes(path, axes, outer, _channel_labels(tiff, index), options)
+        notes += note
+        if len(series) > 1 and options.series is None:
+            notes.append(f"{len(series) - 1} further series of the file hold no stack and are left out")
+    facts = _facts(tiff, index, axes, outer, picked)
+    names = tuple(f"slice {k + 1}" for k in range(len(picked)))
+    kept = [refs[k] for k in picked]
+    return TiffStack(
+        TiffSource(path, layout, tuple(ref or PlaneRef(path, -1) for ref in kept), names),
+        tuple(_ref_problem(tiff, ref, layout) for ref in kept),
+        _has_lost_pages(tiff),
+        facts.positions_um,
+        facts.pixel_um,
+        facts.origin,
+        (*notes, *facts.notes),
+    )
+
+
+def _planes(series: TiffPageSeries) -> int:
+    return int(np.prod(series.shape, dtype=np.int64)) // max(1, int(np.prod(series.keyframe.shape, dtype=np.int64)))
+
+
+def _refuse_entities(tiff: TiffFile) -> None:
+    """Refuse OME-XML that defines entities: no writer does, and they can be made to explode."""
+    description = tiff.pages.first.description
+    if "<!DOCTYPE" in description or "<!ENTITY" in description:
+        raise Unreadable("holds OME-XML with a document type of its own, which is not safe to read")
+    if len(description) > MAX_XML:
+        raise Unreadable(f"holds more than {MAX_XML >> 20} MB of metadata")
+
+
+def _choose_series(path: Path, series: Sequence[TiffPageSeries], options: OpenOptions) -> int:
+    stacks = [k for k, one in enumerate(series) if _planes(one) >= MIN_FRAMES]
+    if not stacks:
+        count = max(_planes(one) for one in series)
+        if len(series) == 1 and count == 1:
+            raise StackError(
+                f"{path.name} is one image; depth from focus needs a series of at least {MIN_FRAMES}. "
+                "Open its folder, or all images of the series together."
+            )
+        what = f"{len(series)} images of different sizes or kinds" if len(series) > 1 else f"{count} images"
+        raise StackError(f"{path.name} holds {what}; depth from focus needs at least {MIN_FRAMES} that are alike.")
+    names = tuple(_series_label(series[k], number) for number, k in enumerate(stacks))
+    if options.series is not None:
+        return stacks[_checked(path, "series", options.series, names)]
+    if len(stacks) == 1:
+        return stacks[0]
+    raise ChoiceNeeded(
+        f"{path.name} holds {len(stacks)} stacks; choose the series ({_listed(names)}).",
+        (Choice("series", "Series", names),),
+    )
+
+
+def _series_label(series: TiffPageSeries, number: int) -> str:
+    sizes = " x ".join(f"{size} {axis}" for axis, size in zip(series.axes, series.shape, strict=False))
+    return f"{series.name or f'series {number + 1}'} ({sizes})"
+
+
+def _outer_axes(series: TiffPageSeries, layout: PageLayout) -> tuple[str, tuple[int, ...]]:
+    inner = len(layout.shape)
+    if tuple(series.shape[-inner:]) != layout.shape:
+        raise Unreadable(f"is laid out as {series.axes}, which cannot be read; save it as one page a slice")
+    return series.axes[:-inner], tuple(series.shape[:-inner])
+
+
+def _choose_planes(
+    path: Path, axes: str, outer: tuple[int, ...], channel_labels: Sequence[str], options: OpenOptions
+) -> tuple[NDArray[np.int64], list[str]]:
+    """Choose the axis of the slices and the places on all other axes; return the planes' numbers."""
+    sizes = {axis: size for axis, size in zip(axes, outer, strict=True) if size > 1}
+    along = next((axis for axis in "ZIQ" if axis in sizes), None)
+    notes = []
+    if along is None:
+        along = "T" if "T" in sizes else next(iter(sizes), None)
+        word = {"T": "time points", "C": "channels"}.get(along or "", f"images along {along}")
+        if along is None or sizes[along] < (5 if along == "C" else MIN_FRAMES):
+            found = f"one slice in {sizes[along]} {word}" if along else "one slice"
+            raise StackError(f"{path.name} holds {found}; depth from focus needs at least {MIN_FRAMES} slices.")
+        notes.append(f"it has no z axis; its {sizes[along]} {word} are taken as slices")
+    questions: list[Choice] = []
+    place: list[int | slice] = []
+    for axis, size in zip(axes, outer, strict=True):
+        if axis == along and slice(None) not in place:
+            place.append(slice(None))
+        elif size == 1:
+            place.append(0)
+        else:
+            name, label = _AXES.get(axis, ("series", "Position"))
+            answer = {"channel": options.channel, "time": options.time, "series": options.series}[name]
+            names = tuple(
+                channel_labels[k] if axis == "C" and len(channel_labels) == size else f"{label.lower()} {k + 1}"
+                for k in range(size)
+            )
+            if answer is None:
+                questions.append(Choice(name, label, names))
+                place.append(0)
+            else:
+                place.append(_checked(path, name, answer, names))
+    if questions:
+        wanted = " and the ".join(f"{one.label.lower()} ({_listed(one.options)})" for one in questions)
+        raise ChoiceNeeded(f"{path.name} holds several stacks; choose the {wanted}.", tuple(questions))
+    planes = np.arange(int(np.prod(outer, dtype=np.int64))).reshape(outer)[tuple(place)]
+    return np.atleast_1d(planes), notes
+
+
+_AXES: Final[dict[str, tuple[ChoiceName, str]]] = {"C": ("channel", "Channel"), "T": ("time", "Time point")}
+
+
+def _checked(path: Path, name: str, answer: int, names: tuple[str, ...]) -> int:
+    if not 0 <= answer < len(names):
+        raise SettingsError(
+            f"{path.name} has {len(names)} to choose from as {name}, 0 to {len(names) - 1}; not {answer}."
+        )
+    return answer
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names) if len(names) <= 6 else ", ".join((*names[:4], "...", names[-1]))
+
+
+def _channel_labels(tiff: TiffFile, index: int) -> tuple[str, ...]:
+    channels = _list(_ome_pixels(tiff, index).get("Channel"))
+    return tuple(str(channel.get("Name") or f"channel {k + 1}") for k, channel in enumerate(channels))
+
+
+def _page_ref(path: Path, page: Any) -> PlaneRef | None:
+    if page is None:
+        return None
+    file = page.parent.filehandle
+    return PlaneRef(path if file.path == system_path(path) else Path(file.path), int(page.offset))
+
+
+def _series_refs(
+    path: Path, tiff: TiffFile, series: TiffPageSeries, layout: PageLayout, count: int
+) -> list[PlaneRef | None]:
+    """Find the planes of a series: raw pixels one behind the other, or one page each."""
+    bits = series.keyframe.bitspersample
+    plain = layout.stored.itemsize * 8 == bits and layout.stored.kind != "b"
+    start = None if series.is_multifile or not plain else series.dataoffset
+    if start is not None:
+        step = int(np.prod(layout.shape, dtype=np.int64)) * layout.stored.itemsize
+        return [
+            PlaneRef(path, start + k * step, raw=True, byteorder="<" if tiff.byteorder == "<" else ">")
+            for k in range(count)
+        ]
+    if len(series) != count:
+        raise Unreadable("has several slices in one page, which cannot be read; save it as one page a slice")
+    return [_page_ref(path, series[k]) for k in range(count)]
+
+
+def _ref_problem(tiff: TiffFile, ref: PlaneRef | None, layout: PageLayout) -> str | None:
+    """Return what is known to be wrong with a plane before it is decoded."""
+    if ref is None:
+        return "is missing: the file says that it has it, but the page or the file it lies in is not there"
+    try:
+        if ref.raw:
+            count = int(np.prod(layout.shape, dtype=np.int64)) * layout.stored.itemsize
+            return None if ref.offset + count <= tiff.filehandle.size else "is cut short: the file ends before it does"
+        if ref.path == Path(tiff.filehandle.path):
+            tiff.filehandle.seek(ref.offset)
+            _check_whole(TiffPage(tiff, 0), tiff.filehandle.size)
+    except Unreadable as error:
+        return str(error)
+    except Exception:  # noqa: BLE001  tifffile may raise anything
+        return "is damaged"
+    return None
+
+
+def _has_lost_pages(tiff: TiffFile) -> bool:
+    """Return whether the chain of pages breaks off: a file that is cut short between pages."""
+    last = tiff.pages[len(tiff.pages) - 1]
+    if last.offset <= 0:
+        return False
+    kind = tiff.tiff
+    tiff.filehandle.seek(last.offset)
+    count = struct.unpack(kind.tagnoformat, tiff.filehandle.read(kind.tagnosize))[0]
+    tiff.filehandle.seek(last.offset + kind.tagnosize + count * kind.tagsize)
+    link = tiff.filehandle.read(kind.offsetsize)
+    if len(link) < kind.offsetsize:
+        return True
+    following = int(struct.unpack(kind.offsetformat, link)[0])
+    return following != 0 and following >= tiff.filehandle.size
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """Calibration found in a file."""
+
+    positions_um: Sourced[Floats] | None = None
+    pixel_um: Sourced[float] | None = None
+    origin: str = "TIFF"
+    notes: tuple[str, ...] = ()
+
+
+def _facts(tiff: TiffFile, index: int, axes: str, outer: tuple[int, ...], picked: NDArray[np.int64]) -> _Facts:
+    """Return the calibration of the picked planes, from the first of OME, Micro-Manager and ImageJ."""
+    places = dict(zip(axes, np.unravel_index(picked, outer), strict=True)) if axes else {}
+    z = places.get("Z")
+    pixels = _ome_pixels(tiff, index)
+    if pixels:
+        return _ome_facts(pixels, places, len(picked))
+    if tiff.is_micromanager:
+        facts = _micro_manager_facts(tiff, picked)
+        if facts:
+            return facts
+    if tiff.is_imagej:
+        return _imagej_facts(tiff, np.arange(len(picked)) if z is None else z)
+    return _Facts(pixel_um=_resolution_um(tiff, None))
+
+
+def _ome_pixels(tiff: TiffFile, index: int) -> Mapping[str, Any]:
+    """Return the Pixels element of an image of OME-XML as a dictionary, empty where there is none."""
+    if not tiff.is_ome:
+        return {}
+    try:
+        images = _list(xml2dict(tiff.ome_metadata or "")["OME"]["Image"])
+        pixels = images[index if index < len(images) else 0]["Pixels"]
+    except Exception:  # noqa: BLE001  xml2dict may raise anything; metadata that cannot be read count as none
+        return {}
+    return pixels if isinstance(pixels, dict) else {}
+
+
+def _ome_facts(pixels: Mapping[str, Any], places: Mapping[str, NDArray[np.int64]], count: int) -> _Facts:
+    notes: list[str] = []
+    step = _ome_um(pixels, "PhysicalSizeZ")
+    found = {}
+    for plane in _list(pixels.get("Plane")):
+        position = _ome_um(plane, "PositionZ") if isinstance(plane, dict) else None
+        if position is not None:
+            found[tuple(plane.get(key, 0) for key in ("TheZ", "TheC", "TheT"))] = position
+    zero = np.zeros(count, np.int64)
+    wanted = [tuple(int(v) for v in row) for row in zip(*(places.get(axis, zero) for axis in "ZCT"), strict=True)]
+    positions: Sourced[Floats] | None = None
+    if found and all(key in found for key in wanted):
+        values = np.array([found[key].value for key in wanted])
+        if len(np.unique(values)) == count:
+            guessed = any(found[key].guessed for key in wanted)
+            positions = Sourced(values, "OME PositionZ" + (" (unit not stated)" if guessed else ""), guessed)
+            if step and count > 1:
+                ratio = float(np.median(np.abs(np.diff(values)))) / step.value
+                if not 0.02 < ratio < 50:
+                    notes.append(
+                        f"PositionZ steps are {ratio:.3g} times PhysicalSizeZ: one of the two is wrong. "
+                        "PositionZ is used; give a z step if that is the wrong one"
+                    )
+        elif count > 1:
+            notes.append("PositionZ repeats and is not used")
+    if positions is None and step and "Z" in places and count > 1:
+        positions = Sourced(places["Z"].astype(np.float64) * step.value, step.origin, step.guessed)
+    across, down = _ome_um(pixels, "PhysicalSizeX"), _ome_um(pixels, "PhysicalSizeY")
+    if across and down and abs(across.value - down.value) > 0.01 * across.value:
+        notes.append(f"pixels are {across.value:g} um wide but {down.value:g} um high; the width is used")
+    return _Facts(positions, across, "OME-TIFF", tuple(notes))
+
+
+def _ome_um(element: Mapping[str, Any], key: str) -> Sourced[float] | None:
+    """Return a length of OME-XML in micrometres; sizes must be above 0.
+
+    The schema's own unit is micrometres for sizes, but "reference frame" for positions, which says
+    nothing: micrometres are then a guess.
+    """
+    value = _number(element.get(key))
+    if value is None or (key.startswith("PhysicalSize") and value <= 0):
+        return None
+    name = str(element.get(key + "Unit") or "")
+    factor = _um_per(name)
+    if factor is None:
+        is_default = not name and key.startswith("PhysicalSize")
+        return Sourced(value, f"OME {key}" + ("" if is_default else " (unit not stated)"), guessed=not is_default)
+    return Sourced(value * factor, f"OME {key}")
+
+
+def _um_per(unit: str) -> float | None:
+    found = length_unit(unit)
+    if found:
+        return found[0] * MICROMETRES[found[1]]
+    return {"å": 1e-4, "pm": 1e-6, "in": 25400.0, "inch": 25400.0}.get(unit.strip().lower())
+
+
+def _micro_manager_facts(tiff: TiffFile, picked: NDArray[np.int64]) -> _Facts | None:
+    pages = []
+    for k in picked:
+        if k >= len(tiff.pages):
+            return None
+        tiff.filehandle.seek(tiff.pages[int(k)].offset)
+        tag = TiffPage(tiff, 0).tags.valueof(_MICRO_MANAGER)
+        pages.append(tag if isinstance(tag, dict) else {})
+    heights = [_number(page.get("ZPositionUm")) for page in pages]
+    pixel = _number(pages[0].get("PixelSizeUm")) if pages else None
+    known = [height for height in heights if height is not None]
+    positions = None
+    if len(known) == len(picked) and len(set(known)) == len(known):
+        positions = Sourced(np.array(known), "Micro-Manager ZPositionUm")
+    size = Sourced(pixel, "Micro-Manager PixelSizeUm") if pixel and pixel > 0 else None
+    return _Facts(positions, size, "Micro-Manager TIFF") if positions is not None or size else None
+
+
+def _imagej_facts(tiff: TiffFile, z: NDArray[np.int64]) -> _Facts:
+    metadata = tiff.imagej_metadata or {}
+    unit = str(metadata.get("unit") or "")
+    z_factor = _um_per(str(metadata.get("zunit") or unit))
+    spacing = _number(metadata.get("spacing"))
+    positions: Sourced[Floats] | None = None
+    notes: tuple[str, ...] = ()
+    if spacing and len(z) > 1:
+        if z_factor:
+            positions = Sourced(np.asarray(z * spacing * z_factor, dtype=np.float64), "ImageJ spacing")
+        else:
+            notes = (f"ImageJ spacing {spacing:g} has no unit of length and is not used; give a z step",)
+    return _Facts(positions, _resolution_um(tiff, unit), "ImageJ TIFF", notes)
+
+
+def _resolution_um(tiff: TiffFile, unit: str | None) -> Sourced[float] | None:
+    """Return the pixel size from XResolution: in ImageJ's ``unit``, or in the page's own unit.
+
+    A page's own unit is inch or centimetre, mostly for printing; only what is finer than a printer
+    or scanner makes (below 5 um) is taken for the size of a pixel on the object, as a guess.
+    """
+    page = tiff.pages.first
+    ratio = page.tags.valueof(282)
+    try:
+        per_unit = ratio[0] / ratio[1]
+        size = 1 / per_unit
+    except (TypeError, ValueError, ZeroDivisionError, IndexError, OverflowError):
+        return None
+    if not np.isfinite(size) or size <= 0:
+        return None
+    if unit is not None:
+        factor = _um_per(unit)
+        return Sourced(size * factor, "ImageJ pixel size") if factor else None
+    size *= {2: 25400.0, 3: 1e4}.get(int(page.resolutionunit or 0), np.inf)
+    return Sourced(size, "TIFF resolution", guessed=True) if size < 5 else None
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float | np.number):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if np.isfinite(number) else None
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [] if value is None else [value]
