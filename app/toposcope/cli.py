@@ -1,29 +1,627 @@
-"""The engine without a screen."""
+"""The engine without a screen.
+
+Results go to standard output, progress and errors to standard error. With ``--json`` standard
+output is one JSON object, also when something fails: then it is ``{"error": ..., "kind": ...}``.
+"""
 
 from __future__ import annotations
 
 import argparse
+import glob
+import json
+import logging
+import os
+import shutil
+import signal
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from toposcope import __version__
+from toposcope.core.jobs import Cancelled, CancelToken, Progress, Report, part
+from toposcope.errors import SettingsError, ToposcopeError
+
+if TYPE_CHECKING:  # numpy and OpenCV are loaded by the command that needs them
+    from toposcope.core.curve import FocusCurve
+    from toposcope.core.result import DepthResult
+    from toposcope.core.source import OpenOptions
+    from toposcope.core.stack import FocalStack
 
 DONE, FAILED, USAGE, SOME_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
 """Exit codes."""
 
+COMMANDS = ("info", "depth", "curve", "simulate", "export", "demo")
+DEMO_FOLDER = Path("toposcope-output")
 
-def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of all sub-commands."""
-    parser = argparse.ArgumentParser(prog="toposcope", description="Turn focal stacks into depth.")
-    parser.add_argument("--version", action="version", version=f"toposcope {__version__}")
-    return parser
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a command found: for people and, with ``--json``, for machines."""
+
+    text: str
+    facts: dict[str, Any]
+
+
+Command = Callable[[argparse.Namespace, Report], Answer]
+
+
+def is_for_command_line(arguments: Sequence[str]) -> bool:
+    """Whether these arguments are for `main`, not for the window."""
+    return any(argument in (*COMMANDS, "-h", "--help", "--version") for argument in arguments[:1])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one sub-command and return its exit code."""
-    build_parser().parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a Windows console may not know every sign
+    try:
+        options = build_parser().parse_args(arguments)
+    except SystemExit as stop:  # argparse has said why
+        return stop.code if isinstance(stop.code, int) else USAGE
+    token = CancelToken()
+    try:
+        with _signals_cancel(token), _progress(options.quiet) as show:
+            if not options.debug:
+                logging.getLogger().addHandler(logging.NullHandler())  # libraries' warnings are not our sentences
+            answer = options.run(options, token.guard(show))
+        print(json.dumps(answer.facts, indent=2) if options.json else answer.text, flush=True)
+    except (Cancelled, KeyboardInterrupt):
+        return _failed(options, "interrupted", "Interrupted", INTERRUPTED)
+    except BrokenPipeError:  # whoever read our output has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except Exception as error:  # the last door: the user gets a sentence
+        if options.debug:
+            raise
+        return _failed(options, _sentence(error), type(error).__name__, _exit_code(error))
     return DONE
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def _failed(options: argparse.Namespace, text: str, kind: str, code: int) -> int:
+    if options.json:
+        print(json.dumps({"error": text, "kind": kind}, indent=2), flush=True)
+    complain(text)
+    return code
+
+
+def complain(text: str) -> None:
+    """Write one sentence about what went wrong to standard error."""
+    print(f"toposcope: error: {text}", file=sys.stderr, flush=True)
+
+
+def _exit_code(error: Exception) -> int:
+    return USAGE if isinstance(error, SettingsError) else FAILED
+
+
+def _sentence(error: Exception) -> str:
+    from toposcope.core.source import ChoiceNeeded
+
+    if isinstance(error, ChoiceNeeded):
+        ways = [f"--{c.name} 0 ({c.options[0]}) to {len(c.options) - 1} ({c.options[-1]})" for c in error.choices]
+        return f"{error} Add {' and '.join(ways)}."
+    if isinstance(error, ToposcopeError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "there is not enough memory. Close other programs, or make the pictures smaller."
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return f"{type(error).__name__}: {error}. This is a fault of Toposcope; --debug shows where."
+
+
+@contextmanager
+def _signals_cancel(token: CancelToken) -> Iterator[None]:
+    """Let Ctrl-C and a polite kill stop the work at its next report, so that no half file stays.
+
+    The second Ctrl-C stops it at once.
+    """
+    numbers = (signal.SIGINT, signal.SIGTERM)
+
+    def cancel(number: int, frame: object) -> None:
+        if token.is_cancelled:
+            raise KeyboardInterrupt
+        token.cancel()
+
+    before = [signal.signal(number, cancel) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _progress(quiet: bool) -> Iterator[Report]:
+    """Give a report that writes to standard error: one line kept up to date, or a line now and then in a log."""
+    terminal = sys.stderr.isatty()
+    pause = 0.1 if terminal else 5.0
+    last = time.monotonic() - (pause if terminal else 0)
+    shown = False
+
+    def show(progress: Progress) -> None:
+        nonlocal last, shown
+        if quiet or time.monotonic() - last < pause:
+            return
+        last = time.monotonic()
+        line = f"{100 * progress.fraction:3.0f} %  {progress.text}"
+        if terminal:
+            width = shutil.get_terminal_size().columns - 1
+            line = f"\r{line[:width].ljust(width)}"
+        print(line, end="" if terminal else "\n", file=sys.stderr, flush=True)
+        shown = True
+
+    try:
+        yield show
+    finally:
+        if terminal and shown:
+            width = shutil.get_terminal_size().columns - 1
+            print(f"\r{' ' * width}\r", end="", file=sys.stderr, flush=True)
+
+
+# --- the options -------------------------------------------------------------------------------
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of all sub-commands."""
+    parser = argparse.ArgumentParser(
+        prog="toposcope",
+        description="Turn focal stacks into depth. Without a sub-command, toposcope [STACK] opens the window.",
+        epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.",
+    )
+    parser.add_argument("--version", action="version", version=f"toposcope {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    info = _command(commands, "info", _info, "say what a stack is, and where each value comes from")
+    _add_stack(info)
+    info.add_argument("--frames", action="store_true", help="list the frames with their positions, too")
+
+    depth = _command(commands, "depth", _depth, "compute depth, confidence and an all-in-focus picture")
+    _add_stack(depth)
+    _add_method(depth)
+    depth.add_argument("-o", "--output", required=True, type=Path, metavar="OUT", help="folder for the results")
+    depth.add_argument(
+        "--image", choices=("tif", "png", "jpg"), help="format of the all-in-focus picture (default: that of the stack)"
+    )
+    depth.add_argument("--pictures", action="store_true", help="draw depth.png and surface_3d.png, too")
+
+    curve = _command(commands, "curve", _curve, "print the focus curve of pixels as CSV, with a verdict in words")
+    _add_stack(curve)
+    _add_method(curve)
+    curve.add_argument(
+        "--at", required=True, action="append", type=_pixel, metavar="ROW,COL", help="pixel; may be given several times"
+    )
+    curve.add_argument("-o", "--output", type=Path, metavar="FILE", help="write the CSV here instead")
+    curve.add_argument("--picture", type=Path, metavar="PNG", help="draw the curve of the first pixel, too")
+
+    _add_simulate(_command(commands, "simulate", _simulate, "render a focal stack with known depth"))
+    _add_export(_command(commands, "export", _export, "write a result of `toposcope depth` in another format"))
+
+    demo = _command(commands, "demo", _demo, "show what Toposcope does, in a folder of pictures; on the sample stack")
+    demo.add_argument("stack", nargs="*", metavar="STACK", help="another stack")
+    demo.add_argument(
+        "-o", "--output", type=Path, default=DEMO_FOLDER, metavar="OUT", help="folder (default: %(default)s)"
+    )
+    return parser
+
+
+def _command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, run: Command, text: str
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.", allow_abbrev=False)
+    parser.set_defaults(run=run)
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("-q", "--quiet", action="store_true", help="no progress")
+    parser.add_argument("--debug", action="store_true", help="show where an error comes from")
+    return parser
+
+
+def _add_stack(parser: argparse.ArgumentParser) -> None:
+    from toposcope.core.calibration import KINDS, UNITS
+
+    parser.add_argument(
+        "stack", nargs="+", metavar="STACK", help="a folder of images, an image file with many pages, or all the files"
+    )
+    group = parser.add_argument_group("reading the stack (what is given here wins over what files say)")
+    group.add_argument(
+        "--order", choices=("name", "time"), default="name", help="order of a folder: file names or EXIF time"
+    )
+    group.add_argument("--reverse", action="store_true", help="turn the order around")
+    group.add_argument(
+        "--skip", action="append", default=[], metavar="FRAME", help="leave out a frame, by name or number from 0"
+    )
+    group.add_argument("--skip-broken", action="store_true", help="leave out frames that cannot be read")
+    positions = group.add_mutually_exclusive_group()
+    positions.add_argument("--positions", type=Path, metavar="FILE", help="text file with one focus position a frame")
+    positions.add_argument("--z-step", type=_length, metavar="LENGTH", help="equal step between frames, such as 2.5um")
+    group.add_argument("--unit", choices=UNITS, help="unit of the positions")
+    group.add_argument(
+        "--kind", choices=KINDS, help="positions are heights (microscope) or distances from the lens (camera)"
+    )
+    group.add_argument("--near", choices=("low", "high"), help="which end of the positions is nearer to the lens")
+    group.add_argument(
+        "--pixel-size", type=_length, metavar="LENGTH", help="side of a pixel on the object, such as 0.5um"
+    )
+    for name in ("series", "channel", "time"):
+        group.add_argument(
+            f"--{name}", type=int, metavar="N", help=f"which {name} of a file that holds several, from 0"
+        )
+
+
+def _add_method(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("the method")
+    group.add_argument("--method", default="default", metavar="NAME", help="name of a method (default: %(default)s)")
+    group.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        type=_assignment,
+        metavar="NAME=VALUE",
+        help="setting of the method; may be given several times",
+    )
+    group.add_argument("--list-methods", action=_ListMethods, help="list the methods with their settings, and stop")
+    group.add_argument(
+        "--align", choices=("auto", "none"), default="auto", help="register the frames if they need it, or never"
+    )
+    group.add_argument(
+        "--device",
+        choices=("auto", "cpu", "cuda", "mps"),
+        default="auto",
+        help="where networks run; the classical methods take the CPU",
+    )
+    group.add_argument("--threads", type=_count, default=0, metavar="K", help="threads to use (default: all)")
+
+
+class _ListMethods(argparse.Action):
+    """``--list-methods``: print the cards of all methods and stop, as ``--help`` does."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, help: str | None = None) -> None:  # noqa: A002
+        super().__init__(option_strings, dest, nargs=0, default=argparse.SUPPRESS, help=help)
+
+    def __call__(self, parser: argparse.ArgumentParser, *args: object, **kwargs: object) -> NoReturn:
+        print(method_list())
+        parser.exit()
+
+
+def method_list() -> str:
+    """Return all methods and their settings, for reading."""
+    from dataclasses import fields
+
+    from toposcope.core.estimate import METHODS
+
+    lines: list[str] = []
+    for card in METHODS.values():
+        lines += [f"{card.name}: {card.title}", f"    {card.good_at}", f"    Source: {card.source}"]
+        lines += [f"    --set {field.name}={field.default}  {_setting_text(field)}" for field in fields(card.settings)]
+        lines.append("")
+    return "\n".join(lines).rstrip()
+
+
+def _setting_text(field: Any) -> str:
+    about = field.metadata
+    if about["choices"]:
+        limits = ", ".join(about["choices"])
+    elif isinstance(field.default, bool):
+        limits = "yes or no"
+    else:
+        limits = f"{about['min']:g} to {about['max']:g} {about['unit']}".rstrip()
+    return f"{about['help']} ({limits})"
+
+
+def _pixel(text: str) -> tuple[int, int]:
+    try:
+        row, column = (int(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no pixel; write ROW,COL such as 120,64") from None
+    return row, column
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of threads")
+    return int(text)
+
+
+def _assignment(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise argparse.ArgumentTypeError(f"{text!r} sets nothing; write NAME=VALUE such as window=9")
+    return name, value
+
+
+def _length(text: str) -> tuple[float, Any]:
+    from toposcope.core.source import parse_length
+
+    try:
+        return parse_length(text)
+    except ToposcopeError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+# --- the commands ------------------------------------------------------------------------------
+
+
+def _info(options: argparse.Namespace, report: Report) -> Answer:
+    from toposcope.core.source import describe
+
+    with _opened(options, report) as stack:
+        facts = describe(stack)
+    lines = _stack_lines(facts)
+    if options.frames:
+        positions = facts["positions"]["value"]
+        lines += [f"{position:>14g}  {name}" for position, name in zip(positions, facts["names"], strict=True)]
+    return Answer("\n".join(lines), facts)
+
+
+def _depth(options: argparse.Namespace, report: Report) -> Answer:
+    with _opened(options, part(report, 0, 0.02)) as stack:
+        result = _estimate(options, stack, part(report, 0.02, 0.9))
+        files = _write(result, options.output, options.image, part(report, 0.9, 0.97))
+        if options.pictures:
+            files |= _write_pictures(result, options.output)
+    return _result_answer(stack, result, files)
+
+
+def _curve(options: argparse.Namespace, report: Report) -> Answer:
+    with _opened(options, part(report, 0, 0.02)) as stack:
+        _check_pixels(options.at, stack)
+        result = _estimate(options, stack, part(report, 0.02, 1), keep_volume=True)
+        try:
+            return _curves_answer(options, result)
+        finally:
+            if result.volume is not None:
+                result.volume.close()
+
+
+def _demo(options: argparse.Namespace, report: Report) -> Answer:
+    from toposcope.core.estimate import EstimateSettings, estimate
+    from toposcope.core.resources import sample_path
+    from toposcope.core.source import open_stack
+
+    stack = open_stack(_paths(options.stack) if options.stack else sample_path(), report=part(report, 0, 0.02))
+    try:
+        result = estimate(stack, EstimateSettings(keep_volume=True), part(report, 0.02, 0.85))
+        try:
+            files = _write(result, options.output, None, part(report, 0.85, 0.9))
+            files |= _write_pictures(result, options.output)
+            files |= _write_best_curve(result, options.output)
+        finally:
+            if result.volume is not None:
+                result.volume.close()
+    finally:
+        stack.close()
+    return _result_answer(stack, result, files)
+
+
+# --- what the commands share -------------------------------------------------------------------
+
+
+@contextmanager
+def _opened(options: argparse.Namespace, report: Report) -> Iterator[FocalStack]:
+    """Open the stack that the options describe, and close it at the end."""
+    from toposcope.core.source import open_stack
+
+    stack = open_stack(_paths(options.stack), _open_options(options), report)
+    try:
+        yield stack
+    finally:
+        stack.close()
+
+
+def _paths(names: Sequence[str]) -> Path | list[Path]:
+    """Return the files that were named; patterns are filled in here where the shell does not."""
+    found: list[str] = []
+    for name in names:
+        found += (sorted(glob.glob(name)) if not os.path.exists(name) else []) or [name]
+    return Path(found[0]) if len(found) == 1 else [Path(name) for name in found]
+
+
+def _open_options(options: argparse.Namespace) -> OpenOptions:
+    from toposcope.core.calibration import MICROMETRES
+    from toposcope.core.source import OpenOptions
+
+    step, unit = options.z_step or (None, None)
+    if step is not None and options.unit not in (None, unit):
+        if options.unit == "index":
+            raise SettingsError("--z-step is a length, so --unit index contradicts it. Leave one of them out.")
+        step, unit = step * MICROMETRES[unit] / MICROMETRES[options.unit], options.unit
+    pixel = options.pixel_size
+    return OpenOptions(
+        order=options.order,
+        reverse=options.reverse,
+        skip=tuple(int(name) if name.isdecimal() else name for name in options.skip),
+        skip_broken=options.skip_broken,
+        positions_file=options.positions,
+        z_step=step,
+        unit=unit or options.unit,
+        kind=options.kind,
+        near=options.near,
+        pixel_um=pixel and pixel[0] * MICROMETRES[pixel[1]],
+        series=options.series,
+        channel=options.channel,
+        time=options.time,
+    )
+
+
+def _estimate(options: argparse.Namespace, stack: FocalStack, report: Report, keep_volume: bool = False) -> DepthResult:
+    from toposcope.core.estimate import METHODS, EstimateSettings, estimate
+    from toposcope.core.settings import checked
+
+    if options.device not in ("auto", "cpu"):
+        raise SettingsError(f"{options.method} runs on the CPU, not on {options.device}. Leave --device out.")
+    card = METHODS.get(options.method)  # estimate refuses an unknown name, and lists the known ones
+    settings = EstimateSettings(
+        method=options.method,
+        options=checked(card.settings, dict(options.set)) if card else None,
+        align=options.align,
+        keep_volume=keep_volume,
+        threads=options.threads,
+    )
+    return estimate(stack, settings, report)
+
+
+def _check_pixels(pixels: Sequence[tuple[int, int]], stack: FocalStack) -> None:
+    height, width = stack.shape
+    for row, column in pixels:
+        if not (0 <= row < height and 0 <= column < width):
+            raise SettingsError(
+                f"pixel {row},{column} lies outside of {stack.name}: "
+                f"rows go from 0 to {height - 1}, columns from 0 to {width - 1}."
+            )
+
+
+def _write(result: DepthResult, folder: Path, image: str | None, report: Report) -> dict[str, Path]:
+    from toposcope.core.export import write_result
+
+    return write_result(result, folder, image, report)
+
+
+def _write_pictures(result: DepthResult, folder: Path) -> dict[str, Path]:
+    """Draw the depth with its colour bar and the surface in 3D; return the files by what they show."""
+    from toposcope.core.calibration import MICROMETRES
+    from toposcope.core.export import write_image
+    from toposcope.core.pictures import map_picture, surface_picture
+
+    pixel_um = result.pixel_um and result.pixel_um.value
+    true_scale = pixel_um and result.unit != "index" and result.kind.value == "microscope"
+    pixel = pixel_um / MICROMETRES[result.unit] if pixel_um and true_scale else None
+    depth = map_picture(result.depth, result.unit_symbol, "position of best focus", pixel_um=pixel_um)
+    surface = surface_picture(result.heights(), result.all_in_focus, pixel, result.unit_symbol)
+    files = {"depth_picture": folder / "depth.png", "surface_picture": folder / "surface_3d.png"}
+    write_image(depth, files["depth_picture"])
+    write_image(surface, files["surface_picture"])
+    return files
+
+
+def _write_best_curve(result: DepthResult, folder: Path) -> dict[str, Path]:
+    """Draw the focus curve of the pixel that is known best."""
+    import numpy as np
+
+    from toposcope.core.curve import curve_at
+    from toposcope.core.export import write_image
+    from toposcope.core.pictures import curve_picture
+
+    row, column = np.unravel_index(int(np.nanargmax(result.confidence)), result.shape)
+    path = folder / "curve.png"
+    write_image(curve_picture(curve_at(result, int(row), int(column))), path)
+    return {"curve_picture": path}
+
+
+def _curves_answer(options: argparse.Namespace, result: DepthResult) -> Answer:
+    from toposcope.core.curve import curve_at
+    from toposcope.core.export import curves_csv, write_image
+    from toposcope.core.pictures import curve_picture
+
+    curves = [curve_at(result, row, column) for row, column in options.at]
+    if options.picture:
+        write_image(curve_picture(curves[0]), options.picture)
+    verdicts = [f"# row {curve.row}, column {curve.column}: {curve.verdict.text}" for curve in curves]
+    return Answer("\n".join([*verdicts, curves_csv(curves)]), {"curves": [_curve_facts(curve) for curve in curves]})
+
+
+def _curve_facts(curve: FocusCurve) -> dict[str, Any]:
+    return {
+        "row": curve.row,
+        "column": curve.column,
+        "unit": curve.unit_symbol,
+        "depth": _number(curve.depth),
+        "peak": _number(curve.position),
+        "width": _number(curve.width),
+        "verdict": {"shape": curve.verdict.shape, "text": curve.verdict.text},
+        "peaks": [{"position": peak.position, "probability": peak.probability} for peak in curve.peaks],
+        "positions": curve.positions.tolist(),
+        "probability": curve.probability.tolist(),
+        "measure": None if curve.measure is None else curve.measure.tolist(),
+    }
+
+
+def _number(value: float) -> float | None:
+    """Return a number that JSON knows: NaN becomes null."""
+    return float(value) if value == value else None
+
+
+def _stack_lines(facts: dict[str, Any]) -> list[str]:
+    """Say what a stack is, one line a fact, guesses marked as guesses."""
+    from toposcope.core.calibration import UNIT_SYMBOLS
+
+    unit, colour = UNIT_SYMBOLS[facts["unit"]], "colour" if facts["channels"] == 3 else "grey"
+    low, high = facts["range"]
+    step = "unequal steps" if facts["step"] is None else f"step {facts['step']:.6g} {unit}"
+    pixel = facts["pixel_um"]
+    rows = [
+        ("stack", facts["name"]),
+        ("frames", f"{facts['frames']} of {facts['width']} × {facts['height']}, {colour}, {facts['bits']} bit"),
+        ("positions", f"{low:.6g} to {high:.6g} {unit}, {step}{_origin(facts['positions'])}"),
+        ("kind", f"{facts['kind']['value']}{_origin(facts['kind'])}"),
+        ("near side", f"{facts['near']['value']} positions{_origin(facts['near'])}"),
+        ("pixel size", f"{pixel['value']:.6g} µm{_origin(pixel)}" if pixel else "unknown"),
+        *(("note", note) for note in facts["notes"]),
+    ]
+    return [f"{name:<12}{text}" for name, text in rows]
+
+
+def _origin(fact: dict[str, Any]) -> str:
+    guess = "a guess: " if fact["guessed"] and not fact["origin"].startswith("guess") else ""
+    return f" ({guess}{fact['origin']})"
+
+
+def _result_answer(stack: FocalStack, result: DepthResult, files: dict[str, Path]) -> Answer:
+    """Say what was computed and where it is."""
+    import numpy as np
+
+    from toposcope.core.source import describe
+
+    facts = describe(stack)
+    known = result.depth[result.valid]
+    spread = [float(value) for value in np.quantile(known, (0, 0.5, 1))] if known.size else [None] * 3
+    share = known.size / result.depth.size
+    unit, made, alignment = result.unit_symbol, result.provenance, result.alignment
+    text = [
+        *_stack_lines(facts),
+        f"{'method':<12}{made.method}, {made.seconds:.1f} s",
+        f"{'alignment':<12}{alignment.text if alignment else 'not wanted'}",
+        f"{'depth':<12}"
+        + (f"{spread[0]:.6g} to {spread[2]:.6g} {unit}, " if known.size else "")
+        + f"known for {100 * share:.1f} % of the pixels",
+        *(f"{'sweep':<12}{note.text}" for note in result.sweep.notes),
+        *(f"{'written':<12}{path}" for path in files.values()),
+    ]
+    return Answer(
+        "\n".join(text),
+        {
+            "version": made.version,
+            "stack": facts,
+            "method": made.method,
+            "settings": dict(made.settings),
+            "alignment": alignment and {"needed": alignment.needed, "text": alignment.text},
+            "depth": {
+                "unit": result.unit,
+                "lowest": spread[0],
+                "median": spread[1],
+                "highest": spread[2],
+                "known_share": share,
+            },
+            "sweep": [{"lack": note.lack, "share": note.share, "text": note.text} for note in result.sweep.notes],
+            "seconds": made.seconds,
+            "files": {name: str(path) for name, path in files.items()},
+        },
+    )
+
+
+def _add_simulate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-o", "--output", required=True, type=Path, metavar="DIR", help="folder for the frames")
+
+
+def _simulate(options: argparse.Namespace, report: Report) -> Answer:
+    raise NotImplementedError
+
+
+def _add_export(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("result", type=Path, metavar="RESULT", help="folder of a result, or its result.json")
+
+
+def _export(options: argparse.Namespace, report: Report) -> Answer:
+    raise NotImplementedError
