@@ -19,7 +19,7 @@ from typing import Any, Final
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, WebPImagePlugin  # noqa: F401  Pillow knows formats only once their plugin is imported
 
 from toposcope.core.calibration import Sourced
 from toposcope.core.stack import FrameTags, Plane, reduce_plane
@@ -29,7 +29,7 @@ MAX_PIXELS: Final = 200_000_000
 
 SUFFIXES: Final = frozenset((".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff"))
 
-_FORMATS: Final = ("JPEG", "MPO", "PNG", "BMP", "WEBP")
+_FORMATS: Final = ("JPEG", "PNG", "BMP", "WEBP")
 _TAIL: Final = 65536
 _ORIENTATION, _DATE_TIME, _EXIF_IFD = 274, 306, 34665
 _TAKEN, _FRACTION, _DISTANCE = 36867, 37521, 37382

@@ -369,7 +369,8 @@ def _open(path: Path, tiff: TiffFile, options: OpenOptions) -> TiffStack:
         raise Unreadable("holds no images")
     ignore_palette = bool(tiff.is_ome or tiff.is_imagej)  # there it colours intensities for the eye only
     notes: list[str] = []
-    index, axes, outer = 0, "I", tuple([len(series)])
+    index, axes = 0, "I"
+    outer: tuple[int, ...] = (len(series),)
     if len(series) > 1 and len(
         {(_planes(one), tuple(one.keyframe.shape), one.dtype) for one in series}
     ) == 1 == _planes(series[0]):
