@@ -34,6 +34,10 @@ PinCurve = tuple[int, str, FocusCurve]
 XAxis = Literal["position", "slice"]
 
 EMPTY_TEXT: Final = "Click a pixel in the picture to see its focus curve."
+KEY_TEXT: Final = (
+    "filled: probability · dotted: focus measure, scaled · dashed: depth · bar: full width at half maximum · "
+    "triangle: another peak"
+)
 # fixed steps, so that the axis stands still while a pin is dragged
 _TOPS: Final = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)
 
@@ -74,7 +78,7 @@ class CurveView(QWidget):
         self._plot.scene().sigMouseMoved.connect(self._on_mouse_moved)
         self._plot.scene().sigMouseClicked.connect(self._on_mouse_clicked)
 
-        self._read_out = QLabel()
+        self._read_out = QLabel(KEY_TEXT)
         self._read_out.setProperty("role", "muted")
         self._read_out.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self._read_out.setMinimumWidth(1)  # a long read-out must not widen the dock
@@ -161,6 +165,7 @@ class CurveView(QWidget):
             axis = self._item.getAxis(name)
             axis.setPen(pg.mkPen(c.grid))
             axis.setTextPen(pg.mkPen(c.muted))
+            axis.enableAutoSIPrefix(False)
         self._item.showGrid(x=True, y=True, alpha=0.15)
         self._item.setLabel("left", "probability", color=c.muted)
         self._cursor.setPen(pg.mkPen(c.text, width=1))
@@ -270,7 +275,7 @@ class CurveView(QWidget):
             highest = max(_highest(curve) for _, _, curve in self._curves)
             top = next((top for top in _TOPS if top >= 1.05 * highest), 1.05 * highest)
             self._item.setYRange(0.0, top, padding=0.02)
-        self._read_out.setText("")
+        self._read_out.setText(KEY_TEXT)
 
     # the slice cursor: set_slice places it silently; dragging, clicking and keys request a slice,
     # and the controller answers with set_slice
@@ -315,7 +320,7 @@ class CurveView(QWidget):
 
     def _on_mouse_moved(self, at: QPointF) -> None:
         if not self._curves or not self._item.vb.sceneBoundingRect().contains(at):
-            self._read_out.setText("")
+            self._read_out.setText(KEY_TEXT)
             return
         i = self._nearest(self._item.vb.mapSceneToView(at).x())
         values = "   ".join(f"pin {pin}: {100 * c.probability[i]:.1f} %" for pin, _, c in self._curves)
