@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import find_peaks
 
 from toposcope.core.calibration import UNIT_SYMBOLS, Floats, Kind, Unit, focus_coordinate, to_positions
 from toposcope.core.jobs import Progress, Report, silent
@@ -30,10 +29,10 @@ if TYPE_CHECKING:
 PROMINENCE: Final = 0.2
 """A peak stands out by at least this share of the highest value."""
 
-CONTRAST: Final = 0.4
+CONTRAST: Final = 0.5
 """Without this share between highest and lowest value a curve is flat."""
 
-NOISE: Final = 5.0
+NOISE: Final = 6.0
 """A peak stands out by at least so many times the roughness: noise alone spans about 4."""
 
 FIT_SAMPLES: Final = 65
@@ -248,14 +247,23 @@ def _needed_prominence(top: Any, bottom: Any, variation: Any, first: Any, last: 
 
 
 def _peak_indices(curve: Floats) -> list[int]:
-    """Return the slices of the peaks that stand out, ascending."""
+    """Return the slices of the peaks that stand out, ascending: the steps of `peak_counts` for one curve."""
     variation = np.abs(np.diff(curve)).sum()
     needed = float(_needed_prominence(curve.max(), curve.min(), variation, curve[0], curve[-1], len(curve)))
     if math.isinf(needed):
         return []
-    walled = np.pad(curve, 1, constant_values=curve.min() - 1e-12)  # so that the ends can be peaks
-    found, _ = find_peaks(walled, prominence=needed)
-    return [int(i) - 1 for i in found]
+    found = []
+    top = bottom = 0
+    rising = falling = False
+    for i in range(1, len(curve)):
+        top = i if curve[i] > curve[top] else top
+        bottom = i if curve[i] < curve[bottom] else bottom
+        if not falling and curve[top] - curve[i] >= needed:
+            found.append(top)
+            bottom, rising, falling = i, False, True
+        elif not rising and curve[i] - curve[bottom] >= needed:
+            top, rising, falling = i, True, False
+    return [*found, top] if rising else found
 
 
 def _gaussian(x: Floats, curve: Floats, peak: int) -> tuple[float, float, float]:
