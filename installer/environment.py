@@ -139,7 +139,7 @@ def torch_source(choice: str, pin: str) -> tuple[str, str | None]:
     The plain index holds CUDA builds for Linux (2.6 GB), CPU builds for Windows, and builds for
     Apple's own processors, which know MPS. PyTorch's indices hold all builds, marked ``+cpu``, ``+cu130``.
     """
-    linux, windows = sys.platform.startswith("linux"), os.name == "nt"
+    linux, windows = sys.platform.startswith("linux"), sys.platform == "win32"
     if choice == "cpu" or (choice == "auto" and linux and not has_nvidia()):
         if linux and is_reachable(CPU_INDEX + "/torch/"):
             return f"{pin}+cpu", CPU_INDEX
