@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import cv2
 import numpy as np
@@ -10,32 +10,40 @@ from numpy.typing import NDArray
 
 from toposcope.core.stack import Plane, full_scale, to_grey
 
-LEVELS = 5
-POWER = 6  # of the energy: near to choosing the sharpest frame, yet without seams
-NOISE_MARGIN = 5.0
+FINE_LEVELS: Final = 3
+COARSE_LEVELS: Final = 3
+KEPT_BYTES: Final = 160 << 20
+POWER: Final = 6  # of the energy: near to choosing the sharpest frame, yet without seams
+NOISE_MARGIN: Final = 5.0
 """Energy below this multiple of the noise's counts as nothing to see."""
-ENERGY_LIMIT = 3e5  # its 6th power, summed over hundreds of frames, stays inside float32
-QUANTISATION = 0.3  # SD of rounding, in grey steps
+ENERGY_LIMIT: Final = 3e5  # its 6th power, summed over hundreds of frames, stays inside float32
+QUANTISATION: Final = 0.3  # SD of rounding, in grey steps
+EVEN: Final = 1e-4  # weight of every frame where the depth is unknown
 
 Float = NDArray[np.float32]
 
 
 class Fuser:
-    """Streaming all-in-focus fusion; memory does not grow with the number of frames.
+    """Streaming all-in-focus fusion.
 
-    Each frame is split into a Laplacian pyramid. At every level the frames are averaged with
+    Each frame is split into a Laplacian pyramid. At the fine levels the frames are averaged with
     weights that grow with the local energy of the level above its noise,
 
         w = 1 + max(energy / noise - margin, 0) ** power,
 
     so that texture comes from the sharpest frame, and a place where no frame shows more than noise
-    becomes the mean of all frames, in which the noise averages out. The weights are those of the
-    grey picture for all channels: colours cannot shift. Kept are, per level, the weighted sum of each
-    channel and the sum of weights: 5.4 float32 planes for colour.
+    becomes the mean of all frames, in which the noise averages out. The coarse levels cannot be
+    chosen in this way: there blur takes little energy away but carries light over depth steps, and
+    what wins is the halo. So the small rest of each frame is kept until the depth is known, and its
+    levels are weighted by the share of their surroundings that lies at the frame's slice.
+    The weights are those of the grey picture for all channels: colours cannot shift.
+
+    Memory: 5.3 float32 planes of sums for colour, and the rests, together at most `KEPT_BYTES`: they
+    are kept at 1/8 of the frame's size, smaller when there are very many.
 
     Source: Burt & Kolczynski, "Enhanced image capture through fusion", ICCV 1993 (salience-weighted
-    pyramids). We sum over all frames instead of pairs, measure salience against the noise, and give
-    the residual low-pass image equal weights.
+    pyramids). We sum over all frames instead of pairs, measure salience against the noise, and
+    weight the coarse levels by the depth.
 
     Parameters
     ----------
@@ -48,30 +56,35 @@ class Fuser:
     def __init__(self, shape: tuple[int, int], channels: int, dtype: np.dtype[Any], n: int) -> None:
         self._channels, self._dtype, self._n = channels, np.dtype(dtype), n
         self._white = full_scale(self._dtype)
+        self._rest_dtype = np.dtype(np.float32 if self._dtype == np.float32 else np.uint16)
         self._shapes = [shape]
-        for _ in range(LEVELS):
-            self._shapes.append(tuple(-(-side // 2) for side in self._shapes[-1]))  # type: ignore[arg-type]
-        self._sums = [[np.zeros(s, np.float32) for _ in range(channels)] for s in self._shapes]
+        while len(self._shapes) <= FINE_LEVELS or self._rest_bytes() > KEPT_BYTES:
+            self._shapes.append(_halved(self._shapes[-1]))
+        self._sums = [[np.zeros(s, np.float32) for _ in range(channels)] for s in self._shapes[:-1]]
         self._weights = [np.zeros(s, np.float32) for s in self._shapes[:-1]]
+        self._rests = np.zeros((n, channels, *self._shapes[-1]), self._rest_dtype)
         self._noise: list[float] = []
 
     def add(self, i: int, plane: Plane, measure: Float) -> None:
-        """Take frame ``i``: its pixels in native dtype, and its focus measure (H, W)."""
+        """Take frame ``i``: its pixels in native dtype.
+
+        ``measure`` (H, W) is what all that watch a pass are given; the pyramid does not need it.
+        """
         grey: Plane = to_grey(plane)
         channels: list[Plane] = [self._channel(plane, c) for c in range(self._channels)] if plane.ndim == 3 else [grey]
-        for level in range(LEVELS):
+        for level in range(len(self._sums)):
             grey, detail = _split(grey)
             weight = self._weigh(detail, level)
             cv2.add(self._weights[level], weight, dst=self._weights[level])
-            if plane.ndim == 2:
-                channels = [grey]
-                cv2.accumulateProduct(detail, weight, self._sums[level][0])
-                continue
             for c in range(self._channels):
-                channels[c], detail = _split(channels[c])
+                if plane.ndim == 3:
+                    channels[c], detail = _split(channels[c])
+                else:
+                    channels[c] = grey
                 cv2.accumulateProduct(detail, weight, self._sums[level][c])
+        scale = 1.0 if self._rest_dtype == np.float32 else 65535.0
         for c, rest in enumerate(channels):
-            cv2.accumulate(rest, self._sums[LEVELS][c])
+            self._rests[i, c] = rest if scale == 1.0 else np.rint(rest * np.float32(scale)).clip(0, scale)
 
     def finish(self, index: Float, confidence: Float) -> Plane:
         """Return the fused picture, (H, W) or (H, W, 3), in the dtype of the frames.
@@ -82,13 +95,52 @@ class Fuser:
         confidence : (H, W) in 0..1
         """
         fused = []
-        for c in range(self._channels):
-            picture = self._sums[LEVELS][c] / np.float32(self._n)
-            for level in reversed(range(LEVELS)):
+        for c, coarse in enumerate(self._fuse_rests(index, confidence)):
+            picture = coarse
+            for level in reversed(range(len(self._sums))):
                 picture = _expand(picture, self._shapes[level])
                 picture += cv2.divide(self._sums[level][c], self._weights[level])
             fused.append(self._native(picture))
         return fused[0] if self._channels == 1 else cv2.merge(fused)
+
+    def _fuse_rests(self, index: Float, confidence: Float) -> list[Plane]:
+        """Return the coarse part of each channel in 0..1, from the frames' rests and the depth."""
+        shape = self._shapes[-1]
+        shapes = [shape]
+        while len(shapes) <= COARSE_LEVELS and min(shapes[-1]) > 8:
+            shapes.append(_halved(shapes[-1]))
+        # every 2nd pixel tells the shares as well, and costs a quarter
+        index, confidence = index[::2, ::2], confidence[::2, ::2]
+        sums = [[np.zeros(s, np.float32) for _ in range(self._channels)] for s in shapes]
+        weights = [np.zeros(s, np.float32) for s in shapes]
+        scale = np.float32(1.0 if self._rest_dtype == np.float32 else 1 / 65535)
+        for i in range(self._n):
+            near = np.nan_to_num(np.maximum(0, 1 - np.abs(index - np.float32(i))), copy=False)
+            near *= confidence + np.float32(0.01)
+            share: Plane = cv2.resize(near, shape[::-1], interpolation=cv2.INTER_AREA)
+            rests: list[Plane] = [rest * scale for rest in self._rests[i]]
+            for level in range(len(shapes)):
+                weight = share + np.float32(EVEN)
+                weights[level] += weight
+                last = level == len(shapes) - 1
+                for c in range(self._channels):
+                    detail = rests[c]
+                    if not last:
+                        rests[c], detail = _split(rests[c])
+                    cv2.accumulateProduct(detail, weight, sums[level][c])
+                share = share if last else cv2.pyrDown(share)
+        coarse = []
+        for c in range(self._channels):
+            picture: Plane = sums[-1][c] / weights[-1]
+            for level in reversed(range(len(shapes) - 1)):
+                picture = _expand(picture, shapes[level])
+                picture += sums[level][c] / weights[level]
+            coarse.append(picture)
+        return coarse
+
+    def _rest_bytes(self) -> int:
+        height, width = self._shapes[-1]
+        return self._n * self._channels * height * width * self._rest_dtype.itemsize
 
     def _channel(self, plane: Plane, c: int) -> Plane:
         return np.multiply(plane[..., c], np.float32(1 / self._white), dtype=np.float32)
@@ -110,6 +162,10 @@ class Fuser:
         np.clip(energy, 0, ENERGY_LIMIT, out=energy)
         cv2.pow(energy, POWER, dst=energy)
         return np.add(energy, np.float32(1), out=energy)
+
+
+def _halved(shape: tuple[int, int]) -> tuple[int, int]:
+    return -(-shape[0] // 2), -(-shape[1] // 2)
 
 
 def _expand(coarse: Plane, shape: tuple[int, ...]) -> Plane:
