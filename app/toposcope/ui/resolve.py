@@ -7,14 +7,16 @@ True
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
 from toposcope.core.calibration import UNIT_SYMBOLS, Kind, Side, Sourced, Unit
-from toposcope.core.estimate import EstimateSettings
+from toposcope.core.curve import FocusCurve
+from toposcope.core.estimate import EstimateSettings, MethodCard
 from toposcope.core.result import DepthResult
 from toposcope.core.stack import FocalStack
 from toposcope.core.sweep import SweepNote
@@ -339,6 +341,21 @@ def run_facts(result: DepthResult, reduction: int = 1) -> str:
     return "\n".join(line[0].upper() + line[1:] for line in lines if line)
 
 
+def run_title(settings: EstimateSettings, methods: Mapping[str, MethodCard], number: int) -> str:
+    """Return the title of a result: its place in the history, method and what differs from the defaults."""
+    card = methods.get(settings.method)
+    words = [card.title if card else settings.method]
+    if card is not None and settings.options is not None:
+        for item in fields(card.settings):
+            value = getattr(settings.options, item.name)
+            if value != item.default:
+                label = str(item.metadata.get("label") or item.name).lower()
+                words.append(f"{label} {value:g}" if isinstance(value, float) else f"{label} {value}")
+    if settings.align == "none":
+        words.append("not aligned")
+    return f"{number}  {', '.join(words)}"
+
+
 def readout(state: State) -> str:
     """Return the text of the status bar for the pixel under the cursor."""
     if state.cursor is None or state.stack is None:
@@ -363,6 +380,32 @@ def map_pixel(run: Run, row: int, column: int) -> tuple[int, int]:
     """Return the pixel of a run's maps that holds pixel (row, column) of the full-size picture."""
     height, width = run.result.shape
     return min(row // run.reduction, height - 1), min(column // run.reduction, width - 1)
+
+
+def pin_table(state: State, curves: Sequence[tuple[Pin, FocusCurve]]) -> str:
+    """Return the pins as tab-separated text with a header, for a spreadsheet.
+
+    Depths are in the stack's unit; x and y in pixels, and in micrometres where that is known.
+    """
+    run, stack = state.run, state.stack
+    if run is None or stack is None:
+        return ""
+    unit, known = run.result.unit_symbol, {pin.number: curve for pin, curve in curves}
+    pixel = stack.pixel_um.value if stack.pixel_um else None
+    header = ["pin", "x / px", "y / px", *(["x / µm", "y / µm"] if pixel else [])]
+    header += [f"depth / {unit}", f"peak / {unit}", f"width / {unit}", "confidence", "verdict"]
+    lines = ["\t".join(header)]
+    for pin in state.pins:
+        i, j = map_pixel(run, pin.row, pin.column)
+        curve = known.get(pin.number)
+        cells = [str(pin.number), str(pin.column), str(pin.row)]
+        if pixel:
+            cells += [f"{pin.column * pixel:.6g}", f"{pin.row * pixel:.6g}"]
+        numbers = (float(run.result.depth[i, j]), *((curve.position, curve.width) if curve else (math.nan, math.nan)))
+        cells += ["" if math.isnan(number) else f"{number:.6g}" for number in numbers]
+        cells += [f"{float(run.result.confidence[i, j]):.3f}", curve.verdict.text if curve else ""]
+        lines.append("\t".join(cells))
+    return "\n".join(lines)
 
 
 def preview_reduction(stack: FocalStack) -> int:

@@ -1,0 +1,123 @@
+"""All commands of the window in one table: menu, text, icon and keys."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from PySide6.QtCore import QObject
+from PySide6.QtGui import QAction, QKeySequence
+
+from toposcope.ui import theme
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One command. ``picture`` commands have keys that count only while the picture has the focus."""
+
+    name: str
+    menu: str
+    text: str
+    keys: tuple[str, ...] = ()
+    icon: str = ""
+    tip: str = ""
+    checkable: bool = False
+    picture: bool = False
+    toolbar: bool = False
+
+
+SEPARATOR: Final = "-"
+
+COMMANDS: Final[tuple[Command | str, ...]] = (
+    Command(
+        "open_folder", "&File", "&Open folder …", ("Ctrl+O",), "folder-open", "Open a folder of images", toolbar=True
+    ),
+    Command("open_files", "&File", "Open &files …", ("Ctrl+Shift+O",), "image", "Open a TIFF or several images"),
+    Command("open_sample", "&File", "Open the &sample", (), "sparkle"),
+    Command("reopen", "&File", "&Reload", ("F5",), "arrow-clockwise", "Read the files again"),
+    Command("close_stack", "&File", "&Close the stack", ("Ctrl+W",), "x"),
+    SEPARATOR,
+    Command("export", "&File", "&Export …", ("Ctrl+E",), "export", "Write depth, pictures and surfaces", toolbar=True),
+    SEPARATOR,
+    Command("quit", "&File", "&Quit", ("Ctrl+Q",), "sign-out"),
+    Command("copy_picture", "&Edit", "&Copy the picture", ("Ctrl+C",), "copy", picture=True),
+    Command("copy_pins", "&Edit", "Copy the pins as &numbers", ("Ctrl+Shift+C",), "table", "For a spreadsheet"),
+    Command("copy_advice", "&Edit", "Copy the sweep &advice", (), "clipboard-text"),
+    SEPARATOR,
+    Command("remove_pin", "&Edit", "&Remove the pin", ("Delete",), "trash", picture=True),
+    Command("remove_pins", "&Edit", "Remove &all pins", ("Ctrl+Shift+Delete",)),
+    Command("mode_slice", "&View", "&Slice", ("Ctrl+1",), checkable=True),
+    Command("mode_all_in_focus", "&View", "&All in focus", ("Ctrl+2",), checkable=True),
+    Command("mode_depth", "&View", "&Depth", ("Ctrl+3",), checkable=True),
+    Command("mode_confidence", "&View", "&Confidence", ("Ctrl+4",), checkable=True),
+    Command("mode_peaks", "&View", "Number of &peaks", ("Ctrl+5",), checkable=True),
+    Command("mode_sweep", "&View", "What the s&weep lacks", ("Ctrl+6",), checkable=True),
+    Command("mode_compare", "&View", "Compare A | &B", ("Ctrl+7",), checkable=True),
+    SEPARATOR,
+    Command("next_slice", "&View", "&Next slice", ("Right", "Ctrl+Right"), "caret-right", picture=True),
+    Command("previous_slice", "&View", "Pre&vious slice", ("Left", "Ctrl+Left"), "caret-left", picture=True),
+    Command("first_slice", "&View", "First slice", ("Home",), picture=True),
+    Command("last_slice", "&View", "Last slice", ("End",), picture=True),
+    Command("aligned", "&View", "Sho&w slices aligned", ("Ctrl+L",), checkable=True, tip="Off: as they were taken"),
+    SEPARATOR,
+    Command("zoom_in", "&View", "Zoom &in", ("Ctrl++", "Ctrl+="), "magnifying-glass-plus"),
+    Command("zoom_out", "&View", "Zoom &out", ("Ctrl+-",), "magnifying-glass-minus"),
+    Command("zoom_fit", "&View", "&Fit the picture", ("Ctrl+0", "F"), "corners-out", picture=True),
+    Command("zoom_pixels", "&View", "One to one", ("Ctrl+Alt+0",), "frame-corners"),
+    SEPARATOR,
+    Command("full_screen", "&View", "F&ull screen", ("F11",), "monitor", checkable=True),
+    Command("reset_layout", "&View", "Panels as they &come", ()),
+    Command(
+        "run", "&Compute", "&Compute depth", ("Ctrl+R",), "play", "With the settings of the method panel", toolbar=True
+    ),
+    Command("cancel", "&Compute", "&Stop", ("Esc",), "stop-circle"),
+    SEPARATOR,
+    Command("automatic", "&Compute", "&Again after each change", (), checkable=True),
+    Command("guide", "&Help", "&Guide", ("F1",), "book-open", "How to use Toposcope", toolbar=True),
+    Command("shortcuts", "&Help", "&Keyboard shortcuts", ("Ctrl+/",), "keyboard"),
+    SEPARATOR,
+    Command("about", "&Help", "&About Toposcope", (), "info"),
+)
+
+
+def make_actions(parent: QObject) -> dict[str, QAction]:
+    """Return an action for each command."""
+    actions: dict[str, QAction] = {}
+    for command in COMMANDS:
+        if isinstance(command, str):
+            continue
+        action = QAction(command.text, parent)
+        action.setObjectName(command.name)
+        action.setShortcuts([QKeySequence(key) for key in command.keys])
+        action.setCheckable(command.checkable)
+        tip = command.tip or command.text.replace("&", "")
+        action.setToolTip(f"{tip} ({command.keys[0]})" if command.keys else tip)
+        actions[command.name] = action
+    set_icons(actions)
+    return actions
+
+
+def set_icons(actions: dict[str, QAction]) -> None:
+    """Give the actions icons in the colours of the theme."""
+    for command in COMMANDS:
+        if not isinstance(command, str) and command.icon:
+            actions[command.name].setIcon(theme.icon(command.icon))
+
+
+def menus() -> dict[str, list[str]]:
+    """Return the names of the commands of each menu, in order, separators included."""
+    result: dict[str, list[str]] = {}
+    title = ""
+    for command in COMMANDS:
+        if isinstance(command, str):
+            result[title].append(SEPARATOR)
+        else:
+            title = command.menu
+            result.setdefault(title, []).append(command.name)
+    return result
+
+
+def commands(names: Sequence[str] | None = None) -> list[Command]:
+    """Return the commands, all or those named."""
+    return [c for c in COMMANDS if not isinstance(c, str) and (names is None or c.name in names)]

@@ -1,0 +1,157 @@
+"""Depth: a preview at once, then the full result, in the background.
+
+::
+
+    stack opened ──> preview (reduced) ──> full ──> shown, kept in the history
+    input changed ─(a moment later, when automatic)─> full
+    run asked for ──> full
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from PySide6.QtCore import QObject, QTimer
+
+from toposcope.core.estimate import EstimateSettings, MethodCard
+from toposcope.core.jobs import Progress, Report
+from toposcope.core.result import DepthResult
+from toposcope.core.stack import FocalStack
+from toposcope.errors import OutputError, ToposcopeError
+from toposcope.ui.controllers.opening import problem
+from toposcope.ui.resolve import preview_reduction, run_facts, run_title, worked_stack
+from toposcope.ui.session import KEPT_RUNS, Inputs, Job, Layer, Offer, Run, Session, State
+from toposcope.ui.workers import LatestRunner
+
+Estimator = Callable[[FocalStack, EstimateSettings, Report], DepthResult]
+CALM_MS = 600
+"""Wait after a change, in milliseconds, for the next one."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Answer:
+    result: DepthResult
+    inputs: Inputs
+    reduction: int
+    facts: str
+
+
+class EstimatingController(QObject):
+    """Runs the estimation and keeps its results."""
+
+    def __init__(
+        self,
+        session: Session,
+        estimate: Estimator,
+        methods: Mapping[str, MethodCard],
+        parent: QObject | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self._session, self._estimate, self._methods = session, estimate, methods
+        self._numbers = 0
+        self._full = 0
+        self._preview = False
+        self._calm = QTimer(self, singleShot=True, interval=CALM_MS)
+        self._calm.timeout.connect(self.run)
+        self.runner = LatestRunner("depth", self)
+        self.runner.returned.connect(self._on_returned)
+        self.runner.failed.connect(self._on_failed)
+        self.runner.cancelled.connect(lambda: session.set_job("depth", None))
+        self.runner.progressed.connect(self._on_progressed)
+        session.changed.connect(self._on_changed)
+
+    def run(self) -> None:
+        """Compute the depth with the settings of the session."""
+        self._calm.stop()
+        state = self._session.state
+        if state.stack is None:
+            return
+        try:
+            stack = worked_stack(state.stack, state.skipped)
+        except ToposcopeError as error:
+            self._session.set(message=problem(error))
+            return
+        reduction = preview_reduction(stack) if not state.runs else 1
+        self._start(stack, state.inputs, reduction)
+
+    def cancel(self) -> None:
+        """Stop the computation; what is shown stays."""
+        self._calm.stop()
+        self.runner.cancel()
+
+    def _start(self, stack: FocalStack, inputs: Inputs, reduction: int) -> None:
+        self._preview = reduction > 1
+        self._session.set_job("depth", Job(self._title(), Progress(0.0)))
+
+        def work(report: Report) -> _Answer:
+            result = self._estimate(stack.reduced(reduction), inputs.settings, report)
+            return _Answer(result, inputs, reduction, run_facts(result, reduction))
+
+        self.runner.start(work)
+
+    def _title(self) -> str:
+        return "Preview" if self._preview else "Depth"
+
+    def _on_changed(self, before: State, now: State) -> None:
+        if now.opened is not before.opened:
+            self._full = 0
+            self._calm.stop()
+            self.runner.drop()
+            self._session.set_job("depth", None)
+            self.run()
+        elif now.inputs != before.inputs and now.automatic:
+            # undone before anything was computed: nothing is out of date
+            if now.run is not None and now.run.inputs == now.inputs and not self.runner.busy:
+                self._calm.stop()
+            else:
+                self._calm.start()
+        elif now.automatic and not before.automatic and now.run is not None and now.run.inputs != now.inputs:
+            self._calm.start()
+
+    def _on_progressed(self, progress: Progress) -> None:
+        self._session.set_job("depth", Job(self._title(), progress))
+
+    def _on_returned(self, answer: _Answer) -> None:
+        state = self._session.state
+        self._numbers += 1
+        self._full += answer.reduction == 1
+        title = run_title(answer.inputs.settings, self._methods, self._full)
+        run = Run(self._numbers, title, answer.result, answer.inputs, answer.reduction, answer.facts)
+        kept = tuple(old for old in state.runs if old.reduction == 1)[1 - KEPT_RUNS :]
+        self._session.set_job("depth", None)
+        # the first result comes into view by itself, unless the user looks at something else
+        first = not state.runs and state.mode == "slice"
+        self._session.set(
+            runs=(*kept, run),
+            shown_run=run.number,
+            mode="depth" if first else state.mode,
+            compare=_compared(state, run),
+        )
+        for old in state.runs:
+            if old not in kept and old.result.volume is not None:
+                old.result.volume.close()
+        if answer.reduction > 1 and state.stack is not None:
+            inputs = self._session.state.inputs
+            self._start(worked_stack(state.stack, inputs.skipped), inputs, 1)
+
+    def _on_failed(self, error: Exception) -> None:
+        self._session.set_job("depth", None)
+        offers = [Offer("Try again", "run")]
+        if isinstance(error, OutputError) and self._session.state.settings.keep_volume:
+            offers.append(Offer("Compute without focus curves", "without_volume"))
+        self._session.set(message=problem(error, offers))
+
+    def run_without_volume(self) -> None:
+        """Compute with nothing kept on disk: no focus curves, no peaks map."""
+        self._session.set(settings=replace(self._session.state.settings, keep_volume=False), message=None)
+        self.run()
+
+
+def _compared(state: State, run: Run) -> tuple[Layer, Layer]:
+    """Return what A|B compares: what the user chose, as long as it exists, else picture against depth."""
+    full = {old.number for old in state.runs if old.reduction == 1}
+    left, right = state.compare
+    if left.kind == right.kind == "slice" or any(x.kind != "slice" and x.index not in full for x in (left, right)):
+        return Layer("all_in_focus", run.number), Layer("depth", run.number)
+    return left, right

@@ -1,0 +1,83 @@
+"""Export of the shown result, in the background."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtCore import QObject
+
+from toposcope.core.curve import FocusCurve
+from toposcope.core.jobs import Progress, Report, part
+from toposcope.core.result import DepthResult
+from toposcope.ui.controllers.opening import problem
+from toposcope.ui.session import Job, Session, State
+from toposcope.ui.views.export_panel import ExportPanel
+from toposcope.ui.workers import LatestRunner
+
+Exporter = Callable[[DepthResult, str, Path, Sequence[FocusCurve], Any, Report], Sequence[Path]]
+"""Writes one format into a folder, with the curves of the pins where it takes them; returns the files."""
+
+
+class ExportingController(QObject):
+    """Writes what the export panel asks for. ``curves`` gives the curves of the pins now."""
+
+    def __init__(
+        self,
+        session: Session,
+        panel: ExportPanel,
+        export: Exporter,
+        curves: Callable[[], Sequence[FocusCurve]],
+        parent: QObject | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self._session, self._panel, self._export, self._curves = session, panel, export, curves
+        self.runner = LatestRunner("export", self)
+        self.runner.returned.connect(self._on_written)
+        self.runner.failed.connect(self._on_failed)
+        self.runner.cancelled.connect(lambda: session.set_job("export", None))
+        self.runner.progressed.connect(self._on_progressed)
+        panel.exportRequested.connect(self.export)
+        session.changed.connect(self._on_changed)
+
+    def export(self, formats: Sequence[str], folder: Path, options: Any = None) -> None:
+        """Write the shown result in these formats."""
+        run = self._session.state.run
+        if run is None or not formats:
+            return
+        result, curves = run.result, tuple(self._curves())
+        self._session.set(message=None)
+        self._session.set_job("export", Job("Export", Progress(0.0)))
+
+        def work(report: Report) -> list[Path]:
+            written: list[Path] = []
+            for i, name in enumerate(formats):
+                steps = part(report, i / len(formats), (i + 1) / len(formats))
+                steps(Progress(0.0, name))
+                written += self._export(result, name, folder, curves, options, steps)
+            return written
+
+        self.runner.start(work)
+
+    def _on_changed(self, before: State, now: State) -> None:
+        if now.opened is not before.opened and now.opened is not None:
+            self._panel.set_folder(proposed_folder(now.opened.path, now.opened.name))
+
+    def _on_progressed(self, progress: Progress) -> None:
+        self._session.set_job("export", Job("Export", progress))
+
+    def _on_written(self, paths: list[Path]) -> None:
+        self._session.set_job("export", None)
+        self._panel.set_written(paths)
+
+    def _on_failed(self, error: Exception) -> None:
+        self._session.set_job("export", None)
+        self._session.set(message=problem(error))
+
+
+def proposed_folder(path: Path | None, name: str) -> Path:
+    """Return where results of a stack go by default: beside it, never into it."""
+    home = Path.home()
+    beside = path.parent if path is not None else home
+    return beside / f"{path.stem if path is not None else name}-depth"

@@ -1,0 +1,157 @@
+"""Opening a stack: in the background, with questions, ways out and recent files."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from PySide6.QtCore import QObject
+from PySide6.QtGui import QUndoStack
+
+from toposcope.core.jobs import Progress, Report
+from toposcope.core.source import ChoiceNeeded, OpenOptions
+from toposcope.core.stack import FocalStack
+from toposcope.errors import FrameError, ToposcopeError
+from toposcope.ui.preferences import Preferences
+from toposcope.ui.session import CalibrationEdit, Job, Message, Offer, Session
+from toposcope.ui.workers import LatestRunner
+
+Paths = Path | tuple[Path, ...]
+Ask = Callable[[str, Sequence[Any]], tuple[int, ...] | None]
+
+
+class Opener(Protocol):
+    """The engine's `open_stack`."""
+
+    def __call__(self, path: Path | Sequence[Path], options: OpenOptions, report: Report) -> FocalStack: ...
+
+
+class OpeningController(QObject):
+    """Opens what the user points at. ``ask`` puts the file's questions and returns answers, or None."""
+
+    def __init__(
+        self,
+        session: Session,
+        undo: QUndoStack,
+        preferences: Preferences,
+        open_stack: Opener,
+        ask: Ask,
+        parent: QObject | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self._session, self._undo, self._preferences = session, undo, preferences
+        self._open_stack, self._ask = open_stack, ask
+        self._wanted: tuple[Paths, OpenOptions] | None = None
+        self.runner = LatestRunner("open", self)
+        self.runner.returned.connect(self._on_opened)
+        self.runner.failed.connect(self._on_failed)
+        self.runner.cancelled.connect(lambda: session.set_job("open", None))
+        self.runner.progressed.connect(self._on_progressed)
+
+    def open(self, paths: Sequence[Path] | Path, options: OpenOptions | None = None) -> None:
+        """Open a folder, a file or several files."""
+        wanted: Paths = paths if isinstance(paths, Path) else tuple(paths)
+        if isinstance(wanted, tuple):
+            if not wanted:
+                return
+            wanted = wanted[0] if len(wanted) == 1 else wanted
+        options = options or OpenOptions()
+        self._wanted = (wanted, options)
+        self._session.set(message=None)
+        self._session.set_job("open", Job("Opening", Progress(0.0, _name(wanted))))
+        target = wanted if isinstance(wanted, Path) else list(wanted)
+        self.runner.start(lambda report: self._open_stack(target, options, report))
+
+    def retry(self, **changes: Any) -> None:
+        """Open what was wanted last once more, with changed options."""
+        if self._wanted is not None:
+            paths, options = self._wanted
+            self.open(paths, replace(options, **changes))
+
+    def skip_frame(self, name: str) -> None:
+        """Open what was wanted last without the frame ``name``."""
+        if self._wanted is not None:
+            self.retry(skip=(*self._wanted[1].skip, name))
+
+    def close(self) -> None:
+        """Close the stack and go back to the start page."""
+        self._replace_stack(None)
+
+    def _on_progressed(self, progress: Progress) -> None:
+        self._session.set_job("open", Job("Opening", progress))
+
+    def _on_opened(self, stack: FocalStack) -> None:
+        self._session.set_job("open", None)
+        self._replace_stack(stack)
+        if stack.path is not None:
+            self._preferences.add_recent(stack.path)
+        if stack.notes:
+            self._session.set(message=Message("\n".join(stack.notes), "info"))
+
+    def _replace_stack(self, stack: FocalStack | None) -> None:
+        """Begin anew with ``stack``; what belonged to the one before is closed."""
+        before = self._session.state
+        self._undo.clear()
+        self._session.set(
+            opened=stack,
+            stack=stack,
+            edit=CalibrationEdit(),
+            skipped=frozenset(),
+            runs=(),
+            shown_run=None,
+            pins=(),
+            chosen_pin=None,
+            cursor=None,
+            ranges={},
+            mode="slice",
+            slice_index=stack.n // 2 if stack else 0,
+            message=None,
+        )
+        for run in before.runs:
+            if run.result.volume is not None:
+                run.result.volume.close()
+        if before.opened is not None:
+            before.opened.close()
+
+    def _on_failed(self, error: Exception) -> None:
+        self._session.set_job("open", None)
+        if isinstance(error, ChoiceNeeded):
+            answers = self._ask(str(error), error.choices)
+            if answers is not None:
+                self.retry(**{c.name: answer for c, answer in zip(error.choices, answers, strict=True)})
+            return
+        self._session.set(message=problem(error, [Offer("Try again", "retry")]))
+
+
+def problem(error: Exception, offers: Sequence[Offer] = ()) -> Message:
+    """Return what to tell the user about an exception: its sentence if it is one of ours."""
+    if isinstance(error, FrameError):
+        offers = (Offer("Skip it and go on", "skip_frame", error.name), *offers)
+    if isinstance(error, ToposcopeError):
+        return Message(_sentence(str(error)), "error", offers=tuple(offers))
+    details = "".join(traceback.format_exception(error))
+    if isinstance(error, MemoryError):
+        return Message(
+            "There is not enough memory for this. Close other programs, or use smaller frames.",
+            "error",
+            details,
+            tuple(offers),
+        )
+    return Message(
+        f"Something went wrong that should not ({type(error).__name__}: {error}). "
+        "Your files are untouched. Please report it with the details.",
+        "error",
+        details,
+        tuple(offers),
+    )
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _name(paths: Paths) -> str:
+    return paths.name if isinstance(paths, Path) else f"{len(paths)} files"

@@ -1,0 +1,296 @@
+"""The pictures in the centre: slices while scrubbing, maps of results, two at a time for A|B.
+
+A slice appears reduced first and whole once the user rests on it; its neighbours are then read
+ahead. Everything that was shown stays in a cache of bounded size.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PySide6.QtCore import QObject
+
+from toposcope.core.align import AlignedSource
+from toposcope.core.jobs import Progress, Report
+from toposcope.core.stack import FocalStack, FrameSource
+from toposcope.core.volume import FocusVolume
+from toposcope.errors import ToposcopeError
+from toposcope.ui.controllers.opening import problem
+from toposcope.ui.pyramid import display_range
+from toposcope.ui.rendering import Rendered, render_frame, render_result
+from toposcope.ui.resolve import PictureRequest, worked_stack
+from toposcope.ui.session import Job, Layer, Run, Session, State
+from toposcope.ui.views.canvas import Where
+from toposcope.ui.views.picture_view import PictureView
+from toposcope.ui.workers import LatestRunner, Work
+
+CACHE_BYTES: Final = 1_000_000_000
+QUICK_PIXELS: Final = 1.5e6
+"""Frames above this many pixels are shown reduced first."""
+AHEAD: Final = 2
+"""Neighbours read ahead on both sides."""
+
+PeakCounter = Callable[[FocusVolume, Report], NDArray[np.uint8]]
+Key = tuple[object, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Made:
+    """What a worker made, for which request, and whether it is as good as it gets."""
+
+    key: Key
+    rendered: Rendered
+    final: bool
+
+
+class PictureCache:
+    """Pictures by key; the least recently used ones go when the bytes are used up."""
+
+    def __init__(self, limit: int = CACHE_BYTES) -> None:
+        self._limit, self._pictures = limit, OrderedDict[Key, Rendered]()
+        self.nbytes = 0
+
+    def get(self, key: Key) -> Rendered | None:
+        """Return a picture if it is here."""
+        if key in self._pictures:
+            self._pictures.move_to_end(key)
+        return self._pictures.get(key)
+
+    def put(self, key: Key, rendered: Rendered) -> None:
+        """Keep a picture."""
+        self.drop(key)
+        self._pictures[key] = rendered
+        self.nbytes += rendered.pyramid.nbytes
+        while self.nbytes > self._limit and len(self._pictures) > 1:
+            self.drop(next(iter(self._pictures)))
+
+    def drop(self, key: Key) -> None:
+        """Forget a picture."""
+        if (old := self._pictures.pop(key, None)) is not None:
+            self.nbytes -= old.pyramid.nbytes
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._pictures.clear()
+        self.nbytes = 0
+
+
+class PicturesController(QObject):
+    """Shows the pictures that the view state asks for."""
+
+    def __init__(
+        self, session: Session, view: PictureView, peak_counts: PeakCounter, parent: QObject | None = None
+    ) -> None:
+        super().__init__(parent)
+        self._session, self._view, self._peak_counts = session, view, peak_counts
+        self.cache = PictureCache()
+        self._quick = PictureCache(CACHE_BYTES // 4)
+        self._peaks: dict[int, NDArray[np.uint8]] = {}
+        self._requests: dict[Where, PictureRequest | None] = {"left": None, "right": None}
+        self._shown: dict[Where, Key | None] = {"left": None, "right": None}
+        self._limits: tuple[float, float] | None = None
+        self.runners: dict[Where, LatestRunner] = {}
+        self._add_runner("left")
+        self._add_runner("right")
+        self.ahead = LatestRunner("ahead", self)
+        self.ahead.returned.connect(self._on_read_ahead)
+        session.changed.connect(self._on_changed)
+
+    def _add_runner(self, where: Where) -> None:
+        runner = self.runners[where] = LatestRunner(f"pictures-{where}", self)
+        runner.returned.connect(lambda made: self._on_made(where, made))
+        runner.failed.connect(lambda error: self._on_failed(where, error))
+        runner.progressed.connect(lambda progress: self._on_progressed(where, progress))
+
+    def set_requests(self, left: PictureRequest | None, right: PictureRequest | None) -> None:
+        """Show these pictures as soon as they are ready."""
+        wanted: dict[Where, PictureRequest | None] = {"left": left, "right": right}
+        for where, request in wanted.items():
+            if request != self._requests[where]:
+                self._requests[where] = request
+                self._fetch(where)
+
+    def _on_changed(self, before: State, now: State) -> None:
+        if now.opened is not before.opened:
+            for runner in (*self.runners.values(), self.ahead):
+                runner.drop()
+            self.cache.clear()
+            self._quick.clear()
+            self._peaks.clear()
+            self._limits = None
+            self._requests = {"left": None, "right": None}
+            self._shown = {"left": None, "right": None}
+            self._view.set_picture("left", None)
+            self._view.set_picture("right", None)
+        elif now.shown_run != before.shown_run or now.aligned != before.aligned:
+            # slices lie elsewhere now: the run may bring another alignment
+            for where, request in self._requests.items():
+                if request is not None and request.layer.kind == "slice":
+                    self._fetch(where)
+
+    def _fetch(self, where: Where) -> None:
+        request, state = self._requests[where], self._session.state
+        runner = self.runners[where]
+        runner.drop()
+        if where == "left":
+            self.ahead.drop()
+        self._set_peaks_job(None)
+        if request is None or state.stack is None:
+            self._view.set_picture(where, None)
+            self._shown[where] = None
+            return
+        key = self._key(request, state)
+        if (rendered := self.cache.get(key)) is not None:
+            self._show(where, key, rendered)
+            self._read_ahead(where)
+            return
+        if (quick := self._quick.get(key)) is not None:
+            self._show(where, key, quick)
+        work = self._work(request, key, state, final=quick is not None)
+        if work is not None:
+            runner.start(work)
+
+    def _key(self, request: PictureRequest, state: State) -> Key:
+        layer = request.layer
+        if layer.kind == "slice":
+            run = state.run if state.aligned else None
+            return "slice", layer.index, run.number if run and _is_moved(run) else 0
+        colours = (request.colour_map, request.limits) if layer.kind in ("depth", "confidence") else ()
+        return layer.kind, layer.index, *colours
+
+    def _work(self, request: PictureRequest, key: Key, state: State, final: bool) -> Work | None:
+        stack, run = state.stack, state.run_of(request.layer.index)
+        if stack is None:
+            return None
+        if request.layer.kind == "slice":
+            return self._slice_work(request.layer.index, key, state, final)
+        if run is None:
+            return None
+        kind, shape = request.layer.kind, stack.shape
+        peaks = self._peaks.get(run.number)
+        if kind == "peaks" and peaks is None and run.result.volume is not None:
+            self._set_peaks_job(Progress(0.0))
+
+        def work(report: Report) -> _Made:
+            counts = peaks
+            if kind == "peaks" and counts is None and run.result.volume is not None:
+                counts = self._peak_counts(run.result.volume, report)
+                self._peaks[run.number] = counts
+            rendered = render_result(run.result, kind, shape, request.colour_map, request.limits, counts)
+            return _Made(key, rendered, True)
+
+        return work
+
+    def _slice_work(self, index: int, key: Key, state: State, final: bool) -> Work | None:
+        stack, run = state.stack, state.run if state.aligned else None
+        if stack is None:
+            return None
+        source, place = frame_of(stack, run, index)
+        pixels = stack.shape[0] * stack.shape[1]
+        scale = 1 if final else next((s for s in (1, 2, 4) if pixels <= QUICK_PIXELS * s * s), 8)
+        known = self._limits
+
+        def work(report: Report) -> _Made:
+            report(Progress(0.0))
+            limits = known or frame_limits(stack)
+            self._limits = limits
+            plane = source.read(place, scale=scale)
+            report(Progress(0.5))
+            return _Made(key, render_frame(plane, limits, stack.shape), scale == 1)
+
+        return work
+
+    def _on_made(self, where: Where, made: _Made) -> None:
+        self._set_peaks_job(None)
+        (self.cache if made.final else self._quick).put(made.key, made.rendered)
+        request, state = self._requests[where], self._session.state
+        if request is None or self._key(request, state) != made.key:
+            return
+        self._show(where, made.key, made.rendered)
+        if made.final:
+            self._read_ahead(where)
+        elif (work := self._work(request, made.key, state, final=True)) is not None:
+            self.runners[where].start(work)
+
+    def _show(self, where: Where, key: Key, rendered: Rendered) -> None:
+        self._shown[where] = key
+        self._view.set_picture(where, rendered)
+
+    def _read_ahead(self, where: Where) -> None:
+        """Read the neighbours of the slice that is looked at."""
+        request, state = self._requests[where], self._session.state
+        if where != "left" or request is None or request.layer.kind != "slice" or state.stack is None:
+            return
+        n, i = state.stack.n, request.layer.index
+        for step in (s * k for k in range(1, AHEAD + 1) for s in (1, -1)):
+            if not 0 <= i + step < n:
+                continue
+            neighbour = PictureRequest(Layer("slice", i + step), request.colour_map, None)
+            key = self._key(neighbour, state)
+            if self.cache.get(key) is None and (work := self._slice_work(i + step, key, state, final=True)):
+                self.ahead.start(work)
+                return
+
+    def _on_read_ahead(self, made: _Made) -> None:
+        self.cache.put(made.key, made.rendered)
+        self._read_ahead("left")
+
+    def _on_progressed(self, where: Where, progress: Progress) -> None:
+        request = self._requests[where]
+        if request is not None and request.layer.kind == "peaks":
+            self._set_peaks_job(progress)
+
+    def _set_peaks_job(self, progress: Progress | None) -> None:
+        self._view.set_waiting("Counting the peaks of every pixel …" if progress else "")
+        self._session.set_job("peaks", Job("Peaks", progress) if progress else None)
+
+    def _on_failed(self, where: Where, error: Exception) -> None:
+        self._set_peaks_job(None)
+        self._session.set(message=problem(error))
+
+    def cancel(self) -> None:
+        """Stop what takes long, the peaks map."""
+        if "peaks" in self._session.state.jobs:
+            for runner in self.runners.values():
+                runner.cancel()
+            self._set_peaks_job(None)
+            self._session.set(mode="depth")
+
+    def shutdown(self) -> None:
+        """Stop all threads."""
+        for runner in (*self.runners.values(), self.ahead):
+            runner.shutdown()
+
+
+def frame_limits(stack: FocalStack) -> tuple[float, float]:
+    """Return the values to show as black and white, the same for all slices of a stack."""
+    if stack.source.dtype == np.uint8:
+        return 0.0, 255.0
+    return display_range(stack.read(stack.n // 2, scale=1 if min(stack.shape) < 512 else 4))
+
+
+def frame_of(stack: FocalStack, run: Run | None, index: int) -> tuple[FrameSource, int]:
+    """Return where to read slice ``index``: as it lies in the maps of ``run``, or as it was taken.
+
+    A frame that the run left out has no motion and is shown as it was taken.
+    """
+    if run is None or not _is_moved(run) or index in run.inputs.skipped:
+        return stack.source, index
+    alignment = run.result.alignment
+    try:
+        worked = worked_stack(stack, run.inputs.skipped)
+    except ToposcopeError:
+        return stack.source, index
+    if alignment is None or len(alignment.motions) != worked.n:
+        return stack.source, index
+    motions = alignment.scaled(run.reduction).motions
+    return AlignedSource(worked.source, motions), index - sum(i < index for i in run.inputs.skipped)
+
+
+def _is_moved(run: Run) -> bool:
+    return run.result.alignment is not None and run.result.alignment.needed

@@ -1,0 +1,78 @@
+"""The 3D view: prepared in the background, pins and picking tied to the picture."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from PySide6.QtCore import QObject
+
+from toposcope.core.calibration import MICROMETRES
+from toposcope.core.jobs import Progress, Report
+from toposcope.ui import theme
+from toposcope.ui.controllers.opening import problem
+from toposcope.ui.pyramid import display_range, to_display
+from toposcope.ui.session import Run, Session, State
+from toposcope.ui.views.surface_data import PreparedSurface, prepare_surface
+from toposcope.ui.views.surface_view import SurfaceView
+from toposcope.ui.workers import LatestRunner
+
+
+class SurfaceController(QObject):
+    """Shows the surface of the current result."""
+
+    def __init__(self, session: Session, view: SurfaceView, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._session, self._view = session, view
+        self._run: Run | None = None
+        self.runner = LatestRunner("surface", self)
+        self.runner.returned.connect(self._on_prepared)
+        self.runner.failed.connect(lambda error: session.set(message=problem(error)))
+        session.changed.connect(self._on_changed)
+
+    def _on_changed(self, before: State, now: State) -> None:
+        run = now.run
+        if run is not before.run:
+            if run is None:
+                self.runner.drop()
+                self._view.set_prepared(None)
+            elif self._view.problem is None:
+                self.runner.start(lambda report: prepared(run, report))
+        if now.pins != before.pins or run is not before.run:
+            self.show_pins()
+
+    def show_pins(self) -> None:
+        """Put the pins on the surface."""
+        state, colours = self._session.state, theme.colours().pins
+        run = state.run
+        if run is None:
+            self._view.set_pins([])
+            return
+        self._view.set_pins(
+            [(p.number, p.row // run.reduction, p.column // run.reduction, colours[p.colour % 8]) for p in state.pins]
+        )
+
+    def full_pixel(self, row: int, column: int) -> tuple[int, int]:
+        """Return the pixel of the full-size picture for a picked pixel of the shown map."""
+        run, stack = self._session.state.run, self._session.state.stack
+        if run is None or stack is None:
+            return row, column
+        k = run.reduction
+        return min(row * k + k // 2, stack.shape[0] - 1), min(column * k + k // 2, stack.shape[1] - 1)
+
+    def _on_prepared(self, surface: PreparedSurface) -> None:
+        self._view.set_prepared(surface)
+        self.show_pins()
+
+
+def prepared(run: Run, report: Report) -> PreparedSurface:
+    """Return the surface of a run, ready for upload."""
+    result = run.result
+    report(Progress(0.0))
+    fused = to_display(result.all_in_focus, *display_range(result.all_in_focus))
+    texture: NDArray[np.uint8] = np.repeat(fused[..., None], 3, axis=2) if fused.ndim == 2 else fused
+    pixel = None
+    if result.pixel_um is not None and result.unit != "index":
+        pixel = result.pixel_um.value / MICROMETRES[result.unit]
+    heights = result.heights()
+    report(Progress(0.5))
+    return prepare_surface(heights, texture, pixel, result.unit_symbol)
