@@ -278,11 +278,12 @@ class Camera:
 
 
 def pick(
-    surface: PreparedSurface, exaggeration: float, origin: Floats, direction: Floats
+    surface: PreparedSurface, exaggeration: float, origin: Floats, direction: Floats, cut: float = 0.0
 ) -> tuple[float, float] | None:
     """Return the pixel (row, column) of the original where a line of sight meets the surface.
 
-    The line goes on through voids. None when it meets nothing. Exact to a small part of a texel.
+    The line goes on through voids, and where ``cut`` is above 0 through walls that rise by more than
+    it a texel. None when it meets nothing. Exact to a small part of a texel.
     """
     h, w = surface.heights.shape
     side, z_scale = max(h, w), surface.z_scale * exaggeration
@@ -302,7 +303,13 @@ def pick(
         p = origin + t[:, None] * direction
         r, c = (h - 1) / 2 - p[:, 1] * side, (w - 1) / 2 + p[:, 0] * side
         height, valid = _sample(surface, r, c)
-        return r, c, p[:, 2] - (height - surface.low) * z_scale, valid >= 0.5
+        known = valid >= 0.5
+        if cut > 0:
+            east, west, south, north = (
+                _sample(surface, r + i, c + j)[0] for i, j in ((0, 1), (0, -1), (1, 0), (-1, 0))
+            )
+            known &= np.maximum(np.abs(east - west), np.abs(south - north)) <= 2 * cut
+        return r, c, p[:, 2] - (height - surface.low) * z_scale, known
 
     crossed = float(np.hypot(direction[0], direction[1])) * (leave - enter) * side  # texels
     t = np.linspace(enter, leave, int(2 * crossed) + 16)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PySide6.QtWidgets import QWidget
 from vispy import app, gloo, scene
-from vispy.visuals.transforms import MatrixTransform
+from vispy.visuals.transforms import MatrixTransform, STTransform
 
 from toposcope.ui.opengl import is_software
 from toposcope.ui.views.heightfield import HeightField
@@ -48,11 +48,13 @@ class SurfaceScene:
         for event in (self._canvas.events.mouse_press, self._canvas.events.mouse_wheel):
             event.disconnect(self._canvas._process_mouse_event)
         self.native: QWidget = self._canvas.native
-        self._world = scene.Node(parent=self._canvas.scene)
+        self._view = scene.Node(parent=self._canvas.scene)  # in logical pixels, as the canvas
+        self._view.transform = STTransform()
+        self._world = scene.Node(parent=self._view)
         self._world.transform = MatrixTransform()
         self._field = HeightField(parent=self._world)
         self._frame = scene.visuals.Line(connect="segments", parent=self._world, antialias=False)
-        self._frame_text = scene.visuals.Text("", font_size=9, parent=self._canvas.scene)
+        self._frame_text = scene.visuals.Text("", font_size=9, parent=self._view)
         self._stalks = scene.visuals.Line(connect="segments", width=2, parent=self._world)
         # pins behind the surface shine through faintly
         self._ghosts = scene.visuals.Markers(parent=self._world)
@@ -161,11 +163,16 @@ class SurfaceScene:
             for y in range(0, height, TILE):
                 for x in range(0, width, TILE):
                     w, h = min(TILE, width - x), min(TILE, height - y)
-                    # vispy counts regions in physical pixels, upwards from the canvas's lower edge
-                    region = (x * SAMPLES, bottom - (y + h) * SAMPLES, w * SAMPLES, h * SAMPLES)
-                    tile = self._canvas.render(region=region, size=region[2:], bgcolor=ground)
+                    # Draw the tile by moving the scene: vispy's own `region` is forgotten at the second
+                    # call. A buffer's rows count upwards from the lower edge of the canvas.
+                    self._view.transform.translate = (
+                        -x * dense,
+                        (bottom - (y + h) * SAMPLES) / self._canvas.pixel_scale,
+                    )
+                    tile = self._canvas.render(size=(w * SAMPLES, h * SAMPLES), bgcolor=ground)
                     picture[y : y + h, x : x + w] = cv2.resize(tile, (w, h), interpolation=cv2.INTER_AREA)
         finally:
+            self._view.transform.translate = (0.0, 0.0)
             self._camera = shown
             self._use_mesh(moving, force=True)
             self._place(*self.size)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -144,6 +145,7 @@ class SurfaceView(QWidget):
                 self._scene.clear()
             else:
                 self._scene.set_surface(surface)
+                self._on_cut(self._cut_action.isChecked())
         if surface is not None:
             self._bar.setLevels((0.0, surface.high - surface.low))
             self._bar.getAxis("right").setLabel(f"height ({surface.unit_symbol})" if surface.unit_symbol else "height")
@@ -173,6 +175,8 @@ class SurfaceView(QWidget):
         self._exaggeration_button.setText(f"×{exaggeration:.3g}")
         if self._scene is not None:
             self._scene.set_exaggeration(exaggeration)
+            self._camera = self._fit(self._camera, self._size())
+            self._look(moving=False)
 
     def set_light(self, azimuth: float, elevation: float, ambient: float = 0.3) -> None:
         """Light from ``azimuth`` (degrees clockwise from the top of the screen), ``elevation`` above ground."""
@@ -192,7 +196,7 @@ class SurfaceView(QWidget):
         """Turn to a standard view that shows the whole surface; ``"fit"`` keeps the direction."""
         self._camera = self._camera.preset(preset)
         self._fitted = True
-        self._fit()
+        self._camera = self._fit(self._camera, self._size())
         self._look(moving=False)
 
     def set_framed(self, on: bool) -> None:
@@ -221,12 +225,14 @@ class SurfaceView(QWidget):
     def screenshot(self, width: int, height: int, transparent: bool = False) -> NDArray[np.uint8]:
         """Return the view as (height, width, 4) RGBA at any size, larger than the window too.
 
+        A view that shows the whole surface is fitted anew to the shape of the picture.
+
         Raises
         ------
         MissingPartError
             Where there is no OpenGL.
         """
-        return self._render(self._camera, width, height, transparent)
+        return self._render(self._fit(self._camera, (width, height)), width, height, transparent)
 
     def turntable(
         self, path: Path, frames: int = 72, size: tuple[int, int] = (640, 480), report: Report = silent
@@ -242,7 +248,9 @@ class SurfaceView(QWidget):
         """
         if self._scene is None:
             raise MissingPartError(self._problem or "The 3D view has no OpenGL.")
-        camera = self._camera
+        # all of it must stay in the picture at each angle
+        around = (self._fit(self._camera.orbited(angle, 0.0), size) for angle in range(0, 360, 15))
+        camera = replace(max(around, key=lambda c: c.span), azimuth=self._camera.azimuth)
         turntable = Turntable(
             lambda angle: self._render(camera.orbited(angle, 0.0), *size), path, frames, report, parent=self
         )
@@ -365,8 +373,12 @@ class SurfaceView(QWidget):
             self._scene.set_framed(on)
 
     def _on_cut(self, on: bool) -> None:
-        if self._scene is not None and self._surface is not None:
-            self._scene.field.set_cut(STEP_CUT * (self._surface.high - self._surface.low) if on else 0.0)
+        if self._scene is not None:
+            self._scene.field.set_cut(self._cut() if on else 0.0)
+
+    def _cut(self) -> float:
+        """Return the height that counts as a step."""
+        return 0.0 if self._surface is None else STEP_CUT * (self._surface.high - self._surface.low)
 
     def _exaggerate_well(self) -> None:
         if self._surface is not None:
@@ -460,12 +472,15 @@ class SurfaceView(QWidget):
         """Return the pixel (row, column) of the map under point (x, y) of the canvas, None off the surface."""
         if self._surface is None:
             return None
-        found = pick(self._surface, self._exaggeration, *self._camera.ray(x, y, *self._size()))
+        cut = self._cut() if self._cut_action.isChecked() else 0.0
+        found = pick(self._surface, self._exaggeration, *self._camera.ray(x, y, *self._size()), cut)
         return None if found is None else (round(found[0]), round(found[1]))
 
-    def _fit(self) -> None:
-        if self._fitted and self._surface is not None and self._scene is not None:
-            self._camera = self._camera.fitted(self._surface.bounds(self._exaggeration), *self._scene.size)
+    def _fit(self, camera: Camera, size: tuple[int, int]) -> Camera:
+        """Return ``camera`` fitted to a view of this size, unless the user has moved it."""
+        if not self._fitted or self._surface is None:
+            return camera
+        return camera.fitted(self._surface.bounds(self._exaggeration), *size)
 
     def _size(self) -> tuple[int, int]:
         return (1, 1) if self._scene is None else self._scene.size
@@ -477,9 +492,8 @@ class SurfaceView(QWidget):
                 self._still.start()
 
     def _on_resized(self) -> None:
-        if self._fitted:
-            self._fit()
-            self._look(moving=False)
+        self._camera = self._fit(self._camera, self._size())
+        self._look(moving=False)
 
     def _on_still(self) -> None:
         self._look(moving=False)
