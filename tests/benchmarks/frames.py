@@ -93,7 +93,8 @@ def _octave(random: np.random.Generator, height: int, width: int, cells: int) ->
 def _texture(random: np.random.Generator, height: int, width: int) -> NDArray[Any]:
     octaves = [(c, a) for c, a in ((6, 0.5), (40, 0.35), (240, 0.3), (height // 3, 0.3)) if c < height]
     texture = sum(amplitude * (_octave(random, height, width, cells) - 0.5) for cells, amplitude in octaves)
-    return np.clip(128 + 160 * np.asarray(texture, dtype=np.float32), 8, 247)
+    light: NDArray[Any] = np.clip(128 + 160 * np.asarray(texture, dtype=np.float32), 8, 247)
+    return light
 
 
 def _defocused(levels: list[Any], blur: NDArray[Any]) -> NDArray[Any]:

@@ -403,6 +403,33 @@ def _in_field(direction: tuple[float, ...], view: View) -> NDArray[np.float64]:
     return np.array((math.cos(turn) * x + math.sin(turn) * y, -math.sin(turn) * x + math.cos(turn) * y, z))
 
 
+def first_hits(lift: NDArray[np.float32], screen: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Find what an eye that looks along the columns of a field sees at each height of the screen.
+
+    Parameters
+    ----------
+    lift : (R, C) screen height of the surface, row 0 nearest to the eye, linear between rows; NaN in holes
+    screen : (S,) screen heights
+
+    Returns
+    -------
+    (S, C) the first row, with its fraction, at which the surface reaches that height from below, so
+    that all before it is lower; NaN where there is none, or where it is the rim of a hole or the
+    field's near edge.
+    """
+    rows, columns = lift.shape
+    top = np.maximum.accumulate(np.where(np.isfinite(lift), lift, -np.inf), axis=0)
+    seen = np.full((len(screen), columns), np.nan, np.float32)
+    for column in range(columns):
+        row = np.clip(np.searchsorted(top[:, column], screen, side="left"), 1, rows - 1)
+        before, after = lift[row - 1, column], lift[row, column]
+        inside = (before < screen) & (screen <= after)  # False beside NaN
+        with np.errstate(invalid="ignore", divide="ignore"):
+            exact = row - 1 + (screen - before) / (after - before)
+        seen[inside, column] = exact[inside]
+    return seen
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Projection:
     """Parallel projection of a field that is turned so that the eye looks along its columns.
@@ -462,27 +489,17 @@ class _Projection:
         foot = np.arange(self.rows, dtype=np.float32) * math.sin(self.rise)
         thickness = _BASE * max(relief.shape) * self.scale * math.cos(self.rise)
         lift = foot[:, None] + turned * (self.scale * math.cos(self.rise)) + thickness
-        top = np.maximum.accumulate(np.where(known, lift, -np.inf), axis=0)
         screen = np.arange(height - 1, -1, -1, dtype=np.float32) - self.bottom
-        seen = np.full((height, self.columns), np.nan, np.float32)
-        base = np.zeros(seen.shape, np.bool_)
-        for column in np.flatnonzero(known.any(axis=0)):
-            first = int(np.argmax(known[:, column]))
-            row = np.searchsorted(top[:, column], screen, side="left")
-            base[:, column] = (row == first) & (screen >= foot[first])
-            row = np.clip(row, 1, self.rows - 1)
-            before, after = lift[row - 1, column], lift[row, column]
-            inside = (before < screen) & (screen <= after)  # NaN beside a hole: not inside
-            with np.errstate(invalid="ignore", divide="ignore"):
-                exact = row - 1 + (screen - before) / (after - before)
-            seen[:, column] = np.where(inside, exact, np.nan)
-        return seen, base
+        near = np.argmax(known, axis=0)  # the row that the base ends under
+        edge = np.where(known.any(axis=0), lift[near, np.arange(self.columns)], -np.inf)
+        base = (screen[:, None] >= foot[near]) & (screen[:, None] <= edge)
+        return first_hits(lift, screen), base
 
     def _base_colours(self, base: NDArray[np.bool_]) -> Picture:
         """Return (1, C, 3) colours of the base's two near faces: one in the light, one in the shade."""
-        lowest = base.shape[0] - np.argmax(base[::-1], axis=0)  # screen row below the base
-        ahead = np.roll(lowest, -8) >= lowest  # the edge comes nearer to the right: the left face
-        shades: Picture = np.where(ahead[None, :, None], (66, 70, 78), (44, 48, 55)).astype(np.uint8)
+        lowest = np.where(base.any(axis=0), base.shape[0] - np.argmax(base[::-1], axis=0), 0)
+        is_left = np.arange(self.columns) <= np.argmax(lowest)  # of the nearest corner
+        shades: Picture = np.where(is_left[None, :, None], (66, 70, 78), (44, 48, 55)).astype(np.uint8)
         return shades
 
 
