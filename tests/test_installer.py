@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -216,11 +216,19 @@ def test_everything_after_the_command_that_is_not_ours_is_passed_on(installer: d
     assert rest == ["-k", "align", "tests/core", "-x"]
 
 
+def recorder(called: list[list[str]], code: int) -> Callable[[list[str]], int]:
+    def call(command: list[str]) -> int:
+        called.append(command)
+        return code
+
+    return call
+
+
 def test_run_hands_arguments_to_the_program(installer: dict[str, ModuleType], monkeypatch: pytest.MonkeyPatch) -> None:
     main = installer["main"]
     called: list[list[str]] = []
     monkeypatch.setattr(main, "ensure_environment", lambda extras, torch: None)
-    monkeypatch.setattr(main, "call", lambda command: called.append(list(command)) or 7)
+    monkeypatch.setattr(main, "call", recorder(called, 7))
     assert main.main(["run", "info", "scan 07", "--json"]) == 7
     assert called[0][1:] == ["-m", "toposcope", "info", "scan 07", "--json"]
 
@@ -233,7 +241,7 @@ def test_run_opens_the_window_where_there_is_a_screen(
     called: list[list[str]] = []
     monkeypatch.setattr(main, "ensure_environment", lambda extras, torch: None)
     monkeypatch.setattr(main, "can_open_window", lambda: screen)
-    monkeypatch.setattr(main, "call", lambda command: called.append(list(command)) or 0)
+    monkeypatch.setattr(main, "call", recorder(called, 0))
     assert main.main(["run"]) == 0
     assert called[0][-1] == last
 

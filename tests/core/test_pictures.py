@@ -16,8 +16,7 @@ from toposcope.core.pictures import View, colour_map, colour_table, curve_pictur
 
 
 def is_colour(picture: NDArray[np.uint8], colour: tuple[int, int, int], tolerance: int = 3) -> NDArray[np.bool_]:
-    near: NDArray[np.bool_] = (np.abs(picture.astype(int) - colour) <= tolerance).all(axis=-1)
-    return near
+    return np.asarray((np.abs(picture.astype(int) - colour) <= tolerance).all(axis=-1))
 
 
 # --- colours ---------------------------------------------------------------------------------
@@ -105,7 +104,7 @@ def test_scale_bar_is_as_long_as_it_says(pixel_um: float, length_px: int) -> Non
 def test_16_bit_frames_are_shown_in_8() -> None:
     plane = np.array([[0, 32768, 65535]], np.uint16)
     assert pictures.to_picture(plane)[0, :, 0].tolist() == [0, 128, 255]
-    assert pictures.to_picture(np.float32([[0.0, 0.5, 1.0]]))[0, :, 2].tolist() == [0, 128, 255]
+    assert pictures.to_picture(np.array([[0.0, 0.5, 1.0]], np.float32))[0, :, 2].tolist() == [0, 128, 255]
 
 
 # --- curves ----------------------------------------------------------------------------------
@@ -181,7 +180,7 @@ def drawn(heights: NDArray[np.float32], view: View) -> NDArray[np.bool_]:
     """Where a white surface is seen."""
     white = np.full(heights.shape, 255, np.uint8)
     picture = surface_picture(heights, white, 1.0, "µm", view)[: view.height - 40]
-    return picture.min(axis=-1) > 110
+    return np.asarray(picture.min(axis=-1) > 110)
 
 
 def test_plane_seen_from_above_is_its_own_shape_and_a_hole_a_hole() -> None:
