@@ -53,7 +53,6 @@ def test_a_place_that_cannot_be_written_is_told(qtbot: QtBot, tmp_path: Path) ->
     turntable = Turntable(draw, tmp_path / "missing" / "a.gif", 3, silent)
     with qtbot.waitSignal(turntable.failed, timeout=5000) as failed:
         turntable.start()
-    assert "could not be written" in failed.args[0]
     assert "missing" in failed.args[0]
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 from PySide6.QtCore import QObject, QTimer, Signal
 
 from toposcope.core.jobs import Cancelled, Progress, Report
-from toposcope.errors import OutputError
+from toposcope.errors import ToposcopeError
 
 Draw = Callable[[float], NDArray[np.uint8]]
 """Draws the view after a turn by so many degrees: (H, W, 4) RGBA."""
@@ -65,9 +65,9 @@ class Turntable(QObject):
         except Cancelled:
             self._timer.stop()
             self.cancelled.emit()
-        except (OSError, OutputError) as error:
+        except (OSError, ToposcopeError) as error:
             self._timer.stop()
-            self.failed.emit(f"The turntable could not be written to {self._path}: {error}. Choose another place.")
+            self.failed.emit(str(error))
 
     def _encode(self) -> None:
         try:
@@ -80,8 +80,7 @@ class Turntable(QObject):
 def write_gif(pictures: list[Image.Image], path: Path, frame_ms: int = FRAME_MS) -> None:
     """Write ``pictures``, RGB and of one size, as an endless GIF with one palette for all.
 
-    One palette keeps colours from flickering from frame to frame. The file is written beside its
-    place and renamed, so that there is never half a file.
+    One palette keeps colours from flickering from frame to frame.
 
     Raises
     ------
@@ -92,9 +91,17 @@ def write_gif(pictures: list[Image.Image], path: Path, frame_ms: int = FRAME_MS)
     strip = Image.fromarray(np.concatenate([np.asarray(picture) for picture in some]))
     palette = strip.quantize(256, method=Image.Quantize.MEDIANCUT)
     first, *others = (picture.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG) for picture in pictures)
+    write_beside(
+        path,
+        lambda beside: first.save(beside, format="GIF", save_all=True, append_images=others, duration=frame_ms, loop=0),
+    )
+
+
+def write_beside(path: Path, write: Callable[[Path], None]) -> None:
+    """Let ``write`` write a file beside ``path`` and rename it, so that there is never half a file."""
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        first.save(beside, format="GIF", save_all=True, append_images=others, duration=frame_ms, loop=0)
+        write(beside)
         os.replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)

@@ -124,6 +124,16 @@ class SurfaceView(QWidget):
         """What is missing for the 3D view, None when it works."""
         return self._problem
 
+    @property
+    def colour_mode(self) -> Colouring:
+        """What the surface is coloured by."""
+        return _COLOURINGS[max(self._colour_box.currentIndex(), 0)][0]
+
+    @property
+    def canvas_size(self) -> tuple[int, int]:
+        """Width and height of the view itself, in logical pixels."""
+        return self._size()
+
     def set_surface(
         self,
         heights: NDArray[np.float32],
@@ -137,7 +147,8 @@ class SurfaceView(QWidget):
     def set_prepared(self, surface: PreparedSurface | None) -> None:
         """Show a surface that a worker prepared, or None for nothing.
 
-        The camera stays where it is when the surface has the shape of the one before.
+        The camera stays where it is when the surface has the shape of the one before, as the full
+        result has after its preview.
         """
         before, self._surface = self._surface, surface
         if self._scene is not None:
@@ -150,7 +161,7 @@ class SurfaceView(QWidget):
             self._bar.setLevels((0.0, surface.high - surface.low))
             self._bar.getAxis("right").setLabel(f"height ({surface.unit_symbol})" if surface.unit_symbol else "height")
             self._exaggeration_slider.setRange(-100, 300 if surface.pixel is not None else 100)
-            if before is None or before.shape != surface.shape or before.pixel != surface.pixel:
+            if before is None or not _alike(before, surface):
                 self.set_exaggeration(1.0)
                 self.set_view("isometric")
         self._show_page()
@@ -165,6 +176,10 @@ class SurfaceView(QWidget):
                 self._scene.field.set_colour_map(colour_map_name)
         self._colour_box.setCurrentIndex([name for name, _ in _COLOURINGS].index(mode))
         self._bar_plot.setVisible(mode == "height" and self._surface is not None)
+
+    def set_colour_map(self, name: str) -> None:
+        """Take another colour map for heights; what the surface is coloured by stays."""
+        self.set_colour(_COLOURINGS[self._colour_box.currentIndex()][0], name)
 
     def set_exaggeration(self, exaggeration: float) -> None:
         """Stretch heights; 1 is true to scale where the stack is calibrated."""
@@ -497,3 +512,9 @@ class SurfaceView(QWidget):
 
     def _on_still(self) -> None:
         self._look(moving=False)
+
+
+def _alike(a: PreparedSurface, b: PreparedSurface) -> bool:
+    """Whether two surfaces fill the same room, so that one camera suits both."""
+    sides = [abs(p - q) for p, q in zip(a.extent, b.extent, strict=True)]
+    return max(sides) < 0.03 and (a.pixel is None) == (b.pixel is None)
