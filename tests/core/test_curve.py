@@ -29,13 +29,13 @@ class ArrayVolume:
         return n, height, width
 
     def probability(self, row: int, column: int) -> NDArray[np.float32]:
-        return self.values[:, row, column]
+        return np.array(self.values[:, row, column])
 
     def measure(self, row: int, column: int) -> None:
         return None
 
     def plane(self, i: int) -> NDArray[np.float32]:
-        return self.values[i]
+        return np.array(self.values[i])
 
     def close(self) -> None:
         """Nothing to give back."""
@@ -44,7 +44,7 @@ class ArrayVolume:
 def gaussians(x: Floats, *peaks: tuple[float, float, float], floor: float = 0.0) -> Floats:
     """Return a probability with Gaussian peaks (place, deviation, height) on a floor."""
     curve = floor + sum(height * np.exp(-0.5 * ((x - place) / deviation) ** 2) for place, deviation, height in peaks)
-    return np.asarray(curve / np.sum(curve))
+    return np.asarray(curve / np.sum(curve), dtype=np.float64)
 
 
 def read(curve: Floats, step: float = 2.5, start: float = 10.0, depth: float = np.nan) -> Analysis:

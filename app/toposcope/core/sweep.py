@@ -30,14 +30,15 @@ GRAVITY: Final[tuple[Lack, ...]] = (
 )
 MAX_POINTS: Final = 1 << 18
 MAX_VALUES: Final = 1 << 24  # of all curves together: 64 MB of float32
-CUT_SHARE: Final = 0.02
-COARSE_WIDTH: Final = 2.0
-"""A Gaussian needs samples at most half its full width at half maximum apart to be placed well."""
+CUT_SHARE: Final = 0.03
+COARSE_WIDTH: Final = 1.7
+"""In slices. Narrower curves hold less than 0.4 of the peak at the next slice, exp(-4 ln 2 / 1.7²), and less than
+0.01 at the one after it: too little to say where between the slices the peak is."""
 GOOD_WIDTH: Final = 3.0
-IDLE_SHARE: Final = 0.05
+IDLE_SHARE: Final = 0.1
 """A slice is idle when it holds less than this part of what it would hold if all held the same."""
 OVER_EXPOSED_SHARE: Final = 0.005
-TEXTURELESS_SHARE: Final = 0.2
+TEXTURELESS_SHARE: Final = 0.1
 LOST_SHARE: Final = 0.1
 JUMP_SHARE: Final = 0.005
 """A jump that matters, as a share of the picture's width."""
@@ -98,24 +99,27 @@ class SweepExaminer:
         confidence : (H, W) in 0..1
         """
         n, curves, field = self._stack.n, self._curves, self._field
-        known = np.isfinite(index[self._grid]) & (confidence[self._grid] > 0)
-        strongest = curves.argmax(axis=0)
+        strongest, top = curves.argmax(axis=0), curves.max(axis=0)
         floor = float(np.quantile(curves[:, field], 0.05)) if field.any() else 0.0
-        textured = known & field & (curves.max(axis=0) > TEXTURE_OVER_FLOOR * floor) & ~flat_curves(curves)
+        textured = field & np.isfinite(index[self._grid]) & (confidence[self._grid] > 0)
+        textured &= (top > TEXTURE_OVER_FLOOR * floor) & ~flat_curves(curves)
+        # an outlier that its neighbours overruled speaks for no slice
+        agreed = textured & (np.abs(index[self._grid] - strongest) < 1.5)
         widths = _widths(curves, strongest)
         inner = textured & np.isfinite(widths)
         width = float(np.median(widths[inner])) if inner.any() else math.nan
         burnt = field & (self._saturated > n // 2)
 
         marks: dict[Lack, NDArray[np.bool_]] = {
-            "cut_low": textured & (strongest == 0),
-            "cut_high": textured & (strongest == n - 1),
+            "cut_low": agreed & (strongest == 0),
+            "cut_high": agreed & (strongest == n - 1),
             "coarse_step": inner & (widths < COARSE_WIDTH),
             "over_exposed": burnt,
             "textureless": field & ~textured & ~burnt,
             "motion": ~field,
         }
-        held = np.bincount(strongest[textured], minlength=n)
+        # weighted by contrast: blurred and noisy pixels are many, spread over all slices, and faint
+        held = np.bincount(strongest[agreed], np.sqrt(top[agreed]), minlength=n).astype(np.float64)
         notes = [
             *self._motion_notes(),
             *self._cut_notes(held, width),
@@ -134,7 +138,7 @@ class SweepExaminer:
         full = codes.repeat(self._step, axis=0)[:height].repeat(self._step, axis=1)[:, :width_px]
         return SweepReport(tuple(notes), np.ascontiguousarray(full))
 
-    def _cut_notes(self, held: NDArray[np.intp], width: float) -> list[SweepNote]:
+    def _cut_notes(self, held: NDArray[np.float64], width: float) -> list[SweepNote]:
         """Return notes on surfaces that are sharpest at an end of the sweep."""
         notes: list[SweepNote] = []
         if not held.any():
@@ -146,8 +150,9 @@ class SweepExaminer:
             share = float(held[i] / held.sum())
             if share < CUT_SHARE:
                 continue
+            place = "" if stack.unit == "index" else f" ({self._at(i)})"
             text = (
-                f"{_percent(share)} of the textured area is sharpest in the {end} slice ({self._at(i)}): "
+                f"{_percent(share)} of the texture is sharpest in the {end} slice{place}: "
                 f"the surface may go on beyond it. {self._extend(i, steps)}"
             )
             notes.append(SweepNote(lack, text, share))
@@ -179,10 +184,10 @@ class SweepExaminer:
             text += f"Take a step of {format_length(width * pitch / GOOD_WIDTH, symbol, pitch / 3)} or less."
         return [SweepNote("coarse_step", text, 1 - width / COARSE_WIDTH)]
 
-    def _idle_notes(self, held: NDArray[np.intp]) -> list[SweepNote]:
+    def _idle_notes(self, held: NDArray[np.float64]) -> list[SweepNote]:
         """Return notes on slices in which nothing is sharpest, one slice beside the useful ones not counted."""
         n = self._stack.n
-        useful = np.flatnonzero(held >= max(1.0, IDLE_SHARE * held.sum() / n))
+        useful = np.flatnonzero(held > IDLE_SHARE * held.sum() / n)
         if not useful.size:
             return []
         notes = []
@@ -262,6 +267,9 @@ class SweepExaminer:
         return float(np.median(np.diff(self._stack.positions.value)))
 
     def _at(self, i: int) -> str:
+        """Return where slice ``i`` is."""
+        if self._stack.unit == "index":
+            return f"slice {self._stack.positions.value[i]:g}"
         return format_position(float(self._stack.positions.value[i]), self._stack.unit_symbol, self._pitch())
 
 
