@@ -138,6 +138,7 @@ class ViewState:
     runs: tuple[RunRow, ...]
     shown_run: int | None
     colour_map: str
+    aligned: bool
     sweep: tuple[SweepNote, ...] | None
     can_export: bool
     job: Job | None
@@ -168,6 +169,7 @@ def resolve(state: State) -> ViewState:
         runs=tuple(RunRow(r.number, r.title) for r in state.runs if r.reduction == 1),
         shown_run=state.shown_run,
         colour_map=state.colour_map,
+        aligned=state.aligned,
         sweep=run.result.sweep.notes if run and run.reduction == 1 else None,
         can_export=run is not None and run.reduction == 1,
         job=next(iter(state.jobs.values()), None),

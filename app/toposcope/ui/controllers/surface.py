@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from PySide6.QtCore import QObject
 
 from toposcope.core.calibration import MICROMETRES
-from toposcope.core.jobs import Progress, Report
+from toposcope.core.jobs import CancelToken, Progress, Report
+from toposcope.errors import MissingPartError, OutputError
 from toposcope.ui import theme
 from toposcope.ui.controllers.opening import problem
 from toposcope.ui.pyramid import display_range, to_display
-from toposcope.ui.session import Run, Session, State
+from toposcope.ui.session import Job, Run, Session, State
 from toposcope.ui.views.surface_data import PreparedSurface, prepare_surface
 from toposcope.ui.views.surface_view import SurfaceView
 from toposcope.ui.workers import LatestRunner
@@ -27,6 +32,10 @@ class SurfaceController(QObject):
         self.runner = LatestRunner("surface", self)
         self.runner.returned.connect(self._on_prepared)
         self.runner.failed.connect(lambda error: session.set(message=problem(error)))
+        self.writer = LatestRunner("screenshot", self)
+        self.writer.returned.connect(self._on_written)
+        self.writer.failed.connect(lambda error: session.set(message=problem(error)))
+        self._token = CancelToken()
         session.changed.connect(self._on_changed)
 
     def _on_changed(self, before: State, now: State) -> None:
@@ -59,6 +68,41 @@ class SurfaceController(QObject):
         k = run.reduction
         return min(row * k + k // 2, stack.shape[0] - 1), min(column * k + k // 2, stack.shape[1] - 1)
 
+    def save_screenshot(self, path: Path, width: int = 2400, height: int = 1600) -> None:
+        """Write the view as a picture, larger than it is on the screen."""
+        try:
+            picture = self._view.screenshot(width, height)
+        except MissingPartError as error:
+            self._session.set(message=problem(error))
+            return
+        self.writer.start(lambda report: write_picture(picture, path))
+
+    def save_turntable(self, path: Path) -> None:
+        """Write one turn of the surface as a GIF; it is drawn beside the user's work."""
+        self._token = CancelToken()
+        report = self._token.guard(lambda progress: self._session.set_job("turntable", Job("Turntable", progress)))
+        try:
+            turntable = self._view.turntable(path, report=report)
+        except MissingPartError as error:
+            self._session.set(message=problem(error))
+            return
+        turntable.finished.connect(self._on_written)
+        turntable.failed.connect(lambda text: self._end_turntable(text))
+        turntable.cancelled.connect(lambda: self._end_turntable(""))
+
+    def cancel(self) -> None:
+        """Stop the turntable."""
+        self._token.cancel()
+
+    def _end_turntable(self, trouble: str) -> None:
+        self._session.set_job("turntable", None)
+        if trouble:
+            self._session.say(trouble, "error")
+
+    def _on_written(self, path: Path) -> None:
+        self._end_turntable("")
+        self._session.say(f"Wrote {path}.")
+
     def _on_prepared(self, surface: PreparedSurface) -> None:
         self._view.set_prepared(surface)
         self.show_pins()
@@ -76,3 +120,22 @@ def prepared(run: Run, report: Report) -> PreparedSurface:
     heights = result.heights()
     report(Progress(0.5))
     return prepare_surface(heights, texture, pixel, result.unit_symbol)
+
+
+def write_picture(picture: NDArray[np.uint8], path: Path) -> Path:
+    """Write a picture beside its place and rename it; return the path.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written there.
+    """
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        Image.fromarray(picture).save(beside, format="PNG")
+        os.replace(beside, path)
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror or error}. Choose another place.") from error
+    finally:
+        beside.unlink(missing_ok=True)
+    return path

@@ -132,7 +132,8 @@ class CalibrationPanel(QWidget):
     def _say(self, name: str, origin: str, guessed: bool) -> None:
         """Show where a value came from; a guess is told from a fact by colour and by word."""
         label = self._origins[name]
-        label.setText(f"Guess: {origin.removeprefix('guessed ').removeprefix('guess: ')}" if guessed else origin)
+        reason = origin.removeprefix("guessed").strip()
+        label.setText((f"Guess: {reason}" if reason else "Guess") if guessed else origin)
         label.setProperty("role", "warning" if guessed else "muted")
         label.style().unpolish(label)
         label.style().polish(label)

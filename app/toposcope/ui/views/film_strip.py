@@ -14,6 +14,7 @@ from PySide6.QtCore import (
     QModelIndex,
     QObject,
     QPersistentModelIndex,
+    QPoint,
     QRect,
     QSize,
     Qt,
@@ -26,7 +27,6 @@ from PySide6.QtWidgets import (
     QListView,
     QStyle,
     QStyledItemDelegate,
-    QStyleOptionButton,
     QStyleOptionViewItem,
     QWidget,
 )
@@ -145,12 +145,19 @@ class _Delegate(QStyledItemDelegate):
         if sharpness is not None:
             painter.fillRect(QRect(bar.left(), bar.top(), round(bar.width() * sharpness), 5), QColor(c.accent))
         painter.setOpacity(1.0)
-        box = QStyleOptionButton()
-        box.rect = check_box(rect)
-        box.state = QStyle.StateFlag.State_Enabled | (QStyle.StateFlag.State_On if used else QStyle.StateFlag.State_Off)
-        widget = option.widget
-        widget.style().drawPrimitive(QStyle.PrimitiveElement.PE_IndicatorCheckBox, box, painter, widget)
+        self._paint_box(painter, check_box(rect), used)
         painter.restore()
+
+    def _paint_box(self, painter: QPainter, box: QRect, used: bool) -> None:
+        c = theme.colours()
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setPen(QPen(QColor(c.muted), 1))
+        painter.setBrush(QColor(c.base))
+        painter.drawRoundedRect(box.adjusted(1, 1, -2, -2), 2, 2)
+        if used:
+            painter.setPen(QPen(QColor(c.text), 2))
+            x, y = box.left(), box.top()
+            painter.drawPolyline([QPoint(x + 4, y + 8), QPoint(x + 7, y + 11), QPoint(x + 11, y + 4)])
 
     def _paint_thumbnail(self, painter: QPainter, rect: QRect, image: QImage | None) -> None:
         c = theme.colours()

@@ -57,11 +57,13 @@ class MethodPanel(QWidget):
         self._outdated.setProperty("role", "warning")
         self._outdated.setText("Something has changed since this result was made.")
         self._facts = _text(muted=True)
+        self._heading = QLabel("Results")
         self._results = QListWidget()
         self._results.setToolTip("Earlier results stay here for comparison; click one to show it")
         self._results.setMaximumHeight(110)
         self._results.setMinimumHeight(48)
         self._build()
+        self.set_runs((), None)
         self.set_state(MethodState(self._settings, True, False, False, False, ""))
 
     def _build(self) -> None:
@@ -86,9 +88,8 @@ class MethodPanel(QWidget):
         layout.addLayout(row)
         layout.addWidget(self._outdated)
         layout.addWidget(self._facts)
-        heading = QLabel("Results")
-        heading.setProperty("role", "heading")
-        layout.addWidget(heading)
+        self._heading.setProperty("role", "heading")
+        layout.addWidget(self._heading)
         layout.addWidget(self._results)
         layout.addStretch(1)
         self._method.activated.connect(self._on_edited)
@@ -128,6 +129,8 @@ class MethodPanel(QWidget):
     def set_runs(self, runs: Sequence[RunRow], shown: int | None) -> None:
         """Show the results that there are, the newest on top."""
         self._results.clear()
+        self._results.setVisible(bool(runs))
+        self._heading.setVisible(bool(runs))
         for run in reversed(runs):
             item = QListWidgetItem(run.title)
             item.setData(Qt.ItemDataRole.UserRole, run.number)

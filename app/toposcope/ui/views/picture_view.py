@@ -154,7 +154,7 @@ class PictureView(QWidget):
         compare = mode == "compare"
         self._compare_row.setVisible(compare)
         self._slice_row.setVisible(mode in ("slice", "compare") and bool(available))
-        self._maps.setEnabled(mode in ("depth", "confidence", "compare"))
+        self._maps.setVisible(mode in ("depth", "confidence", "compare"))
         self.canvas.set_scrubbing(mode == "slice")
         if not compare:
             self.canvas.set_split(False)

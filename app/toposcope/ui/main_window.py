@@ -1,0 +1,698 @@
+"""The main window: lays out the views, owns the controllers, and joins them.
+
+::
+
+    views ──signals──> controllers ──> Session ──changed──> resolve() ──> setters of views that differ
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+from PySide6.QtCore import QByteArray, QEvent, QSize, Qt, QUrl
+from PySide6.QtGui import (
+    QAction,
+    QCloseEvent,
+    QDesktopServices,
+    QDragEnterEvent,
+    QDropEvent,
+    QGuiApplication,
+    QImage,
+    QKeySequence,
+    QUndoStack,
+)
+from PySide6.QtWidgets import (
+    QDockWidget,
+    QFileDialog,
+    QFrame,
+    QMainWindow,
+    QMenu,
+    QScrollArea,
+    QStackedWidget,
+    QToolBar,
+    QVBoxLayout,
+    QWidget,
+)
+
+from toposcope.core.curve import FocusCurve
+from toposcope.ui import theme
+from toposcope.ui.actions import SEPARATOR, commands, make_actions, menus, set_icons
+from toposcope.ui.commands import push
+from toposcope.ui.controllers.calibrating import CalibratingController
+from toposcope.ui.controllers.estimating import EstimatingController
+from toposcope.ui.controllers.exporting import ExportingController
+from toposcope.ui.controllers.frames import FramesController
+from toposcope.ui.controllers.opening import OpeningController
+from toposcope.ui.controllers.pictures import PicturesController
+from toposcope.ui.controllers.pins import PinsController
+from toposcope.ui.controllers.surface import SurfaceController
+from toposcope.ui.engine import Engine
+from toposcope.ui.preferences import Preferences
+from toposcope.ui.resolve import ViewState, resolve
+from toposcope.ui.session import MODES, Offer, Session, State
+from toposcope.ui.theme import ThemeName
+from toposcope.ui.views.calibration_panel import CalibrationPanel, PositionsDialog
+from toposcope.ui.views.curve_view import CurveView
+from toposcope.ui.views.dialogs import AboutDialog, ChoiceDialog, ShortcutsDialog
+from toposcope.ui.views.export_panel import ExportPanel
+from toposcope.ui.views.film_strip import FilmStrip
+from toposcope.ui.views.message_bar import MessageBar
+from toposcope.ui.views.method_panel import MethodPanel
+from toposcope.ui.views.picture_view import PictureView
+from toposcope.ui.views.start_page import StartPage
+from toposcope.ui.views.status import StatusView
+from toposcope.ui.views.surface_view import SurfaceView
+from toposcope.ui.views.sweep_panel import SweepPanel
+from toposcope.ui.workers import LatestRunner
+
+FILE_FILTER: Final = (
+    "Images (*.tif *.tiff *.jpg *.jpeg *.png *.bmp *.webp *.TIF *.TIFF *.JPG *.JPEG *.PNG *.BMP *.WEBP);;All files (*)"
+)
+THEME_TITLES: Final[dict[ThemeName, str]] = {"dark": "&Dark", "light": "&Light"}
+
+
+class MainWindow(QMainWindow):
+    """Everything that the user sees. Give it an `Engine` and `Preferences` of your own to test it."""
+
+    def __init__(self, engine: Engine | None = None, preferences: Preferences | None = None) -> None:
+        super().__init__()
+        self.engine = engine or Engine()
+        self.preferences = preferences or Preferences()
+        self.session = Session(
+            State(colour_map=self.preferences.colour_map, automatic=self.preferences.automatic), self
+        )
+        self.undo = QUndoStack(self)
+        self._view_state: ViewState | None = None
+        self._closed = False
+        self._make_views()
+        self._make_controllers()
+        self.actions_by_name = make_actions(self)
+        self._make_docks()
+        self._make_menus()
+        self._connect_views()
+        self.setAcceptDrops(True)
+        self.setDockOptions(
+            self.DockOption.AnimatedDocks | self.DockOption.AllowTabbedDocks | self.DockOption.AllowNestedDocks
+        )
+        self.setMinimumSize(QSize(760, 520))
+        self.resize(1480, 920)
+        self._default_docks = self.saveState()
+        self._docks: QByteArray | None = None
+        self._restore_layout()
+        self.session.changed.connect(self._on_changed)
+        self._show(resolve(self.session.state))
+        self.status.set_device(self.engine.device())
+
+    # building
+
+    def _make_views(self) -> None:
+        self.start_page = StartPage()
+        self.picture = PictureView()
+        self.message_bar = MessageBar()
+        self.strip = FilmStrip()
+        self.calibration = CalibrationPanel()
+        self.method = MethodPanel(self.engine.methods)
+        self.sweep = SweepPanel()
+        self.export_panel = ExportPanel(self.engine.formats, self.engine.export_options, self.engine.usual_formats)
+        self.curves = CurveView()
+        self.surface = SurfaceView()
+        self.status = StatusView()
+        self.setStatusBar(self.status)
+        self._pages = QStackedWidget()
+        self._pages.addWidget(self.start_page)
+        self._pages.addWidget(self.picture)
+        centre = QWidget()
+        layout = QVBoxLayout(centre)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(0)
+        layout.addWidget(self.message_bar)
+        layout.addWidget(self._pages, 1)
+        self.setCentralWidget(centre)
+
+    def _make_controllers(self) -> None:
+        session, undo, engine = self.session, self.undo, self.engine
+        self.opening = OpeningController(session, undo, self.preferences, engine.open_stack, self._ask_choice, self)
+        self.frames = FramesController(session, undo, self.strip, self)
+        self.pictures = PicturesController(session, self.picture, engine.peak_counts, self)
+        self.pins = PinsController(session, undo, self.curves, engine.curve_at, self)
+        self.surfaces = SurfaceController(session, self.surface, self)
+        self.calibrating = CalibratingController(session, undo, self.calibration, self._ask_positions, self)
+        self.exporting = ExportingController(session, self.export_panel, engine.export, self._pinned_curves, self)
+        # last, so that everybody knows of a new stack before its depth is computed
+        self.estimating = EstimatingController(session, engine.estimate, engine.methods, self)
+
+    def _make_docks(self) -> None:
+        self.setCorner(Qt.Corner.BottomLeftCorner, Qt.DockWidgetArea.LeftDockWidgetArea)
+        self.setCorner(Qt.Corner.BottomRightCorner, Qt.DockWidgetArea.RightDockWidgetArea)
+        left, right = Qt.DockWidgetArea.LeftDockWidgetArea, Qt.DockWidgetArea.RightDockWidgetArea
+        self.docks = {
+            "frames": self._dock("frames", "Frames", self.strip, left),
+            "calibration": self._dock("calibration", "Calibration", _scrolled(self.calibration), left),
+            "curves": self._dock("curves", "Focus curves", self.curves, Qt.DockWidgetArea.BottomDockWidgetArea),
+            "surface": self._dock("surface", "Surface in 3D", self.surface, right),
+            "method": self._dock("method", "Method", _scrolled(self.method), right),
+            "sweep": self._dock("sweep", "Sweep advice", self.sweep, right),
+            "export": self._dock("export", "Export", _scrolled(self.export_panel), right),
+        }
+        self.tabifyDockWidget(self.docks["method"], self.docks["sweep"])
+        self.tabifyDockWidget(self.docks["sweep"], self.docks["export"])
+        self.docks["method"].raise_()
+        self.resizeDocks([self.docks["frames"], self.docks["surface"]], [250, 400], Qt.Orientation.Horizontal)
+        self.resizeDocks([self.docks["frames"], self.docks["calibration"]], [520, 300], Qt.Orientation.Vertical)
+        self.resizeDocks([self.docks["surface"], self.docks["method"]], [430, 390], Qt.Orientation.Vertical)
+        self.resizeDocks([self.docks["curves"]], [250], Qt.Orientation.Vertical)
+
+    def _dock(self, name: str, title: str, widget: QWidget, area: Qt.DockWidgetArea) -> QDockWidget:
+        dock = QDockWidget(title, self)
+        dock.setObjectName(name)
+        dock.setWidget(widget)
+        self.addDockWidget(area, dock)
+        return dock
+
+    def _make_menus(self) -> None:
+        acts = self.actions_by_name
+        undo, redo = self.undo.createUndoAction(self, "&Undo"), self.undo.createRedoAction(self, "&Redo")
+        undo.setShortcuts(QKeySequence.StandardKey.Undo)
+        redo.setShortcuts([QKeySequence("Ctrl+Y"), QKeySequence("Ctrl+Shift+Z")])
+        self._undo_actions = [undo, redo]
+        self._groups: list[tuple[str, list[QAction]]] = []
+        for title, names in menus().items():
+            menu = self.menuBar().addMenu(title)
+            group = [acts[name] for name in names if name != SEPARATOR]
+            if title == "&Edit":
+                menu.addActions(self._undo_actions)
+                menu.addSeparator()
+                group = [*self._undo_actions, *group]
+            for name in names:
+                if name == SEPARATOR:
+                    menu.addSeparator()
+                else:
+                    menu.addAction(acts[name])
+                if name == "open_sample":
+                    self._recent_menu = menu.addMenu("Open &recent")
+            if title == "&View":
+                self._make_view_menus(menu)
+            self._groups.append((title.replace("&", ""), group))
+        self._recent_menu.aboutToShow.connect(self._fill_recent_menu)
+        for command in commands():
+            if command.picture:
+                acts[command.name].setShortcutContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
+                self.picture.addAction(acts[command.name])
+        bar = QToolBar("Tools", self)
+        bar.setObjectName("tools")
+        bar.setIconSize(QSize(18, 18))
+        bar.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        bar.setMovable(False)
+        bar.addActions([acts["open_folder"], acts["open_files"]])
+        bar.addSeparator()
+        bar.addActions(self._undo_actions)
+        bar.addSeparator()
+        bar.addActions([acts["run"], acts["export"]])
+        bar.addSeparator()
+        bar.addAction(acts["guide"])
+        self.addToolBar(bar)
+        self._connect_actions()
+        self._set_icons()
+
+    def _make_view_menus(self, menu: QMenu) -> None:
+        menu.addSeparator()
+        panels = menu.addMenu("&Panels")
+        for dock in self.docks.values():
+            panels.addAction(dock.toggleViewAction())
+        themes = menu.addMenu("&Theme")
+        self._themes: dict[ThemeName, QAction] = {}
+        for name, title in THEME_TITLES.items():
+            action = themes.addAction(title)
+            action.setCheckable(True)
+            action.triggered.connect(lambda _=False, n=name: self.set_theme(n))
+            self._themes[name] = action
+
+    def _connect_actions(self) -> None:
+        acts, session = self.actions_by_name, self.session
+        slots: dict[str, Callable[[], object]] = {
+            "open_folder": self.ask_folder,
+            "open_files": self.ask_files,
+            "open_sample": self.open_sample,
+            "reopen": self.opening.retry,
+            "close_stack": self.opening.close,
+            "export": self._on_export,
+            "quit": self.close,
+            "copy_picture": self.copy_picture,
+            "copy_pins": lambda: self._copy(self.pins.table()),
+            "copy_advice": lambda: self._copy(self.sweep.text()),
+            "remove_pin": self.pins.remove,
+            "remove_pins": self.pins.remove_all,
+            "next_slice": lambda: self._step_slice(1),
+            "previous_slice": lambda: self._step_slice(-1),
+            "first_slice": lambda: self.show_slice(0),
+            "last_slice": lambda: self.show_slice(10**9),
+            "zoom_in": lambda: self.picture.canvas.zoom_by(1.5),
+            "zoom_out": lambda: self.picture.canvas.zoom_by(1 / 1.5),
+            "zoom_fit": self.picture.canvas.fit,
+            "zoom_pixels": self.picture.canvas.zoom_to_pixels,
+            "reset_layout": self._reset_layout,
+            "run": self.estimating.run,
+            "cancel": self._on_cancel,
+            "guide": self._show_guide,
+            "shortcuts": lambda: ShortcutsDialog(self._groups, self).exec(),
+            "about": lambda: AboutDialog(self.engine.device(), self).exec(),
+        }
+        for name, slot in slots.items():
+            acts[name].triggered.connect(lambda _=False, s=slot: s())
+        for mode in MODES:
+            acts[f"mode_{mode}"].triggered.connect(lambda _=False, m=mode: session.set(mode=m))
+        acts["aligned"].toggled.connect(lambda on: session.set(aligned=on))
+        acts["automatic"].toggled.connect(self._set_automatic)
+        acts["full_screen"].toggled.connect(lambda on: self.showFullScreen() if on else self.showNormal())
+
+    def _connect_views(self) -> None:
+        session, canvas = self.session, self.picture.canvas
+        self.start_page.folderRequested.connect(self.ask_folder)
+        self.start_page.filesRequested.connect(self.ask_files)
+        self.start_page.sampleRequested.connect(self.open_sample)
+        self.start_page.recentRequested.connect(self.open)
+        self.picture.modeRequested.connect(lambda mode: session.set(mode=mode))
+        self.picture.colourMapRequested.connect(self._set_colour_map)
+        self.picture.compareRequested.connect(lambda left, right: session.set(compare=(left, right)))
+        self.picture.sliceRequested.connect(self.show_slice)
+        self.picture.limitsRequested.connect(self._set_limits)
+        canvas.pinRequested.connect(self.pins.add)
+        canvas.pinMoved.connect(self.pins.move)
+        canvas.pinChosen.connect(self.pins.choose)
+        canvas.pinMenuRequested.connect(self._on_pin_menu)
+        canvas.menuRequested.connect(self._on_picture_menu)
+        canvas.cursorMoved.connect(lambda pixel: session.set(cursor=pixel))
+        canvas.scrubbed.connect(self._step_slice)
+        self.curves.sliceRequested.connect(lambda i: session.set(slice_index=self._stack_index(i), mode="slice"))
+        self.curves.pinRemoveRequested.connect(self.pins.remove)
+        self.surface.screenshotRequested.connect(self._ask_screenshot)
+        self.surface.turntableRequested.connect(self._ask_turntable)
+        self.surface.pointPicked.connect(lambda row, column: self.pins.add(*self.surfaces.full_pixel(row, column)))
+        self.method.settingsEdited.connect(self._set_settings)
+        self.method.automaticToggled.connect(self._set_automatic)
+        self.method.runRequested.connect(self.estimating.run)
+        self.method.cancelRequested.connect(self.estimating.cancel)
+        self.method.resultRequested.connect(lambda number: session.set(shown_run=number))
+        self.sweep.mapRequested.connect(lambda: session.set(mode="sweep"))
+        self.export_panel.openRequested.connect(_open_folder)
+        self.status.cancelRequested.connect(self._on_cancel)
+        self.message_bar.closeRequested.connect(lambda: session.set(message=None))
+        self.message_bar.offerChosen.connect(self._on_offer)
+
+    # showing
+
+    def _on_changed(self, before: State, now: State) -> None:
+        self._show(resolve(now))
+
+    def _show(self, now: ViewState) -> None:
+        """Call the setters whose part of the view state differs from what is shown."""
+        before, self._view_state = self._view_state, now
+
+        def differs(*names: str) -> bool:
+            return before is None or any(getattr(before, name) != getattr(now, name) for name in names)
+
+        if differs("title"):
+            self.setWindowTitle(now.title)
+        if differs("start_page"):
+            self._show_start_page(now.start_page)
+        if differs("frames"):
+            self.strip.set_frames(now.frames)
+        if differs("frames", "slices"):
+            self.strip.set_current(now.slices.index)
+            self.picture.set_slices(now.slices)
+        if differs("slices", "frames"):
+            self.curves.set_slice(self._curve_index(now.slices.index))
+        if differs("calibration"):
+            self.calibration.set_calibration(now.calibration)
+        if differs("mode", "modes"):
+            self.picture.set_modes(now.mode, now.modes)
+            for mode in MODES:
+                self.actions_by_name[f"mode_{mode}"].setEnabled(mode in now.modes)
+                self.actions_by_name[f"mode_{mode}"].setChecked(mode == now.mode)
+        if differs("left", "right", "choices", "mode"):
+            self.pictures.set_requests(now.left, now.right)
+            if now.left is not None and now.right is not None:
+                self.picture.set_comparison(now.choices, now.left.layer, now.right.layer, now.mode == "compare")
+        if differs("pixel_um"):
+            self.picture.canvas.set_pixel(now.pixel_um)
+        if differs("pins", "chosen_pin"):
+            self.picture.canvas.set_pins(now.pins, now.chosen_pin)
+        if differs("readout"):
+            self.status.set_readout(now.readout)
+        if differs("method"):
+            self.method.set_state(now.method)
+            self.actions_by_name["automatic"].setChecked(now.method.automatic)
+        if differs("runs", "shown_run"):
+            self.method.set_runs(now.runs, now.shown_run)
+        if differs("colour_map"):
+            self.picture.set_colour_map(now.colour_map)
+            self.surface.set_colour_map(now.colour_map)
+        if differs("sweep"):
+            self.sweep.set_notes(now.sweep)
+        if differs("can_export"):
+            self.export_panel.set_able(now.can_export)
+        if differs("job"):
+            self.status.set_job(now.job)
+        if differs("message"):
+            self.message_bar.set_message(now.message)
+        if differs("start_page", "pins", "can_export", "job", "runs", "aligned"):
+            self._enable_actions(now)
+
+    def _enable_actions(self, now: ViewState) -> None:
+        acts, opened = self.actions_by_name, not now.start_page
+        for name in ("reopen", "close_stack", "run", "next_slice", "previous_slice", "first_slice", "last_slice"):
+            acts[name].setEnabled(opened)
+        for name in ("zoom_in", "zoom_out", "zoom_fit", "zoom_pixels", "copy_picture", "aligned"):
+            acts[name].setEnabled(opened)
+        for name in ("remove_pin", "remove_pins", "copy_pins"):
+            acts[name].setEnabled(bool(now.pins))
+        acts["export"].setEnabled(now.can_export)
+        acts["copy_advice"].setEnabled(bool(now.sweep))
+        acts["aligned"].setChecked(now.aligned)
+        acts["cancel"].setEnabled(now.job is not None or self.isFullScreen())
+
+    def _show_start_page(self, on: bool) -> None:
+        """An empty window shows three ways to begin, and no empty panels."""
+        if on:
+            self.start_page.set_recent([path for path in self.preferences.recent if path.exists()])
+            if self._view_state is not None and self._docks is None:
+                self._docks = self.saveState()
+            for dock in self.docks.values():
+                dock.hide()
+        elif self._docks is not None:
+            self.restoreState(self._docks)
+            self._docks = None
+        self._pages.setCurrentWidget(self.start_page if on else self.picture)
+        if not on:
+            self.picture.canvas.setFocus()
+
+    # what the user asks for
+
+    def open(self, paths: Path | Sequence[Path]) -> None:
+        """Open a stack."""
+        self.opening.open(paths)
+
+    def open_sample(self) -> None:
+        """Open the stack that comes with the program."""
+        self.opening.open(self.engine.sample_path())
+
+    def ask_folder(self) -> None:
+        """Let the user choose a folder."""
+        folder = QFileDialog.getExistingDirectory(self, "Open a folder of images", self.preferences.folder)
+        if folder:
+            self.preferences.folder = str(Path(folder).parent)
+            self.open(Path(folder))
+
+    def ask_files(self) -> None:
+        """Let the user choose files."""
+        names, _ = QFileDialog.getOpenFileNames(self, "Open files", self.preferences.folder, FILE_FILTER)
+        if names:
+            self.preferences.folder = str(Path(names[0]).parent)
+            self.open([Path(name) for name in names])
+
+    def show_slice(self, index: int) -> None:
+        """Look at a slice; indices beyond the ends mean the ends."""
+        stack = self.session.state.stack
+        if stack is not None:
+            self.session.set(slice_index=min(max(index, 0), stack.n - 1))
+
+    def set_theme(self, name: ThemeName) -> None:
+        """Dress everything in another theme, and remember it."""
+        self.preferences.theme = name
+        theme.apply(name)
+        for view in (
+            self.start_page,
+            self.picture,
+            self.message_bar,
+            self.method,
+            self.sweep,
+            self.export_panel,
+            self.curves,
+            self.surface,
+            self.status,
+        ):
+            view.apply_theme()
+        self._set_icons()
+        # pins carry colours of the theme
+        self.picture.canvas.set_pins((), None)
+        self.picture.canvas.set_pins(self.session.state.pins, self.session.state.chosen_pin)
+        self.pins.show_again()
+        self.surfaces.show_pins()
+
+    def copy_picture(self) -> None:
+        """Copy what is shown (the left side of A|B) at full size."""
+        pyramid = self.picture.canvas.picture()
+        if pyramid is None:
+            return
+        picture = pyramid.finest
+        kind = QImage.Format.Format_Grayscale8 if picture.ndim == 2 else QImage.Format.Format_RGB888
+        image = QImage(picture.data, picture.shape[1], picture.shape[0], picture.strides[0], kind)
+        QGuiApplication.clipboard().setImage(image.copy())
+        self.status.showMessage(f"Copied {picture.shape[1]} × {picture.shape[0]} pixels", 4000)
+
+    def _copy(self, text: str) -> None:
+        if text:
+            QGuiApplication.clipboard().setText(text)
+            self.status.showMessage("Copied", 4000)
+
+    def _step_slice(self, step: int) -> None:
+        self.show_slice(self.session.state.slice_index + step)
+        if self.session.state.mode not in ("slice", "compare"):
+            self.session.set(mode="slice")
+
+    def _set_colour_map(self, name: str) -> None:
+        self.preferences.colour_map = name
+        self.session.set(colour_map=name)
+
+    def _set_automatic(self, on: bool) -> None:
+        self.preferences.automatic = on
+        self.session.set(automatic=on)
+
+    def _set_limits(self, limits: tuple[float, float] | None) -> None:
+        view = self._view_state
+        if view is None or view.left is None:
+            return
+        # in A|B the colour bar belongs to the side that has one, the left side first
+        shown = [request.layer.kind for request in (view.left, view.right) if request]
+        kind = next((k for k in shown if k in ("depth", "confidence")), None)
+        if kind is not None:
+            ranges = {key: value for key, value in self.session.state.ranges.items() if key != kind}
+            if limits is not None:
+                ranges[kind] = limits
+            self.session.set(ranges=ranges)
+
+    def _set_settings(self, settings: Any) -> None:
+        if settings != self.session.state.settings:
+            push(self.undo, self.session, "change the method", settings=settings)
+
+    def _stack_index(self, worked: int) -> int:
+        """Return the frame of the stack for a slice of the shown result, which may leave frames out."""
+        state = self.session.state
+        if state.stack is None or state.run is None:
+            return worked
+        used = [i for i in range(state.stack.n) if i not in state.run.inputs.skipped]
+        return used[min(worked, len(used) - 1)]
+
+    def _curve_index(self, index: int) -> int:
+        """Return the slice of the shown result for a frame of the stack."""
+        run = self.session.state.run
+        return index - sum(i < index for i in run.inputs.skipped) if run else index
+
+    def _pinned_curves(self) -> list[FocusCurve]:
+        return [curve for _, curve in self.pins.curves]
+
+    def _on_export(self) -> None:
+        self.docks["export"].show()
+        self.docks["export"].raise_()
+        self.export_panel.request()
+
+    def _on_cancel(self) -> None:
+        jobs = self.session.state.jobs
+        if not jobs and self.isFullScreen():
+            self.actions_by_name["full_screen"].setChecked(False)
+        self.opening.runner.cancel()
+        self.estimating.cancel()
+        self.exporting.runner.cancel()
+        self.surfaces.cancel()
+        self.pictures.cancel()
+
+    def _on_offer(self, offer: Offer) -> None:
+        self.session.set(message=None)
+        if offer.action == "skip_frame":
+            self._skip_frame(str(offer.value))
+        elif offer.action == "retry":
+            self.opening.retry()
+        elif offer.action == "run":
+            self.estimating.run()
+        else:
+            self.estimating.run_without_volume()
+
+    def _skip_frame(self, name: str) -> None:
+        """Go on without a broken frame: of the open stack, or of the one that would not open."""
+        stack = self.session.state.stack
+        names = tuple(stack.source.names) if stack else ()
+        if stack is None or name not in names:
+            self.opening.skip_frame(name)
+            return
+        skipped = self.session.state.skipped | {names.index(name)}
+        push(self.undo, self.session, f"leave out {name}", skipped=skipped)
+        self.estimating.run()
+
+    def _on_pin_menu(self, number: int, where: Any) -> None:
+        menu = QMenu(self)
+        menu.addAction(theme.icon("trash"), f"Remove pin {number}", lambda: self.pins.remove(number))
+        menu.addAction(self.actions_by_name["copy_pins"])
+        self._pop_up(menu, where)
+
+    def _on_picture_menu(self, row: int, column: int, where: Any) -> None:
+        menu = QMenu(self)
+        if row >= 0:
+            menu.addAction(theme.icon("map-pin"), "Set a pin here", lambda: self.pins.add(row, column))
+            menu.addSeparator()
+        for name in ("copy_picture", "copy_pins", "zoom_fit", "zoom_pixels"):
+            menu.addAction(self.actions_by_name[name])
+        self._pop_up(menu, where)
+
+    def _pop_up(self, menu: QMenu, where: Any) -> None:
+        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        menu.popup(where.toPoint())
+
+    def _show_guide(self) -> None:
+        from toposcope.ui.views.help_dialog import HelpDialog
+
+        dialog = HelpDialog(self)
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.show()
+
+    def _ask_choice(self, text: str, choices: Sequence[Any]) -> tuple[int, ...] | None:
+        dialog = ChoiceDialog(text, choices, self)
+        return dialog.chosen() if dialog.exec() else None
+
+    def _ask_positions(
+        self, names: tuple[str, ...], values: tuple[float, ...], symbol: str
+    ) -> tuple[float, ...] | None:
+        dialog = PositionsDialog(names, values, symbol, self)
+        return dialog.positions() if dialog.exec() else None
+
+    def _ask_screenshot(self) -> None:
+        path = self._ask_file("Save the 3D view", "surface.png", "PNG (*.png)")
+        if path is not None:
+            self.surfaces.save_screenshot(path)
+
+    def _ask_turntable(self) -> None:
+        path = self._ask_file("Save a turn of the surface", "surface.gif", "GIF (*.gif)")
+        if path is not None:
+            self.surfaces.save_turntable(path)
+
+    def _ask_file(self, title: str, name: str, kinds: str) -> Path | None:
+        """Let the user choose where to write one file."""
+        chosen, _ = QFileDialog.getSaveFileName(self, title, str(Path(self.preferences.folder) / name), kinds)
+        if not chosen:
+            return None
+        path = Path(chosen)
+        self.preferences.folder = str(path.parent)
+        return path if path.suffix else path.with_suffix(Path(name).suffix)
+
+    def _fill_recent_menu(self) -> None:
+        self._recent_menu.clear()
+        for path in self.preferences.recent:
+            action = self._recent_menu.addAction(f"{path.name}   ({path.parent})")
+            action.setEnabled(path.exists())
+            action.triggered.connect(lambda _=False, p=path: self.open(p))
+        self._recent_menu.addSeparator()
+        self._recent_menu.addAction("&Forget all", self._forget_recent).setEnabled(bool(self.preferences.recent))
+
+    def _forget_recent(self) -> None:
+        self.preferences.clear_recent()
+        self.start_page.set_recent(())
+
+    # window
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        if any(url.isLocalFile() for url in event.mimeData().urls()):
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        paths = [Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile()]
+        if paths:
+            event.acceptProposedAction()
+            self.open(paths)
+
+    def changeEvent(self, event: QEvent) -> None:
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.WindowStateChange and hasattr(self, "actions_by_name"):
+            action = self.actions_by_name["full_screen"]
+            action.blockSignals(True)
+            action.setChecked(self.isFullScreen())
+            action.blockSignals(False)
+
+    def closeEvent(self, event: QCloseEvent) -> None:
+        self.preferences.set_layout(self.saveGeometry(), self._docks or self.saveState())
+        self.preferences.save()
+        self.shutdown()
+        super().closeEvent(event)
+
+    def runners(self) -> list[LatestRunner]:
+        """Return all background runners."""
+        controllers = (self.opening, self.frames, self.pins, self.surfaces, self.exporting, self.estimating)
+        return [
+            *(controller.runner for controller in controllers),
+            self.surfaces.writer,
+            *self.pictures.runners.values(),
+            self.pictures.ahead,
+        ]
+
+    def shutdown(self) -> None:
+        """Stop all background work, and give files and memory back. Nothing can be opened afterwards."""
+        if self._closed:
+            return
+        self._closed = True
+        runners = self.runners()
+        for runner in runners:
+            runner.drop()  # all at once, so that they stop side by side
+        for runner in runners:
+            runner.shutdown()
+        self.surface.close()
+        for run in self.session.state.runs:
+            if run.result.volume is not None:
+                run.result.volume.close()
+        if self.session.state.opened is not None:
+            self.session.state.opened.close()
+
+    def _set_icons(self) -> None:
+        set_icons(self.actions_by_name)
+        self._undo_actions[0].setIcon(theme.icon("arrow-counter-clockwise"))
+        self._undo_actions[1].setIcon(theme.icon("arrow-clockwise"))
+        for name, action in self._themes.items():
+            action.setChecked(name == theme.colours().name)
+
+    def _restore_layout(self) -> None:
+        geometry, docks = self.preferences.layout()
+        if geometry is not None:
+            self.restoreGeometry(geometry)
+        if docks is not None:
+            self.restoreState(docks)
+
+    def _reset_layout(self) -> None:
+        self.preferences.forget_layout()
+        if self._docks is not None:
+            self._docks = self._default_docks
+        else:
+            self.restoreState(self._default_docks)
+
+
+def _scrolled(widget: QWidget) -> QScrollArea:
+    area = QScrollArea()
+    area.setWidget(widget)
+    area.setWidgetResizable(True)
+    area.setFrameShape(QFrame.Shape.NoFrame)
+    area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    return area
+
+
+def _open_folder(folder: Path) -> None:
+    with suppress(RuntimeError):
+        QDesktopServices.openUrl(QUrl.fromLocalFile(str(folder)))
