@@ -48,7 +48,7 @@ def gaussians(x: Floats, *peaks: tuple[float, float, float], floor: float = 0.0)
 
 
 def read(curve: Floats, step: float = 2.5, start: float = 10.0, depth: float = np.nan) -> Analysis:
-    return analyse(start + step * np.arange(len(curve)), "um", "microscope", curve, depth)
+    return analyse(np.linspace(start, start + step * (len(curve) - 1), len(curve)), "um", "microscope", curve, depth)
 
 
 def test_one_gaussian_gives_its_place_and_width() -> None:

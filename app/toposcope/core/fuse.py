@@ -13,10 +13,11 @@ from toposcope.core.stack import Plane, full_scale, to_grey
 FINE_LEVELS: Final = 3
 COARSE_LEVELS: Final = 3
 KEPT_BYTES: Final = 160 << 20
-POWER: Final = 6  # of the energy: near to choosing the sharpest frame, yet without seams
+POWER: Final = 12  # of the energy: as sharp as choosing the best frame, yet without seams
 NOISE_MARGIN: Final = 5.0
 """Energy below this multiple of the noise's counts as nothing to see."""
-ENERGY_LIMIT: Final = 3e5  # its 6th power, summed over hundreds of frames, stays inside float32
+LEAST_WEIGHT: Final = 1e-30  # from here, 12 powers of the energy limit stay inside float32
+ENERGY_LIMIT: Final = 2e5
 QUANTISATION: Final = 0.3  # SD of rounding, in grey steps
 EVEN: Final = 1e-4  # weight of every frame where the depth is unknown
 
@@ -160,8 +161,9 @@ class Fuser:
         np.multiply(energy, np.float32(1 / self._noise[level]), out=energy)
         np.subtract(energy, np.float32(NOISE_MARGIN), out=energy)
         np.clip(energy, 0, ENERGY_LIMIT, out=energy)
+        np.multiply(energy, np.float32(LEAST_WEIGHT ** (1 / POWER)), out=energy)
         cv2.pow(energy, POWER, dst=energy)
-        return np.add(energy, np.float32(1), out=energy)
+        return np.add(energy, np.float32(LEAST_WEIGHT), out=energy)
 
 
 def _halved(shape: tuple[int, int]) -> tuple[int, int]:
