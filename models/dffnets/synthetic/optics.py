@@ -7,7 +7,7 @@ radius is linear in z for a microscope and in 1/distance for a camera.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -111,7 +111,7 @@ class Sensor:
     bits: Literal[8, 16] | None = 8
     gamma: float = 1.0
 
-    def record(self, light: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.generic]:
+    def record(self, light: NDArray[np.float32], rng: np.random.Generator) -> NDArray[Any]:
         """Return pixel values of ``light``, any shape, linear, 1 at white; brighter light is cut off.
 
         Noise is the normal approximation of the Poisson law, good above some ten electrons.
@@ -121,13 +121,14 @@ class Sensor:
         electrons = electrons + spread * rng.standard_normal(light.shape, dtype=np.float32)
         return self.encode(electrons / np.float32(self.full_well))
 
-    def encode(self, light: NDArray[np.float32]) -> NDArray[np.generic]:
+    def encode(self, light: NDArray[np.float32]) -> NDArray[Any]:
         """Return pixel values without noise."""
         values: NDArray[np.float32] = np.clip(light, 0, 1) ** np.float32(1 / self.gamma)
         if self.bits is None:
             return values.astype(np.float32)
         white = 2**self.bits - 1
-        return np.rint(values * white).astype(np.uint8 if self.bits == 8 else np.uint16)
+        whole: NDArray[Any] = np.rint(values * np.float32(white)).astype(np.uint8 if self.bits == 8 else np.uint16)
+        return whole
 
 
 def transfer(frequency: torch.Tensor, radius_px: float, psf: Psf) -> torch.Tensor:

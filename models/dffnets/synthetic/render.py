@@ -4,9 +4,10 @@ Each solid is cut into thin layers across its depth range. All layers are solid 
 covers every pixel whose surface lies at layer j or before it. Per slice:
 
 1. the cover of each layer is blurred with that layer's blur circle;
-2. going from the back to the front, a ray is stopped at layer j or before it with probability
-   max over k >= j of the blurred covers, since the layers of one body are nested, not independent;
-   the differences of these are the weights of the layers (they sum to the body's total cover);
+2. the layers of one body are nested, not independent: a ray is stopped at layer j or before it with
+   probability max over k >= j of the blurred covers. At the focus rays cross to the other side of an
+   edge, so that this holds on each side of it, and the two add up. The differences from layer to
+   layer are the layers' weights; they sum to the body's total cover;
 3. each layer's colour is that of the band of surface which belongs to it, blurred and normalised;
 4. bodies are laid one over the other, back to front, as independent ones.
 
@@ -21,6 +22,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -46,10 +48,10 @@ class Rendered:
     blur and noise; ``motions`` (N, 2, 3) map pixel (column, row) of the unmoved scene to that of the frame.
     """
 
-    frames: NDArray[np.generic]
+    frames: NDArray[Any]
     positions: NDArray[np.float64]
     depth: NDArray[np.float32]
-    all_in_focus: NDArray[np.generic]
+    all_in_focus: NDArray[Any]
     motions: NDArray[np.float64]
 
 
@@ -101,7 +103,7 @@ class LayerRenderer:
     """Renders one scene at any focus; the transforms of its layers are made once."""
 
     def __init__(self, scene: Scene, lens: Lens, device: str = "cpu") -> None:
-        self._lens, self._canvas = lens, scene.canvas
+        self._lens, self._canvas, self._towards_lens = lens, scene.canvas, scene.towards_lens
         height, width = scene.canvas
         rows = torch.fft.fftfreq(height, device=device)
         columns = torch.fft.rfftfreq(width, device=device)
@@ -122,13 +124,17 @@ class LayerRenderer:
 
     def _body_at(self, layers: list[tuple[float, torch.Tensor]], focus: float) -> tuple[torch.Tensor, torch.Tensor]:
         """Return premultiplied colour (C, H, W) and cover (H, W) of one body."""
-        union = colour = torch.zeros((), device=self._frequency.device)
-        for at, spectrum in reversed(layers):  # from the front, so that the maximum can run along
+        union = before = beyond = colour = torch.zeros((), device=self._frequency.device)
+        for at, spectrum in reversed(layers):  # from the front, so that the maxima can run along
             radius = float(self._lens.radius_px(np.asarray(at, np.float64), focus))
             blur = self._sharpest * transfer(self._frequency, radius, self._lens.psf)
             planes = torch.fft.irfft2(spectrum * blur, s=self._canvas)  # (C + 2, H, W)
             cover, band, tinted = planes[0].clamp(0, 1), planes[1].clamp(min=1e-6), planes[2:]
-            stopped = torch.maximum(union, cover)
+            if (at - focus) * self._towards_lens > 0:
+                before = torch.maximum(before, cover)
+            else:
+                beyond = torch.maximum(beyond, cover)
+            stopped = (before + beyond).clamp(max=1)
             # ratios of tiny bands ring; colours are never darker than black
             colour = colour + (stopped - union) * (tinted / band).clamp(0, 8)
             union = stopped
@@ -201,6 +207,6 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _flat(picture: NDArray[np.generic]) -> NDArray[np.generic]:
+def _flat(picture: NDArray[Any]) -> NDArray[Any]:
     """Return (H, W, 1) as (H, W)."""
     return picture[..., 0] if picture.shape[-1] == 1 else picture

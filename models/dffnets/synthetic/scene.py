@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,7 +65,7 @@ class Scene:
             picture += cover * (solid.colour - picture)
         return picture
 
-    def cut(self, plane: NDArray[np.generic]) -> NDArray[np.generic]:
+    def cut(self, plane: NDArray[Any]) -> NDArray[Any]:
         """Return the part of a canvas-sized array that the frames show."""
         if self.margin == 0:
             return plane
