@@ -29,7 +29,7 @@ def _formats() -> Sequence[Format]:
 
 
 def _sample_path() -> Path:
-    from toposcope.core import resources  # type: ignore[attr-defined]
+    from toposcope.core import resources
 
     path: Path = resources.sample_path()
     return path

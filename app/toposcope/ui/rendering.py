@@ -131,6 +131,8 @@ def _ranges(
 def render_codes(codes: NDArray[np.uint8], legend: Legend, shape: tuple[int, int], under: Picture | None) -> Rendered:
     """Return (H, W) codes in the colours of ``legend``; codes beyond it take its last colour.
 
+    The legend that comes with the picture holds the codes that occur.
+
     ``under`` (grey or colour, same size) shines through, so that one sees what the colours lie on.
     """
     lut = np.array([colour for _, colour in legend], dtype=np.uint8)
@@ -138,7 +140,10 @@ def render_codes(codes: NDArray[np.uint8], legend: Legend, shape: tuple[int, int
     if under is not None:
         grey = under if under.ndim == 2 else np.asarray(cv2.cvtColor(under, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
         picture = np.asarray(cv2.addWeighted(picture, 0.62, cv2.merge([grey, grey, grey]), 0.38, 0), dtype=np.uint8)
-    return Rendered(make_pyramid(picture, shape), legend=legend)
+    there = np.bincount(np.minimum(codes, len(legend) - 1).ravel(), minlength=len(legend)) > 0
+    return Rendered(
+        make_pyramid(picture, shape), legend=tuple(e for e, is_there in zip(legend, there, strict=True) if is_there)
+    )
 
 
 def sweep_legend(result: DepthResult) -> Legend:

@@ -57,6 +57,7 @@ class PictureView(QWidget):
         self._slider = QSlider(Qt.Orientation.Horizontal)
         self._caption = QLabel()
         self._choices: tuple[tuple[Layer, str], ...] = ()
+        self._shown: dict[Where, Rendered | None] = {"left": None, "right": None}
         self._wait = QLabel("Computing this map …")
         self._build()
         self.set_modes("slice", frozenset())
@@ -160,15 +161,20 @@ class PictureView(QWidget):
             self.canvas.set_split(False)
 
     def set_picture(self, where: Where, rendered: Rendered | None) -> None:
-        """Show a picture on one side. The colour bar belongs to the left side, else to the right."""
+        """Show a picture on one side."""
         if where == "left":
             self._wait.hide()
+        self._shown[where] = rendered
         self.canvas.set_picture(where, rendered.pyramid if rendered else None)
-        if where == "left" or (rendered and rendered.scale and not self.range_bar.isVisible()):
-            scale = rendered.scale if rendered else None
-            self.range_bar.set_scale(scale)
-            self.range_bar.setVisible(scale is not None)
-            self.canvas.set_legend(rendered.legend if rendered else ())
+        self._show_scale()
+
+    def _show_scale(self) -> None:
+        """Show the colour bar and the legend of the left side, else of the right."""
+        shown = [rendered for rendered in (self._shown["left"], self._shown["right"]) if rendered is not None]
+        scale = next((rendered.scale for rendered in shown if rendered.scale), None)
+        self.range_bar.set_scale(scale)
+        self.range_bar.setVisible(scale is not None)
+        self.canvas.set_legend(next((rendered.legend for rendered in shown if rendered.legend), ()))
 
     def set_waiting(self, text: str) -> None:
         """Say that the wanted picture is still being computed."""

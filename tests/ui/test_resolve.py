@@ -1,0 +1,182 @@
+"""What the views show, as plain functions."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from toposcope.core.calibration import Sourced
+from toposcope.core.curve import curve_at
+from toposcope.core.estimate import METHODS, EstimateSettings
+from toposcope.core.stack import ArraySource, FocalStack
+from toposcope.errors import CalibrationError, StackError
+from toposcope.ui.resolve import (
+    calibration,
+    edited_stack,
+    map_pixel,
+    pin_table,
+    preview_reduction,
+    resolve,
+    run_title,
+    worked_stack,
+)
+from toposcope.ui.session import CalibrationEdit, Layer, Pin, State
+from window_fakes import make_run, make_stack, state_of
+
+
+def test_empty_window_offers_the_start_page() -> None:
+    view = resolve(State())
+    assert view.start_page
+    assert not view.modes
+    assert view.left is None
+    assert not view.method.can_run
+
+
+def test_without_a_result_only_slices_can_be_seen() -> None:
+    view = resolve(state_of(make_stack(), mode="depth", slice_index=2))
+    assert view.mode == "slice"
+    assert view.modes == {"slice", "compare"}
+    assert view.left is not None
+    assert view.left.layer == Layer("slice", 2)
+    assert view.slices.text == "3 / 5  ·  15 µm"
+
+
+def test_pictures_of_the_shown_run() -> None:
+    stack = make_stack()
+    state = state_of(stack, make_run(stack, 1), make_run(stack, 2), mode="depth", ranges={"depth": (11.0, 12.0)})
+    view = resolve(state)
+    assert view.left is not None
+    assert view.left.layer == Layer("depth", 2)
+    assert view.left.limits == (11.0, 12.0)
+    assert view.right is None
+    assert [row.number for row in view.runs] == [1, 2]
+
+
+def test_comparison_falls_back_when_its_run_is_gone() -> None:
+    stack = make_stack()
+    compare = (Layer("depth", 7), Layer("slice", 0))
+    view = resolve(state_of(stack, make_run(stack, 9), mode="compare", compare=compare, slice_index=4))
+    assert view.left is not None
+    assert view.right is not None
+    assert view.left.layer == Layer("depth", 9)
+    assert view.right.layer == Layer("slice", 4)
+    assert view.left.layer in dict(view.choices)
+
+
+def test_peaks_need_the_volume() -> None:
+    stack = make_stack()
+    run = make_run(stack)
+    bare = replace(run, result=replace(run.result, volume=None))
+    assert "peaks" in resolve(state_of(stack, run)).modes
+    assert "peaks" not in resolve(state_of(stack, bare)).modes
+
+
+def test_a_preview_is_neither_exported_nor_kept_in_the_history() -> None:
+    stack = make_stack()
+    preview = make_run(stack.reduced(2), reduction=2)
+    view = resolve(state_of(stack, preview))
+    assert not view.can_export
+    assert view.runs == ()
+    assert view.sweep is None
+
+
+def test_result_is_out_of_date_once_its_inputs_changed() -> None:
+    stack = make_stack()
+    run = make_run(stack)
+    assert not resolve(state_of(stack, run)).method.outdated
+    assert resolve(state_of(stack, run, skipped=frozenset({1}))).method.outdated
+    assert resolve(state_of(stack, run, settings=EstimateSettings("sml", keep_volume=True))).method.outdated
+
+
+def test_readout_gives_depth_with_unit_and_says_voids() -> None:
+    stack = make_stack()
+    state = state_of(stack, make_run(stack))
+    text = resolve(replace(state, cursor=(3, 63))).readout
+    assert "x 63  y 3" in text
+    assert "depth 20 µm" in text
+    assert "confidence 0.75" in text
+    assert "(31.5, 1.5 µm)" in text
+    assert "no depth here" in resolve(replace(state, cursor=(0, 5))).readout
+
+
+def test_calibration_shows_origins_and_guesses() -> None:
+    panel = calibration(make_stack(), CalibrationEdit())
+    assert panel.positions.text == "10 to 20 µm, step 2.5"
+    assert panel.positions.origin == "file name"
+    assert panel.step == 2.5
+    assert panel.pixel.text == "0.5 µm"
+    assert not panel.edited
+    unknown = FocalStack.create(ArraySource(np.zeros((4, 8, 8), dtype=np.uint8)))
+    panel = calibration(unknown, CalibrationEdit())
+    assert panel.positions.guessed
+    assert panel.kind.guessed
+    assert panel.pixel.text == "not known"
+
+
+def test_irregular_steps_are_said() -> None:
+    stack = replace(make_stack(4), positions=Sourced(np.array([0.0, 1.0, 3.0, 9.0]), "typed in"))
+    assert calibration(stack, CalibrationEdit()).positions.text == "0 to 9 µm, steps 1 to 6"
+
+
+def test_edits_win_and_are_marked_as_typed_in() -> None:
+    stack = edited_stack(make_stack(3), CalibrationEdit((1.0, 2.0, 4.0), "mm", "camera", None, 0.0))
+    assert stack.positions.value.tolist() == [1, 2, 4]
+    assert (stack.unit, stack.positions.origin, stack.kind.value) == ("mm", "typed in", "camera")
+    assert stack.near.value == "low"  # follows the kind again
+    assert stack.pixel_um is None
+
+
+def test_impossible_edits_are_refused() -> None:
+    with pytest.raises(CalibrationError, match="above 0"):
+        edited_stack(make_stack(3), CalibrationEdit((-1.0, 2.0, 4.0), "mm", "camera"))
+
+
+def test_skipped_frames_are_left_out() -> None:
+    stack = worked_stack(make_stack(5), frozenset({0, 3}))
+    assert tuple(stack.source.names) == ("img_01.png", "img_02.png", "img_04.png")
+    with pytest.raises(StackError, match="only 2 of 5"):
+        worked_stack(make_stack(5), frozenset({0, 1, 2}))
+
+
+@pytest.mark.parametrize(
+    ("n", "shape", "reduction"),
+    [(5, (64, 64), 1), (20, (1224, 1632), 4), (20, (3000, 4000), 8), (200, (6000, 8000), 8)],
+)
+def test_preview_is_small_enough_for_a_second(n: int, shape: tuple[int, int], reduction: int) -> None:
+    class Shape:
+        pass
+
+    stack = Shape()
+    stack.n, stack.shape = n, shape  # type: ignore[attr-defined]
+    assert preview_reduction(stack) == reduction  # type: ignore[arg-type]
+
+
+def test_pixels_of_a_preview_stay_inside_its_maps() -> None:
+    stack = make_stack(shape=(49, 65))
+    run = make_run(stack.reduced(4), reduction=4)
+    assert run.result.shape == (13, 17)
+    assert map_pixel(run, 48, 64) == (12, 16)
+    assert map_pixel(run, 47, 3) == (11, 0)
+
+
+def test_pin_table_is_made_for_spreadsheets() -> None:
+    stack = make_stack()
+    run = make_run(stack)
+    pin = Pin(1, 3, 63, 0)
+    curve = curve_at(run.result, 3, 63)
+    table = pin_table(state_of(stack, run, pins=(pin, Pin(2, 0, 4, 1))), [(pin, curve)])
+    header, first, second = (line.split("\t") for line in table.splitlines())
+    assert header[:6] == ["pin", "x / px", "y / px", "x / µm", "y / µm", "depth / µm"]
+    row = dict(zip(header, first, strict=True))
+    assert (row["pin"], row["x / px"], row["y / px"], row["x / µm"]) == ("1", "63", "3", "31.5")
+    assert float(row["depth / µm"]) == 20
+    assert row["verdict"] == curve.verdict.text
+    assert dict(zip(header, second, strict=True))["depth / µm"] == ""  # a void is an empty cell
+
+
+def test_titles_tell_runs_apart() -> None:
+    options = METHODS["sml"].settings(window=21)
+    assert run_title(EstimateSettings("sml", options), METHODS, 3) == "3  Modified Laplacian, window 21"
+    assert run_title(EstimateSettings("sml", align="none"), METHODS, 1) == "1  Modified Laplacian, not aligned"
