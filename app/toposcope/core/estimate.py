@@ -16,37 +16,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toposcope import __version__
-from toposcope.core import align as align_module
 from toposcope.core import focus
-from toposcope.core import sweep as sweep_module
-from toposcope.core.align import AlignMode
+from toposcope.core.align import AlignMode, align
 from toposcope.core.calibration import to_positions
 from toposcope.core.fuse import Fuser
 from toposcope.core.jobs import Progress, Report, part, silent
-from toposcope.core.peak import Codes, PeakTracker
+from toposcope.core.refine import DepthMap, fill_voids, settle, smooth
 from toposcope.core.result import DepthResult, Provenance
+from toposcope.core.scan import Recipe, scan
 from toposcope.core.settings import checked, setting
-from toposcope.core.stack import FocalStack, Plane, to_grey
-from toposcope.core.sweep import SweepReport
+from toposcope.core.stack import FocalStack
+from toposcope.core.sweep import SweepExaminer
 from toposcope.core.volume import MeasureVolume
 from toposcope.errors import SettingsError
 
 Grey = NDArray[np.float32]
-
-
-class _NoExaminer:
-    def __init__(self, stack: FocalStack, alignment: Any) -> None:
-        self._shape = stack.shape
-
-    def add(self, i: int, plane: Plane, measure: Grey) -> None: ...
-
-    def report(self, index: Grey, confidence: Grey) -> SweepReport:
-        return SweepReport((), np.zeros(self._shape, dtype=np.uint8))
-
-
-# stand-ins until alignment and sweep advice are there
-align: Any = getattr(align_module, "align", lambda stack, mode, report: (stack, None))
-SweepExaminer: Any = getattr(sweep_module, "SweepExaminer", _NoExaminer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +94,46 @@ def estimate(stack: FocalStack, settings: EstimateSettings | None = None, report
 
 
 @dataclass(frozen=True, slots=True)
-class WindowSettings:
+class DepthSettings:
+    """Settings that all classical methods share."""
+
+    peak: str = setting(
+        "smoothed",
+        "Peak",
+        "how the peak is placed between slices: through all values near it, or by a Gaussian through three",
+        choices=("smoothed", "three-point"),
+    )
+    smooth: float = setting(
+        0.0,
+        "Smoothing",
+        "mean with neighbours that agree on the depth, as far as this; steps stay sharp",
+        minimum=0.0,
+        maximum=20.0,
+        step=0.5,
+        unit="px",
+    )
+    fill: bool = setting(
+        False, "Fill voids", "give pixels without texture the depth of their surroundings, at confidence 0"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class DefaultSettings(DepthSettings):
+    """Settings of the default method, none of which needs to be touched."""
+
+    smooth: float = setting(
+        1.5,
+        "Smoothing",
+        "mean with neighbours that agree on the depth, as far as this; steps stay sharp",
+        minimum=0.0,
+        maximum=20.0,
+        step=0.5,
+        unit="px",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class WindowSettings(DepthSettings):
     """Settings that all single-window methods share."""
 
     window: int = setting(
@@ -127,14 +150,14 @@ class WindowSettings:
 
 @dataclass(frozen=True, slots=True)
 class SmlSettings(WindowSettings):
-    """Modified Laplacian."""
+    """Settings of the modified Laplacian."""
 
     step: int = setting(1, "Step", "distance of the points of the second difference", minimum=1, maximum=9, unit="px")
 
 
 @dataclass(frozen=True, slots=True)
 class RingSettings(WindowSettings):
-    """Ring difference filter."""
+    """Settings of the ring difference filter."""
 
     inner: int = setting(2, "Inner radius", "of the ring", minimum=1, maximum=15, unit="px")
     outer: int = setting(4, "Outer radius", "of the ring", minimum=2, maximum=16, unit="px")
@@ -142,7 +165,7 @@ class RingSettings(WindowSettings):
 
 @dataclass(frozen=True, slots=True)
 class DirectionalSettings(WindowSettings):
-    """Dilated directional Laplacian."""
+    """Settings of the dilated directional Laplacian."""
 
     dilations: int = setting(
         4, "Dilations", "largest distance of the second differences", minimum=1, maximum=8, unit="px"
@@ -151,64 +174,14 @@ class DirectionalSettings(WindowSettings):
 
 @dataclass(frozen=True, slots=True)
 class WaveletSettings(WindowSettings):
-    """Wavelet energy."""
+    """Settings of the wavelet energy."""
 
     levels: int = setting(3, "Levels", "octaves of detail that count", minimum=1, maximum=5)
 
 
-@dataclass(frozen=True, slots=True)
-class DefaultSettings:
-    """The default method has nothing that must be touched."""
-
-
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """How a classical method measures a frame.
-
-    ``halo`` is the number of rows above and below that have a say in the measure of a row.
-    """
-
-    measure: Callable[[Grey], Grey]
-    halo: int
-
-
-BAND_ROWS = 128  # few enough that the planes of a band stay in the cache between steps
-
-
-def _scan(
-    stack: FocalStack,
-    recipe: Recipe,
-    tracker: PeakTracker,
-    consumers: list[Callable[[int, Plane, Grey], object]],
-    volume: MeasureVolume | None,
-    threads: int,
-    report: Report,
-) -> None:
-    """Read each frame once, measure it once and hand it to all who need it.
-
-    The next frame is read while this one is measured.
-    """
-    height, width = stack.shape
-    measure = np.empty((height, width), dtype=np.float32)
-    bands = [slice(top, min(top + BAND_ROWS, height)) for top in range(0, height, BAND_ROWS)]
-
-    def take(i: int, plane: Plane, rows: slice) -> Codes:
-        top, bottom = max(rows.start - recipe.halo, 0), min(rows.stop + recipe.halo, height)
-        measure[rows] = recipe.measure(to_grey(plane[top:bottom]))[rows.start - top : rows.stop - top]
-        return tracker.add(i, measure[rows], rows)
-
-    with ThreadPoolExecutor(threads) as pool, ThreadPoolExecutor(1) as reader:
-        coming = reader.submit(stack.read, 0)
-        for i in range(stack.n):
-            report(Progress(i / stack.n, f"measuring slice {i + 1} of {stack.n}"))
-            plane = coming.result()
-            if i + 1 < stack.n:
-                coming = reader.submit(stack.read, i + 1)
-            codes = list(pool.map(partial(take, i, plane), bands))
-            if volume is not None:
-                volume.add(i, np.concatenate(codes), measure)
-            for consumer in consumers:
-                consumer(i, plane, measure)
+PEAK_BLUR = 1.25
+"""Slices that "smoothed" peaks are smoothed by: half the error of three points on rendered relief, with
+curves of any width (0.6 to 2 slices standard deviation)."""
 
 
 def _classical(
@@ -216,45 +189,43 @@ def _classical(
 ) -> DepthResult:
     """Run a classical method: align, one pass over the frames, peaks, fusion."""
     begin = time.monotonic()
+    options: DepthSettings = settings.options
+    recipe = recipe_of(options)
     stack, alignment = align(stack, settings.align, part(report, 0.0, 0.25))
-    tracker = PeakTracker(stack.shape, stack.coordinate)
     fuser = Fuser(stack.shape, stack.source.channels, stack.source.dtype, stack.n)
     examiner = SweepExaminer(stack, alignment)
     volume = MeasureVolume((stack.n, *stack.shape), settings.scratch) if settings.keep_volume else None
     try:
-        _scan(
-            stack,
-            recipe_of(settings.options),
-            tracker,
-            [fuser.add, examiner.add],
-            volume,
-            settings.threads or os.cpu_count() or 1,
-            part(report, 0.25, 0.9),
-        )
-        peaks = tracker.fit()
-        confidence = np.clip(1 - peaks.mean / np.maximum(peaks.height, 1e-12), 0, 1).astype(np.float32)
-        valid = np.isfinite(peaks.coordinate)
+        with ThreadPoolExecutor(settings.threads or os.cpu_count() or 1, "measure") as pool:
+            seen = scan(stack, recipe, (fuser.add, examiner.add), volume, pool, part(report, 0.25, 0.9))
+            report(Progress(0.9, "finding the peaks"))
+            depth = settle(seen, PEAK_BLUR if options.peak == "smoothed" else 0.0, pool)
+            noise = seen.noise
+            del seen  # most of the memory, which smoothing and fusion can use
+            if options.smooth:
+                report(Progress(0.93, "smoothing"))
+                depth = smooth(depth, options.smooth, pool)
         if stack.void is not None:
-            valid &= ~stack.void
-        coordinate = np.where(valid, peaks.coordinate, np.float32(np.nan))
-        confidence[~valid] = 0
+            depth.confidence[stack.void] = 0
+        depth.index[depth.confidence == 0] = np.nan
+        if options.fill:
+            depth = DepthMap(fill_voids(depth.index, depth.confidence), depth.confidence)
+        report(Progress(0.96, "fusing"))
+        picture = fuser.finish(depth.index, depth.confidence)
+        sweep = examiner.report(depth.index, depth.confidence)
         if volume is not None:
-            volume.settle(float(np.median(peaks.mean[::4, ::4])) * 0.1, float(np.median(peaks.mean[::4, ::4])) * 0.01)
-        report(Progress(0.95, "fusing"))
-        index = np.interp(coordinate, stack.coordinate, np.arange(stack.n)).astype(np.float32)
-        picture = fuser.finish(index, confidence)
-        sweep = examiner.report(index, confidence)
+            volume.settle(noise.typical, noise.scatter[0] * noise.typical)
     except BaseException:
         if volume is not None:
             volume.close()
         raise
-    reference = alignment.reference if alignment is not None else stack.n // 2
+    coordinate = np.interp(depth.index, np.arange(stack.n), stack.coordinate)
     result = DepthResult(
         depth=to_positions(coordinate, stack.positions.value, stack.unit, stack.kind.value).astype(np.float32),
-        confidence=confidence,
-        valid=valid,
+        confidence=depth.confidence,
+        valid=np.isfinite(depth.index),
         all_in_focus=picture,
-        tags=stack.source.tags(reference),
+        tags=stack.source.tags(alignment.reference),
         positions=stack.positions,
         unit=stack.unit,
         kind=stack.kind,
@@ -266,7 +237,7 @@ def _classical(
         provenance=Provenance(
             version=__version__,
             method=settings.method,
-            settings={**asdict(settings.options), "align": settings.align},
+            settings={**asdict(options), "align": settings.align},
             source=str(stack.path or stack.name),
             frames=tuple(stack.source.names),
             seconds=time.monotonic() - begin,
@@ -277,11 +248,53 @@ def _classical(
     return result
 
 
-def _gaussian_tenengrad(options: DefaultSettings) -> Recipe:
-    def measure(grey: Grey) -> Grey:
-        return cv2.GaussianBlur(focus.gradient_energy(grey), (13, 13), 2.0)  # type: ignore[return-value]
+def _default(options: DefaultSettings) -> Recipe:
+    """Gradient energy in a Gaussian window of 2 pixels, and wider ones where that shows too little."""
+    sigma, halo = 2.0, 6
 
-    return Recipe(measure, 7)
+    def measure(grey: Grey) -> Grey:
+        return cv2.GaussianBlur(focus.gradient_energy(grey), (2 * halo + 1,) * 2, sigma)  # type: ignore[return-value]
+
+    return Recipe(measure, halo + 1, 2, coarse=True)
+
+
+def _windowed(measure: Callable[[Grey], Grey], window: int, halo: int, power: int) -> Recipe:
+    return Recipe(measure, window // 2 + halo, power)
+
+
+def _sml(o: SmlSettings) -> Recipe:
+    return _windowed(partial(focus.modified_laplacian, window=o.window, step=o.step), o.window, o.step, 1)
+
+
+def _tenengrad(o: WindowSettings) -> Recipe:
+    return _windowed(partial(focus.tenengrad, window=o.window), o.window, 1, 2)
+
+
+def _variance(o: WindowSettings) -> Recipe:
+    window = max(o.window, 3)  # one pixel does not vary
+    return _windowed(partial(focus.grey_variance, window=window), window, window // 2, 2)
+
+
+def _rdf(o: RingSettings) -> Recipe:
+    if o.inner >= o.outer:
+        raise SettingsError(
+            f"the ring's inner radius is {o.inner} px, its outer radius {o.outer} px; make the outer the larger."
+        )
+    return _windowed(
+        partial(focus.ring_difference, window=o.window, inner=o.inner, outer=o.outer), o.window, o.outer, 1
+    )
+
+
+def _ddl(o: DirectionalSettings) -> Recipe:
+    return _windowed(
+        partial(focus.directional_laplacian, window=o.window, dilations=o.dilations), o.window, o.dilations, 1
+    )
+
+
+def _wavelet(o: WaveletSettings) -> Recipe:
+    return _windowed(
+        partial(focus.wavelet_energy, window=o.window, levels=o.levels), o.window, 2 * (2**o.levels - 1), 2
+    )
 
 
 def _card(
@@ -296,44 +309,37 @@ METHODS: Mapping[str, MethodCard] = {
         _card(
             "default",
             "Default",
-            "Toposcope",
+            "gradient energy in three windows, weighed by their noise",
             "everything; start here",
             DefaultSettings,
-            _gaussian_tenengrad,
+            _default,
         ),
         _card(
             "sml",
             "Modified Laplacian",
             "Nayar & Nakagawa 1994",
-            "fine, strong texture at low noise",
+            "fine, strong texture, little noise",
             SmlSettings,
-            lambda o: Recipe(partial(focus.modified_laplacian, window=o.window, step=o.step), o.window // 2 + o.step),
+            _sml,
         ),
         _card(
-            "tenengrad",
-            "Tenengrad",
-            "Krotkov 1987",
-            "a good plain reference; noisy frames",
-            WindowSettings,
-            lambda o: Recipe(partial(focus.tenengrad, window=o.window), o.window // 2 + 1),
+            "tenengrad", "Tenengrad", "Krotkov 1987", "the plain reference; noisy frames", WindowSettings, _tenengrad
         ),
         _card(
             "variance",
             "Grey-level variance",
             "Krotkov 1987",
-            "very noisy frames, coarse texture",
+            "very noisy frames with coarse texture",
             WindowSettings,
-            lambda o: Recipe(partial(focus.grey_variance, window=o.window), 2 * (o.window // 2)),
+            _variance,
         ),
         _card(
             "rdf",
             "Ring difference filter",
             "Jeon et al. 2020",
-            "noisy frames and soft optics: texture several pixels wide",
+            "soft optics: texture several pixels wide",
             RingSettings,
-            lambda o: Recipe(
-                partial(focus.ring_difference, window=o.window, inner=o.inner, outer=o.outer), o.window // 2 + o.outer
-            ),
+            _rdf,
         ),
         _card(
             "ddl",
@@ -341,10 +347,7 @@ METHODS: Mapping[str, MethodCard] = {
             "Ashfaq & Mahmood 2026",
             "texture of mixed size and direction",
             DirectionalSettings,
-            lambda o: Recipe(
-                partial(focus.directional_laplacian, window=o.window, dilations=o.dilations),
-                o.window // 2 + o.dilations,
-            ),
+            _ddl,
         ),
         _card(
             "wavelet",
@@ -352,9 +355,7 @@ METHODS: Mapping[str, MethodCard] = {
             "Yang & Nelson 2003",
             "mixed fine and coarse texture",
             WaveletSettings,
-            lambda o: Recipe(
-                partial(focus.wavelet_energy, window=o.window, levels=o.levels), o.window // 2 + 2 * (2**o.levels - 1)
-            ),
+            _wavelet,
         ),
     )
 }

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 Codes = NDArray[np.uint16]
 Values = NDArray[np.float32]
+Place = slice | tuple[slice, slice]
 
 STEPS: Final = 2048.0
 """Code steps per natural logarithm."""
@@ -53,15 +54,15 @@ class Peaks:
     """Peaks of the focus curves, (H, W) each.
 
     ``coordinate`` float32 peak in the focus coordinate, NaN where there is none; ``index`` the
-    slice with the largest measure; ``height`` float32 its measure; ``mean`` float32 the mean measure over
-    the sweep; ``second`` float32 the largest measure farther than the tracker's reach from the peak;
+    slice with the largest measure; ``height`` float32 its measure; ``least`` float32 the least measure over the sweep;
+    ``second`` float32 the largest measure farther than the tracker's reach from the peak;
     ``width`` float32 standard deviation of the peak in slices, inf where it has no curvature.
     """
 
     coordinate: Values
     index: NDArray[np.integer[Any]]
     height: Values
-    mean: Values
+    least: Values
     second: Values
     width: Values
 
@@ -74,7 +75,7 @@ class PeakTracker:
     ...     codes = tracker.add(i, tenengrad(to_grey(stack.read(i))))
     >>> peaks = tracker.fit()                                  # doctest: +SKIP
 
-    Keeps 11 + 6 ``reach`` bytes a pixel whatever the number of frames.
+    Keeps 9 + 6 ``reach`` bytes a pixel whatever the number of frames.
 
     Parameters
     ----------
@@ -86,21 +87,22 @@ class PeakTracker:
     def __init__(self, shape: tuple[int, int], coordinate: NDArray[np.float64], reach: int = 3) -> None:
         self.n = len(coordinate)
         self.reach = reach
-        self._x = coordinate.astype(np.float32)
+        self.coordinate = coordinate.astype(np.float32)
         self.index: NDArray[Any] = np.zeros(shape, dtype=np.uint8 if self.n <= 256 else np.uint16)
         # around[reach + k] holds the code of slice index + k, past[i % (reach + 1)] those of frame i
         self._around = [np.zeros(shape, dtype=np.uint16) for _ in range(2 * reach + 1)]
         self._past = [np.zeros(shape, dtype=np.uint16) for _ in range(reach + 1)]
         self._second = np.zeros(shape, dtype=np.uint16)
-        self._sum = np.zeros(shape, dtype=np.float32)
+        self._least = np.full(shape, np.iinfo(np.uint16).max, dtype=np.uint16)
 
     def add(self, i: int, measure: Values, rows: slice = slice(None)) -> Codes:
         """Take in ``rows`` of frame ``i`` and return their codes, which stay valid until the next frame.
 
         Frames come in ascending order, each once. Different rows may come from different threads.
         """
-        cv2.accumulate(measure, self._sum[rows])
         codes = encode(measure, self._past[i % (self.reach + 1)][rows])
+        least = self._least[rows]
+        cv2.min(codes, least, dst=least)
         around = [plane[rows] for plane in self._around]
         index, second, best, reach = self.index[rows], self._second[rows], around[self.reach], self.reach
         if i == 0:
@@ -118,71 +120,72 @@ class PeakTracker:
         cv2.copyTo(np.full_like(index, i), newer, index)
         return codes
 
-    def fit(self, blur: float = 0.0, rows: slice = slice(None)) -> Peaks:
-        """Return the peaks of ``rows``.
+    def fit(self, blur: float = 0.0, at: Place = slice(None)) -> Peaks:
+        """Return the peaks of the pixels ``at``.
 
         With ``blur`` 0 the peak is that of a Gaussian through the largest value and its two
-        neighbours, at their true, perhaps unequal, distances. With ``blur`` > 0 the values within reach
-        are first smoothed along the focus axis by a Gaussian of that many slices, so that all of them
-        have a say: less noise at the same place, because a smoothed peak keeps its maximum.
+        neighbours, at their true, perhaps unequal, distances. With ``blur`` > 0 the values are first
+        smoothed along the focus axis by a Gaussian of that many slices, so that all values within reach
+        have a say: a symmetric peak keeps its place and loses its noise. Where slices are missing
+        on one side, or their distances differ, smoothing would pull the peak, and is left out.
 
         A peak without curvature keeps its slice, with an infinite ``width``.
         """
-        index = self.index[rows].astype(np.intp)
-        codes = [plane[rows] for plane in self._around]
+        index = self.index[at].astype(np.intp)
+        codes = [plane[at] for plane in self._around]
         peak = codes[self.reach]
         centre = np.clip(index, 1, self.n - 2)
-        offset = centre - index  # -1, 0 or 1: at the ends the three points lie to one side
+        # at the ends of the sweep the three points lie to one side of the largest
+        levels = [
+            np.choose(centre - index + (k + 2), codes[self.reach - 2 : self.reach + 3]) * np.float32(1 / STEPS)
+            for k in (-1, 0, 1)
+        ]
+        smooth = self._regular()[index] if blur > 0 else np.zeros(index.shape, dtype=bool)
         if blur > 0:
-            levels = self._smoothed(codes, index, offset, blur)
-        else:
-            levels = [self._at(codes, offset + k).astype(np.float32) / np.float32(STEPS) for k in (-1, 0, 1)]
-        x = self._x
+            levels = [np.where(smooth, s, level) for s, level in zip(self._smoothed(codes, blur), levels, strict=True)]
+        x = self.coordinate
         x0, x1, x2 = x[centre - 1], x[centre], x[centre + 1]
         slope0 = (levels[1] - levels[0]) / (x1 - x0)
         slope1 = (levels[2] - levels[1]) / (x2 - x1)
         bend = (slope1 - slope0) / (x2 - x0)  # half the second derivative of ln m
+        step = 0.5 * (x2 - x0)
         with np.errstate(divide="ignore", invalid="ignore"):
             place = np.where(bend < 0, 0.5 * (x0 + x1) - slope0 / (2 * bend), x[index])
-            width = np.where(bend < 0, np.sqrt(-0.5 / bend) * (2 / (x2 - x0)), np.inf)
-        if blur > 0:  # what the smoothing added to the width
-            width = np.sqrt(np.maximum(width * width - np.float32(blur * blur), np.float32(0.04)))
-        reached = 1.5 if blur > 0 else 1.0
-        step = 0.5 * (x2 - x0)
-        place = np.clip(place, x[index] - reached * step, x[index] + reached * step)
-        place = np.clip(place, x[0], x[-1]).astype(np.float32)
+            spread = -0.5 / (bend * step * step) - smooth * np.float32(blur * blur)  # without what blur added
+        reached = np.where(smooth, np.float32(1.5), np.float32(1.0)) * step
+        # a curve that still rises at the end of the sweep has no peak in it
+        bend = np.where((place < x[0]) | (place > x[-1]), np.float32(0), bend)
+        place = np.clip(np.clip(place, x[index] - reached, x[index] + reached), x[0], x[-1])
         place[peak == 0] = np.nan
         return Peaks(
-            coordinate=place,
-            index=self.index[rows],
+            coordinate=place.astype(np.float32),
+            index=self.index[at],
             height=decode(peak),
-            mean=self._sum[rows] / np.float32(self.n),
-            second=decode(self._second[rows]),
-            width=width.astype(np.float32),
+            least=decode(self._least[at]),
+            second=decode(self._second[at]),
+            width=np.where(bend < 0, np.sqrt(np.maximum(spread, np.float32(0.04))), np.inf).astype(np.float32),
         )
 
-    def _at(self, codes: list[Codes], k: NDArray[np.intp]) -> Codes:
-        """Return the codes of slice index + ``k``; |k| of at most 2."""
-        return np.choose(k + 2, codes[self.reach - 2 : self.reach + 3])
+    def _regular(self) -> NDArray[np.bool_]:
+        """Return (N,) whether all slices within reach of a slice exist, at equal distances to 5 %."""
+        regular = np.zeros(self.n, dtype=bool)
+        for i in range(self.reach, self.n - self.reach):
+            steps = np.diff(self.coordinate[i - self.reach : i + self.reach + 1])
+            regular[i] = steps.max() < 1.05 * steps.min()
+        return regular
 
-    def _smoothed(
-        self, codes: list[Codes], index: NDArray[np.intp], offset: NDArray[np.intp], blur: float
-    ) -> list[Values]:
-        """Return ln m at the slice around ``index + offset`` and its neighbours, smoothed by ``blur`` slices."""
+    def _smoothed(self, codes: list[Codes], blur: float) -> list[Values]:
+        """Return ln m less its peak, smoothed by ``blur`` slices, at the peak's slice and its neighbours."""
         reach = self.reach
+        sums = [np.zeros(codes[0].shape, dtype=np.float32) for _ in range(3)]
         peak = codes[reach].astype(np.float32)
-        sums = [np.zeros(peak.shape, dtype=np.float32) for _ in range(3)]
-        norms = [np.zeros(peak.shape, dtype=np.float32) for _ in range(3)]
         for k in range(-reach, reach + 1):
-            inside = (index + k >= 0) & (index + k < self.n)
-            level = np.exp((codes[reach + k].astype(np.float32) - peak) * np.float32(1 / STEPS))
+            level = np.exp((codes[reach + k] - peak) * np.float32(1 / STEPS))
             for j in (-1, 0, 1):
-                distance = (offset + (j - k)).astype(np.float32)
-                weight = np.exp(distance * distance * np.float32(-0.5 / blur**2))
-                weight *= inside
-                sums[j + 1] += weight * level
-                norms[j + 1] += weight
-        return [np.log(s / n) for s, n in zip(sums, norms, strict=True)]
+                # no farther than all three sums have values on both sides; lopsided ones pull the peak
+                if abs(j - k) < reach:
+                    sums[j + 1] += np.float32(np.exp(-0.5 * ((j - k) / blur) ** 2)) * level
+        return [np.log(s) for s in sums]
 
 
 def _compare(plane: NDArray[Any], value: int, how: int) -> NDArray[np.uint8]:

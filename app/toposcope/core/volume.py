@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Final, Protocol
 
@@ -104,15 +105,19 @@ class MeasureVolume:
                     f"{error.strerror}. Choose another scratch folder, or go on without focus curves."
                 ) from error
 
-    def add(self, i: int, codes: Codes, measure: Values) -> None:
-        """Store the measures of slice ``i``; slices come in ascending order."""
+    def add(self, i: int, bands: Sequence[Codes], measure: Values) -> None:
+        """Store the measures of slice ``i``; slices come in ascending order.
+
+        ``bands`` are the codes of ``measure``, cut by rows, top first.
+        """
         if self.scale > 1:
             _, height, width = self._stored
-            codes = reduced_codes(measure, (height, width))
+            bands = [encode(cv2.resize(measure, (width, height), interpolation=cv2.INTER_AREA))]  # type: ignore[arg-type]
         if self._codes is not None:
-            self._codes[i] = codes
+            np.concatenate(bands, out=self._codes[i])
         elif self._file is not None:
-            self._append(codes, self._file)
+            for band in bands:
+                self._append(band, self._file)
 
     @staticmethod
     def _append(codes: Codes, file: IO[bytes]) -> None:
@@ -165,11 +170,6 @@ class MeasureVolume:
         if self._codes is None:
             raise io.UnsupportedOperation("this focus volume was closed")
         return self._codes
-
-
-def reduced_codes(measure: Values, shape: tuple[int, int]) -> Codes:
-    """Return the codes of a measure averaged down to ``shape``."""
-    return encode(cv2.resize(measure, shape[::-1], interpolation=cv2.INTER_AREA))  # type: ignore[arg-type]
 
 
 def _scale_for(shape: tuple[int, int, int], scratch: Path | None) -> int:
