@@ -490,9 +490,11 @@ class _Projection:
         thickness = _BASE * max(relief.shape) * self.scale * math.cos(self.rise)
         lift = foot[:, None] + turned * (self.scale * math.cos(self.rise)) + thickness
         screen = np.arange(height - 1, -1, -1, dtype=np.float32) - self.bottom
-        near = np.argmax(known, axis=0)  # the row that the base ends under
-        edge = np.where(known.any(axis=0), lift[near, np.arange(self.columns)], -np.inf)
-        base = (screen[:, None] >= foot[near]) & (screen[:, None] <= edge)
+        ground = cv2.warpAffine(np.ones_like(relief), self.matrix, (self.columns, self.rows), flags=cv2.INTER_NEAREST)
+        rim, near = np.argmax(ground[::-1] > 0, axis=0), np.argmax(known, axis=0)
+        is_edge_known = known.any(axis=0) & (near <= rim + 2 * SMOOTHING)
+        edge = np.where(is_edge_known, lift[near, np.arange(self.columns)], foot[rim] + thickness)
+        base = (screen[:, None] >= foot[rim]) & (screen[:, None] <= edge)
         return first_hits(lift, screen), base
 
     def _base_colours(self, base: NDArray[np.bool_]) -> Picture:
