@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from toposcope import __version__
 from toposcope.core.jobs import Cancelled, CancelToken, Progress, Report, part
-from toposcope.errors import SettingsError, ToposcopeError
+from toposcope.errors import OutputError, SettingsError, ToposcopeError
 
 if TYPE_CHECKING:  # numpy and OpenCV are loaded by the command that needs them
     from toposcope.core.curve import FocusCurve
@@ -357,6 +357,7 @@ def _info(options: argparse.Namespace, report: Report) -> Answer:
 
 
 def _depth(options: argparse.Namespace, report: Report) -> Answer:
+    _check_folder(options.output)
     with _opened(options, part(report, 0, 0.02)) as stack:
         result = _estimate(options, stack, part(report, 0.02, 0.9))
         files = _write(result, options.output, options.image, part(report, 0.9, 0.97))
@@ -381,6 +382,7 @@ def _demo(options: argparse.Namespace, report: Report) -> Answer:
     from toposcope.core.resources import sample_path
     from toposcope.core.source import open_stack
 
+    _check_folder(options.output)
     stack = open_stack(_paths(options.stack) if options.stack else sample_path(), report=part(report, 0, 0.02))
     try:
         result = estimate(stack, EstimateSettings(keep_volume=True), part(report, 0.02, 0.85))
@@ -471,6 +473,15 @@ def _check_pixels(pixels: Sequence[tuple[int, int]], stack: FocalStack) -> None:
                 f"pixel {row},{column} lies outside of {stack.name}: "
                 f"rows go from 0 to {height - 1}, columns from 0 to {width - 1}."
             )
+
+
+def _check_folder(folder: Path) -> None:
+    """Refuse a folder that cannot be made or written to before minutes are spent on what it is for."""
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise OutputError(f"{there} is a file, so no folder can be made there. Choose another folder with -o.")
+    if not os.access(there, os.W_OK):
+        raise OutputError(f"{there} may not be written to. Choose another folder with -o.")
 
 
 def _write(result: DepthResult, folder: Path, image: str | None, report: Report) -> dict[str, Path]:
