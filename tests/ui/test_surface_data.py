@@ -223,6 +223,17 @@ def test_cut_walls_are_not_picked() -> None:
     assert behind[0] < 58
 
 
+def test_uncertain_heights_are_looked_through() -> None:
+    confidence = np.full((101, 101), 0.9, np.float32)
+    confidence[:, 50:] = 0.3
+    surface = prepare_surface(np.zeros((101, 101), np.float32), pixel=1.0, confidence=confidence)
+    camera = Camera().preset("top")
+    for x, certain in ((-0.2, True), (0.2, False)):
+        sight = camera.ray(*camera.project(np.array([x, 0.0, 0.0]), 640, 480), 640, 480)
+        assert pick(surface, 1.0, *sight) is not None
+        assert (pick(surface, 1.0, *sight, least=0.5) is not None) == certain
+
+
 def test_beside_the_surface_is_nothing() -> None:
     surface = prepared(hills())
     camera = Camera().preset("isometric").fitted(surface.bounds(1.0), 640, 480)

@@ -15,6 +15,7 @@ from pytestqt.qtbot import QtBot
 from toposcope.errors import MissingPartError
 from toposcope.ui import theme
 from toposcope.ui.views import surface_view
+from toposcope.ui.views.surface_data import prepare_surface
 from toposcope.ui.views.surface_view import SurfaceView
 
 Rgb = NDArray[np.int16]
@@ -106,6 +107,20 @@ def test_voids_are_holes(view: SurfaceView) -> None:
     holes = 1 - inside.mean()
     assert holes == pytest.approx(70 * 80 / (149 * 199), rel=0.03)
     assert not solid[150 - 20 : 150 + 20, 200 : 200 + 40].any()
+
+
+@pytest.mark.gl
+def test_uncertain_heights_can_be_hidden(view: SurfaceView) -> None:
+    confidence = np.full((150, 200), 0.9, np.float32)
+    confidence[:, 100:] = 0.3
+    view.set_framed(False)
+    view.set_prepared(prepare_surface(np.zeros((150, 200), np.float32), grey(), 1.0, "µm", confidence=confidence))
+    view.set_view("top")
+    whole = covered(shot(view))
+    view.set_least_confidence(0.5)
+    certain = covered(shot(view))
+    assert certain.sum() == pytest.approx(whole.sum() / 2, rel=0.02)
+    assert not certain[:, 203:].any()
 
 
 @pytest.mark.gl

@@ -58,6 +58,7 @@ void main() {
 FRAGMENT = """
 uniform sampler2D u_height;
 uniform sampler2D u_valid;
+uniform sampler2D u_confidence;
 uniform sampler2D u_image;
 uniform sampler2D u_map;
 uniform vec2 u_texel;
@@ -69,6 +70,7 @@ uniform vec3 u_light;            // unit vector towards the light
 uniform vec3 u_eye;              // unit vector towards the viewer
 uniform float u_ambient;
 uniform float u_cut;             // 0, or the height that counts as a step
+uniform float u_least;           // 0, or the confidence below which heights are hidden
 varying vec2 v_uv;
 varying float v_height;
 
@@ -86,6 +88,7 @@ void main() {
     vec2 foot = clamp(fwidth(v_uv), u_texel, 16.0 * u_texel);
 
     if (texture2D(u_valid, v_uv).r < 0.5) discard;
+    if (u_least > 0.0 && texture2D(u_confidence, v_uv).r < u_least) discard;
     float h = height(v_uv);
     if (u_cut > 0.0) {
         // a wall within the map, or one that only the mesh has made
@@ -134,14 +137,15 @@ class HeightFieldVisual(Visual):  # type: ignore[misc]  # vispy has no types
             nothing, format="luminance", internalformat="r32f", interpolation="linear", wrapping="clamp_to_edge"
         )
         self._valid = gloo.Texture2D(nothing.astype(np.uint8), interpolation="linear", wrapping="clamp_to_edge")
+        self._confidence = gloo.Texture2D(nothing.astype(np.uint8), interpolation="linear", wrapping="clamp_to_edge")
         self._image = gloo.Texture2D(
             np.full((2, 2, 3), 190, np.uint8), interpolation="linear", wrapping="clamp_to_edge"
         )
         self._map = gloo.Texture2D(np.zeros((1, 256, 3), np.uint8), interpolation="linear", wrapping="clamp_to_edge")
         program = self.shared_program
-        program["u_height"], program["u_valid"] = self._height, self._valid
+        program["u_height"], program["u_valid"], program["u_confidence"] = self._height, self._valid, self._confidence
         program["u_image"], program["u_map"] = self._image, self._map
-        program["u_cut"] = 0.0
+        program["u_cut"] = program["u_least"] = 0.0
         self.set_colouring("texture")
         self.set_colour_map("viridis")
         self.set_light((-0.5, 0.5, 0.7071), (0.0, 0.0, 1.0), 0.3)
@@ -152,6 +156,8 @@ class HeightFieldVisual(Visual):  # type: ignore[misc]  # vispy has no types
         h, w = surface.heights.shape
         self._height.set_data(surface.heights[..., None])
         self._valid.set_data(surface.valid[..., None])
+        certain = surface.confidence if surface.confidence is not None else np.full((2, 2), 255, np.uint8)
+        self._confidence.set_data(certain[..., None])
         image = surface.texture if surface.texture is not None else np.full((2, 2, 3), 190, np.uint8)
         self._image.set_data(image)
         program = self.shared_program
@@ -213,6 +219,11 @@ class HeightFieldVisual(Visual):  # type: ignore[misc]  # vispy has no types
     def set_cut(self, jump: float) -> None:
         """Leave out walls where the height changes by more than ``jump`` a texel; 0 keeps all."""
         self.shared_program["u_cut"] = jump
+        self.update()
+
+    def set_least(self, confidence: float) -> None:
+        """Leave out heights less certain than ``confidence`` (0..1); 0 keeps all."""
+        self.shared_program["u_least"] = confidence
         self.update()
 
     def _prepare_transforms(self, view: Any) -> None:

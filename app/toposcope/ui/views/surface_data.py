@@ -31,7 +31,8 @@ class PreparedSurface:
     ``texture`` (h, w, 3) uint8 or None. ``shape`` (H, W) is that of the original map, whose pixels
     were averaged to texels when it was very large. ``pixel`` is the side of an *original* pixel in
     the unit of height, None when unknown. ``low`` and ``high`` bound the heights without the
-    outermost 0.2 % at each end, which are often outliers.
+    outermost 0.2 % at each end, which are often outliers. ``confidence`` (h, w) is 255 where the
+    height is certain, or None.
     """
 
     heights: NDArray[np.float32]
@@ -42,6 +43,7 @@ class PreparedSurface:
     low: float
     high: float
     unit_symbol: str
+    confidence: NDArray[np.uint8] | None = None
 
     @property
     def z_scale(self) -> float:
@@ -93,6 +95,7 @@ def prepare_surface(
     pixel: float | None = None,
     unit_symbol: str = "",
     max_side: int = MAX_SIDE,
+    confidence: NDArray[np.float32] | None = None,
 ) -> PreparedSurface:
     """Make a height map ready for the 3D view. Pure, and meant for a worker thread when maps are big.
 
@@ -103,6 +106,7 @@ def prepare_surface(
     pixel : side of a pixel in the unit of height, None when either is not calibrated
     max_side : longer maps are averaged down by a whole factor; a texel whose pixels are mostly void
         becomes void
+    confidence : (H, W) in 0..1, by which the view can hide uncertain heights
     """
     h, w = heights.shape
     step = -(-max(h, w) // max_side)
@@ -115,6 +119,8 @@ def prepare_surface(
         heights = np.divide(total, np.maximum(share, np.float32(1e-6)), dtype=np.float32)
         if texture is not None:
             texture = np.asarray(cv2.resize(texture, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+        if confidence is not None:
+            confidence = np.asarray(cv2.resize(confidence, size, interpolation=cv2.INTER_AREA), dtype=np.float32)
     low, high = 0.0, 1.0
     if known.any():
         stride = max(1, round((heights.size / 1e6) ** 0.5))  # a million values tell the range well enough
@@ -132,6 +138,7 @@ def prepare_surface(
         low=low,
         high=high,
         unit_symbol=unit_symbol,
+        confidence=None if confidence is None else np.round(255 * np.clip(confidence, 0, 1)).astype(np.uint8),
     )
 
 
@@ -278,12 +285,18 @@ class Camera:
 
 
 def pick(
-    surface: PreparedSurface, exaggeration: float, origin: Floats, direction: Floats, cut: float = 0.0
+    surface: PreparedSurface,
+    exaggeration: float,
+    origin: Floats,
+    direction: Floats,
+    cut: float = 0.0,
+    least: float = 0.0,
 ) -> tuple[float, float] | None:
     """Return the pixel (row, column) of the original where a line of sight meets the surface.
 
-    The line goes on through voids, and where ``cut`` is above 0 through walls that rise by more than
-    it a texel. None when it meets nothing. Exact to a small part of a texel.
+    The line goes on through voids, through heights less certain than ``least``, and where ``cut`` is
+    above 0 through walls that rise by more than it a texel. None when it meets nothing. Exact to a
+    small part of a texel.
     """
     h, w = surface.heights.shape
     side, z_scale = max(h, w), surface.z_scale * exaggeration
@@ -304,6 +317,8 @@ def pick(
         r, c = (h - 1) / 2 - p[:, 1] * side, (w - 1) / 2 + p[:, 0] * side
         height, valid = _sample(surface, r, c)
         known = valid >= 0.5
+        if least > 0 and surface.confidence is not None:
+            known &= _bilinear(surface.confidence, r, c) >= 255 * least
         if cut > 0:
             east, west, south, north = (
                 _sample(surface, r + i, c + j)[0] for i, j in ((0, 1), (0, -1), (1, 0), (-1, 0))
@@ -325,17 +340,18 @@ def pick(
 
 
 def _sample(surface: PreparedSurface, r: Floats, c: Floats) -> tuple[Floats, Floats]:
-    """Return heights and validity (0..1) at texel positions, bilinear as the graphics card does."""
-    h, w = surface.heights.shape
+    """Return heights and validity (0..1) at texel positions."""
+    return _bilinear(surface.heights, r, c), _bilinear(surface.valid, r, c) / 255.0
+
+
+def _bilinear(values: NDArray[Any], r: Floats, c: Floats) -> Floats:
+    """Return ``values`` at texel positions, as the graphics card finds them."""
+    h, w = values.shape
     r, c = np.clip(r, 0, h - 1), np.clip(c, 0, w - 1)
     r0, c0 = np.minimum(r.astype(np.intp), max(h - 2, 0)), np.minimum(c.astype(np.intp), max(w - 2, 0))
     r1, c1 = np.minimum(r0 + 1, h - 1), np.minimum(c0 + 1, w - 1)
     fr, fc = r - r0, c - c0
-
-    def bilinear(values: NDArray[Any]) -> Floats:
-        top = values[r0, c0] * (1 - fc) + values[r0, c1] * fc
-        bottom = values[r1, c0] * (1 - fc) + values[r1, c1] * fc
-        blend: Floats = top * (1 - fr) + bottom * fr
-        return blend
-
-    return bilinear(surface.heights), bilinear(surface.valid) / 255.0
+    top = values[r0, c0] * (1 - fc) + values[r0, c1] * fc
+    bottom = values[r1, c0] * (1 - fc) + values[r1, c1] * fc
+    blend: Floats = top * (1 - fr) + bottom * fr
+    return blend

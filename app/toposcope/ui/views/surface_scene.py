@@ -100,8 +100,9 @@ class SurfaceScene:
         limit = int(gloo.gl.glGetParameter(gloo.gl.GL_MAX_TEXTURE_SIZE))
         if max(surface.heights.shape) > limit:
             holed = np.where(surface.valid > 0, surface.heights, np.float32(np.nan))
-            small = prepare_surface(holed, surface.texture, max_side=limit)
-            surface = replace(surface, heights=small.heights, valid=small.valid, texture=small.texture)
+            certain = None if surface.confidence is None else surface.confidence.astype(np.float32) / np.float32(255)
+            small = prepare_surface(holed, surface.texture, max_side=limit, confidence=certain)
+            surface = replace(small, shape=surface.shape, pixel=surface.pixel, unit_symbol=surface.unit_symbol)
         self._surface = surface
         self._field.set_surface(surface)
         self._field.visible = True

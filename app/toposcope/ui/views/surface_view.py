@@ -158,6 +158,7 @@ class SurfaceView(QWidget):
                 self._scene.set_surface(surface)
                 self._on_cut(self._cut_action.isChecked())
         if surface is not None:
+            self._least_button.setEnabled(surface.confidence is not None)
             self._bar.setLevels((0.0, surface.high - surface.low))
             self._bar.getAxis("right").setLabel(f"height ({surface.unit_symbol})" if surface.unit_symbol else "height")
             self._exaggeration_slider.setRange(-100, 300 if surface.pixel is not None else 100)
@@ -221,6 +222,10 @@ class SurfaceView(QWidget):
     def set_cut(self, on: bool) -> None:
         """Leave the walls at steep steps out, which no camera has seen."""
         self._cut_action.setChecked(on)
+
+    def set_least_confidence(self, confidence: float) -> None:
+        """Hide heights less certain than ``confidence`` (0..1); 0 shows all."""
+        self._least_slider.setValue(round(100 * confidence))
 
     def apply_theme(self) -> None:
         """Take the colours of the theme, after it was changed."""
@@ -342,6 +347,12 @@ class SurfaceView(QWidget):
         light.setMenu(self._make_light_menu())
         self._icons.append((light, "sun"))
         bar.addWidget(light)
+        self._least_button = QToolButton()
+        self._least_button.setToolTip("Hide uncertain heights")
+        self._least_button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        self._least_button.setMenu(self._make_least_menu())
+        self._icons.append((self._least_button, "funnel"))
+        bar.addWidget(self._least_button)
         self._frame_action = action("bounding-box", "Frame with the dimensions", checkable=True)
         self._frame_action.setChecked(True)
         self._frame_action.toggled.connect(self._on_framed)
@@ -365,9 +376,27 @@ class SurfaceView(QWidget):
             slider.valueChanged.connect(self._on_light_moved)
             form.addRow(label, slider)
             self._light_sliders.append(slider)
-        entry = QWidgetAction(menu)
-        entry.setDefaultWidget(panel)
-        menu.addAction(entry)
+        _add_panel(menu, panel)
+        return menu
+
+    def _make_least_menu(self) -> QMenu:
+        menu = QMenu(self)
+        panel = QWidget()
+        form = QFormLayout(panel)
+        self._least_slider = QSlider(Qt.Orientation.Horizontal)
+        self._least_slider.setRange(0, 100)
+        self._least_slider.setMinimumWidth(180)
+        label = QLabel("Show all")
+        label.setMinimumWidth(150)
+        form.addRow(label, self._least_slider)
+        _add_panel(menu, panel)
+
+        def moved(percent: int) -> None:
+            label.setText(f"Hide below {percent} % confidence" if percent else "Show all")
+            if self._scene is not None:
+                self._scene.field.set_least(percent / 100)
+
+        self._least_slider.valueChanged.connect(moved)
         return menu
 
     def _show_page(self) -> None:
@@ -488,7 +517,8 @@ class SurfaceView(QWidget):
         if self._surface is None:
             return None
         cut = self._cut() if self._cut_action.isChecked() else 0.0
-        found = pick(self._surface, self._exaggeration, *self._camera.ray(x, y, *self._size()), cut)
+        sight = self._camera.ray(x, y, *self._size())
+        found = pick(self._surface, self._exaggeration, *sight, cut, self._least_slider.value() / 100)
         return None if found is None else (round(found[0]), round(found[1]))
 
     def _fit(self, camera: Camera, size: tuple[int, int]) -> Camera:
@@ -512,6 +542,12 @@ class SurfaceView(QWidget):
 
     def _on_still(self) -> None:
         self._look(moving=False)
+
+
+def _add_panel(menu: QMenu, panel: QWidget) -> None:
+    entry = QWidgetAction(menu)
+    entry.setDefaultWidget(panel)
+    menu.addAction(entry)
 
 
 def _alike(a: PreparedSurface, b: PreparedSurface) -> bool:
