@@ -71,7 +71,7 @@ def test_every_part_of_a_curve_lies_where_it_belongs(view: CurveView) -> None:
     assert drawn.depth.value() == pytest.approx(5.2)
     ends, half = drawn.width.getData()
     assert_allclose(ends, (5 - 1.75, 5 + 1.75))
-    assert_allclose(half, shown.fit[:, 1].max() / 2)
+    assert_allclose(half, (shown.fit[:, 1].max() + shown.probability.min()) / 2)
     others_x, _ = drawn.others.getData()
     assert_allclose(others_x, [9.5])
 

@@ -64,6 +64,7 @@ from toposcope.ui.views.method_panel import MethodPanel
 from toposcope.ui.views.picture_view import PictureView
 from toposcope.ui.views.start_page import StartPage
 from toposcope.ui.views.status import StatusView
+from toposcope.ui.views.surface_dialogs import SurfacePictureDialog, TurntableDialog
 from toposcope.ui.views.surface_view import SurfaceView
 from toposcope.ui.views.sweep_panel import SweepPanel
 from toposcope.ui.workers import LatestRunner
@@ -578,14 +579,18 @@ class MainWindow(QMainWindow):
         return dialog.positions() if dialog.exec() else None
 
     def _ask_screenshot(self) -> None:
-        path = self._ask_file("Save the 3D view", "surface.png", "PNG (*.png)")
+        dialog = SurfacePictureDialog(self.surface.canvas_size, self)
+        path = self._ask_file(dialog.windowTitle(), "surface.png", "PNG (*.png)") if dialog.exec() else None
         if path is not None:
-            self.surfaces.save_screenshot(path)
+            self.surfaces.save_screenshot(path, *dialog.size_px, dialog.transparent_box.isChecked())
+        dialog.deleteLater()
 
     def _ask_turntable(self) -> None:
-        path = self._ask_file("Save a turn of the surface", "surface.gif", "GIF (*.gif)")
+        dialog = TurntableDialog(self.surface.canvas_size, self)
+        path = self._ask_file(dialog.windowTitle(), "surface.gif", "GIF (*.gif)") if dialog.exec() else None
         if path is not None:
-            self.surfaces.save_turntable(path)
+            self.surfaces.save_turntable(path, dialog.frames_box.value(), dialog.size_px)
+        dialog.deleteLater()
 
     def _ask_file(self, title: str, name: str, kinds: str) -> Path | None:
         """Let the user choose where to write one file."""

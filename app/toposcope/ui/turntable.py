@@ -67,7 +67,7 @@ class Turntable(QObject):
             self.cancelled.emit()
         except (OSError, ToposcopeError) as error:
             self._timer.stop()
-            self.failed.emit(str(error))
+            self.failed.emit(f"{self._path} could not be written: {error}. Choose another place.")
 
     def _encode(self) -> None:
         try:

@@ -68,21 +68,21 @@ class SurfaceController(QObject):
         k = run.reduction
         return min(row * k + k // 2, stack.shape[0] - 1), min(column * k + k // 2, stack.shape[1] - 1)
 
-    def save_screenshot(self, path: Path, width: int = 2400, height: int = 1600) -> None:
+    def save_screenshot(self, path: Path, width: int = 2400, height: int = 1600, transparent: bool = False) -> None:
         """Write the view as a picture, larger than it is on the screen."""
         try:
-            picture = self._view.screenshot(width, height)
+            picture = self._view.screenshot(width, height, transparent)
         except MissingPartError as error:
             self._session.set(message=problem(error))
             return
         self.writer.start(lambda report: write_picture(picture, path))
 
-    def save_turntable(self, path: Path) -> None:
+    def save_turntable(self, path: Path, frames: int = 72, size: tuple[int, int] = (640, 480)) -> None:
         """Write one turn of the surface as a GIF; it is drawn beside the user's work."""
         self._token = CancelToken()
         report = self._token.guard(lambda progress: self._session.set_job("turntable", Job("Turntable", progress)))
         try:
-            turntable = self._view.turntable(path, report=report)
+            turntable = self._view.turntable(path, frames, size, report)
         except MissingPartError as error:
             self._session.set(message=problem(error))
             return
@@ -119,7 +119,7 @@ def prepared(run: Run, report: Report) -> PreparedSurface:
         pixel = result.pixel_um.value / MICROMETRES[result.unit]
     heights = result.heights()
     report(Progress(0.5))
-    return prepare_surface(heights, texture, pixel, result.unit_symbol)
+    return prepare_surface(heights, texture, pixel, result.unit_symbol, confidence=result.confidence)
 
 
 def write_picture(picture: NDArray[np.uint8], path: Path) -> Path:

@@ -367,7 +367,8 @@ class _DrawnCurve:
         bar = np.isfinite(curve.width) and np.isfinite(curve.position)
         self.width.setVisible(bool(bar))
         if bar:
-            half = 0.5 * float(curve.fit[:, 1].max() if len(curve.fit) else curve.probability.max())
+            top = float(curve.fit[:, 1].max() if len(curve.fit) else curve.probability.max())
+            half = (top + float(curve.probability.min())) / 2
             ends = np.clip(
                 (curve.position - curve.width / 2, curve.position + curve.width / 2),
                 curve.positions[0],

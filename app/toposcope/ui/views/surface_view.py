@@ -43,6 +43,7 @@ __all__ = ["SurfaceView", "prepare_surface"]
 
 EMPTY_TEXT: Final = "No surface yet: open a stack, and its depth will stand here in 3D."
 CLICK_REACH: Final = 4  # pixels that a click may shake
+LEAST: Final = 0.1  # heights that are little more than guesses stand about as pillars
 STILL_MS: Final = 250  # the fine mesh comes back after this rest
 
 _COLOURINGS: Final[tuple[tuple[Colouring, str], ...]] = (
@@ -114,6 +115,7 @@ class SurfaceView(QWidget):
         column.addLayout(row, 1)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.set_colour("texture", "viridis")
+        self.set_least_confidence(LEAST)
         self._show_page()
         self.apply_theme()
 
@@ -348,7 +350,8 @@ class SurfaceView(QWidget):
         self._icons.append((light, "sun"))
         bar.addWidget(light)
         self._least_button = QToolButton()
-        self._least_button.setToolTip("Hide uncertain heights")
+        self._least_button.setToolTip("Hide uncertain heights: only these are shown")
+        self._least_button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
         self._least_button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         self._least_button.setMenu(self._make_least_menu())
         self._icons.append((self._least_button, "funnel"))
@@ -386,17 +389,11 @@ class SurfaceView(QWidget):
         self._least_slider = QSlider(Qt.Orientation.Horizontal)
         self._least_slider.setRange(0, 100)
         self._least_slider.setMinimumWidth(180)
-        label = QLabel("Show all")
-        label.setMinimumWidth(150)
-        form.addRow(label, self._least_slider)
+        self._least_label = QLabel("Show all")
+        self._least_label.setMinimumWidth(170)
+        form.addRow(self._least_label, self._least_slider)
         _add_panel(menu, panel)
-
-        def moved(percent: int) -> None:
-            label.setText(f"Hide below {percent} % confidence" if percent else "Show all")
-            if self._scene is not None:
-                self._scene.field.set_least(percent / 100)
-
-        self._least_slider.valueChanged.connect(moved)
+        self._least_slider.valueChanged.connect(self._on_least_moved)
         return menu
 
     def _show_page(self) -> None:
@@ -411,6 +408,12 @@ class SurfaceView(QWidget):
         azimuth, elevation, fill = (slider.value() for slider in self._light_sliders)
         if self._scene is not None:
             self._scene.set_light(azimuth, elevation, fill / 100)
+
+    def _on_least_moved(self, percent: int) -> None:
+        self._least_label.setText(f"Hide below {percent} % confidence" if percent else "Show all")
+        self._least_button.setText(f"≥ {percent} %" if percent else "")
+        if self._scene is not None:
+            self._scene.field.set_least(percent / 100)
 
     def _on_framed(self, on: bool) -> None:
         if self._scene is not None:
