@@ -310,10 +310,15 @@ class Canvas(pg.GraphicsView):  # type: ignore[misc]
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
-        if hasattr(self, "_legend"):  # the base class resizes before our parts exist
+        if hasattr(self, "_legend") and not self.closed:  # the base class resizes before our parts exist
             if self._fitted:
                 self.fit()
             self._place_overlays()
+
+    def close(self) -> bool:
+        """Close the widget; pyqtgraph's own way replaces the viewport and crashes while items are held."""
+        self._pins.clear()
+        return bool(QWidget.close(self))
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
         super().mouseMoveEvent(event)
