@@ -197,7 +197,8 @@ def _classical(
     volume = MeasureVolume((stack.n, *stack.shape), settings.scratch) if settings.keep_volume else None
     try:
         with ThreadPoolExecutor(settings.threads or os.cpu_count() or 1, "measure") as pool:
-            seen = scan(stack, recipe, (fuser.add, examiner.add), volume, pool, part(report, 0.25, 0.9))
+            gains = [motion.gain for motion in alignment.motions]
+            seen = scan(stack, recipe, (fuser.add, examiner.add), volume, pool, part(report, 0.25, 0.9), gains)
             report(Progress(0.9, "finding the peaks"))
             depth = settle(seen, PEAK_BLUR if options.peak == "smoothed" else 0.0, pool)
             noise = seen.noise

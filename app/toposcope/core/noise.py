@@ -25,7 +25,8 @@ BINS: Final = 8
 _STRIPS: Final = 5
 _SAMPLE: Final = 400_000  # pixels of a frame that are enough for quantiles
 _FEWEST: Final = 400  # pixels that a step of brightness needs
-_QUARTILE: Final = 0.674  # of the normal distribution
+_QUARTILE: Final = 0.674  # of the normal distribution, and its 5 % quantile
+_TWENTIETH: Final = 1.645
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,12 +36,14 @@ class NoiseLevel:
     ``floor`` (8,) float32: mean measure of noise alone in eight equal steps of brightness 0..1;
     ``scatter``: standard deviation of that measure from pixel to pixel, relative to its mean, then those
     of its means over coarse windows; ``power``: 2 where the measure grows with the square of contrast,
-    1 where it grows with contrast.
+    1 where it grows with contrast; ``drift`` how much more noise the noisiest frame has than the
+    calmest, relative to the floor: frames brightened to match the others bring more.
     """
 
     floor: Grey
     scatter: tuple[float, ...]
     power: int
+    drift: float = 0.0
 
     @property
     def typical(self) -> float:
@@ -77,6 +80,7 @@ class NoiseMeter:
     shape : (H, W)
     dtype : of the frames; their rounding is the least noise that is believed
     coarser : functions that widen the window, each of the result of the one before
+    gains : factors that the frames were brightened by
     """
 
     def __init__(
@@ -86,7 +90,10 @@ class NoiseMeter:
         shape: tuple[int, int],
         dtype: np.dtype[Any],
         coarser: Sequence[Callable[[Grey], Grey]] = (),
+        gains: Sequence[float] = (),
     ) -> None:
+        strengths = [gain**power for gain in gains] or [1.0]
+        self._drift = (max(strengths) - min(strengths)) / min(strengths)
         height, width = shape
         self._measure, self._power, self._coarser = measure, power, coarser
         rows = min(max(_SAMPLE // (_STRIPS * width), 96), height)
@@ -148,14 +155,16 @@ class NoiseMeter:
         steps = np.arange(BINS)
         known = np.isfinite(floor)
         floor = np.interp(steps, steps[known], floor[known]) if known.any() else np.zeros(BINS)
-        # noise that is not white, such as that of compression, does not average out as white noise does
+        # Noise that is not white, such as that of compression, does not average out as white noise does; but
+        # what is found also holds differences of noise from place to place, which are constant over the
+        # sweep and do no harm. The geometric mean of the two is the compromise.
         found = np.median(np.array(self._scatters).reshape(-1, len(self._white)), axis=0)
-        coarse = (float(max(white, min(s, 1.0))) for white, s in zip(self._white[1:], found[1:], strict=True))
-        floor = np.maximum(floor, self._least).astype(np.float32)
-        return NoiseLevel(floor, (self._white[0], *coarse), self._power)
+        scatter = tuple(float(max(w, (w * min(s, 1.0)) ** 0.5)) for w, s in zip(self._white, found, strict=True))
+        return NoiseLevel(np.maximum(floor, self._least).astype(np.float32), scatter, self._power, self._drift)
 
 
 def _scatter(measure: Grey) -> float:
-    """Return the relative standard deviation of ``measure`` below its median; what lies above may be signal."""
-    low, middle = np.quantile(measure[::2], (0.16, 0.5))
-    return float((middle - low) / max(middle, 1e-30))
+    """Return the relative standard deviation of ``measure``, by its lowest quarter: above that may be signal."""
+    low, quarter = np.quantile(measure[::2], (0.05, 0.25))
+    spread = (quarter - low) / (_TWENTIETH - _QUARTILE)
+    return float(spread / max(quarter + _QUARTILE * spread, 1e-30))

@@ -83,12 +83,12 @@ def judge(
     # over `blur` slices lowers the first and, by the wider and lower peak, part of the second
     width = np.minimum(peaks.width, np.float32(1e3))
     wide: Values = np.square(width) + np.float32(blur * blur)
-    scale: Values = np.float32(0.25) * wide * np.sqrt(wide) / width if blur else np.float32(np.sqrt(0.5)) * wide
+    scale: Values = wide * (np.sqrt(wide) / (4 * width) if blur else np.float32(np.sqrt(0.5)))
     return Estimate(
         index=np.interp(peaks.coordinate, coordinate, np.arange(len(coordinate))).astype(np.float32),
         height=np.maximum(peaks.height - floor, 0),
-        evidence=(peaks.height - peaks.least) / deviation,
-        error=scale * deviation / height,
+        evidence=(peaks.height - peaks.least - np.float32(noise.drift) * floor) / deviation,
+        error=np.divide(scale * deviation, height, dtype=np.float32),
         rival=(peaks.second - peaks.least) / np.maximum(peaks.height - peaks.least, np.float32(1e-12)),
     )
 

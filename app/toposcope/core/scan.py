@@ -83,8 +83,11 @@ def scan(
     volume: MeasureVolume | None,
     pool: ThreadPoolExecutor,
     report: Report,
+    gains: Sequence[float] = (),
 ) -> Scan:
     """Go through the frames once and return their peaks.
+
+    ``gains`` are the factors by which the frames were brightened to match each other; none means 1.
 
     Raises
     ------
@@ -101,7 +104,7 @@ def scan(
     widen: list[Callable[[Grey], Grey]] = [partial(_blurred, sigma=s) for s in _COARSE_BLUR] if recipe.coarse else []
     from_fine: list[Callable[[Grey], Grey]] = [lambda plane: widen[0](cell_means(plane)), *widen[1:]]
     meter = NoiseMeter(
-        recipe.measure, recipe.power, stack.shape, stack.source.dtype, from_fine if recipe.coarse else ()
+        recipe.measure, recipe.power, stack.shape, stack.source.dtype, from_fine if recipe.coarse else (), gains
     )
 
     def take(i: int, plane: Plane, rows: slice) -> Codes:
