@@ -32,7 +32,7 @@ BEND: Final = (0.003, 0.001, 0.005)
 """Prior SD of the second differences over the sweep: magnification, rotation (rad), shift (of the width)."""
 SETTLE: Final = 0.3
 """Weight of the first difference against the second: beyond the last measured frame motion fades out."""
-ROUNDS: Final = 4
+ROUNDS: Final = 8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,7 +89,7 @@ def solve(n: int, links: Links, shape: tuple[int, int], turning: bool = True) ->
             between = turn[j] / turn[i]
             d_turn, d_shift = between - pair.turn, shift[j] - between * shift[i] - pair.shift
             residual = np.array([d_turn.real, d_turn.imag, d_shift.real, d_shift.imag])
-            trust[i, j] = 1 / (1 + float(residual @ weights[i, j] @ residual) / 50)
+            trust[i, j] = 1 / (1 + float(residual @ weights[i, j] @ residual) / 8)
     covariance = np.linalg.inv(normal).reshape(n, 4, n, 4).transpose(0, 2, 1, 3)
     return Poses(turn, shift, covariance)
 
