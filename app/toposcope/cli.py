@@ -262,7 +262,9 @@ def _add_method(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=VALUE",
         help="setting of the method; may be given several times",
     )
-    group.add_argument("--list-methods", action=_ListMethods, help="list the methods with their settings, and stop")
+    group.add_argument(
+        "--list-methods", action=_List, text=method_list, help="list the methods with their settings, and stop"
+    )
     group.add_argument(
         "--align", choices=("auto", "none"), default="auto", help="register the frames if they need it, or never"
     )
@@ -275,14 +277,15 @@ def _add_method(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--threads", type=_count, default=0, metavar="K", help="threads to use (default: all)")
 
 
-class _ListMethods(argparse.Action):
-    """``--list-methods``: print the cards of all methods and stop, as ``--help`` does."""
+class _List(argparse.Action):
+    """An option that prints a list and stops, as ``--help`` does."""
 
-    def __init__(self, option_strings: Sequence[str], dest: str, help: str | None = None) -> None:  # noqa: A002
+    def __init__(self, option_strings: Sequence[str], dest: str, text: Callable[[], str], help: str) -> None:  # noqa: A002
         super().__init__(option_strings, dest, nargs=0, default=argparse.SUPPRESS, help=help)
+        self._text = text
 
     def __call__(self, parser: argparse.ArgumentParser, *args: object, **kwargs: object) -> NoReturn:
-        print(method_list())
+        print(self._text())
         parser.exit()
 
 
@@ -425,11 +428,13 @@ def _open_options(options: argparse.Namespace) -> OpenOptions:
     from toposcope.core.calibration import MICROMETRES
     from toposcope.core.source import OpenOptions
 
-    step, unit = options.z_step or (None, None)
-    if step is not None and options.unit not in (None, unit):
-        if options.unit == "index":
+    step, unit = None, options.unit
+    if options.z_step:
+        step, own = options.z_step
+        unit = unit or own
+        if unit == "index":
             raise SettingsError("--z-step is a length, so --unit index contradicts it. Leave one of them out.")
-        step, unit = step * MICROMETRES[unit] / MICROMETRES[options.unit], options.unit
+        step *= MICROMETRES[own] / MICROMETRES[unit]
     pixel = options.pixel_size
     return OpenOptions(
         order=options.order,
@@ -438,7 +443,7 @@ def _open_options(options: argparse.Namespace) -> OpenOptions:
         skip_broken=options.skip_broken,
         positions_file=options.positions,
         z_step=step,
-        unit=unit or options.unit,
+        unit=unit,
         kind=options.kind,
         near=options.near,
         pixel_um=pixel and pixel[0] * MICROMETRES[pixel[1]],
@@ -496,7 +501,7 @@ def _write_pictures(result: DepthResult, folder: Path) -> dict[str, Path]:
     from toposcope.core.export import write_image
     from toposcope.core.pictures import map_picture, surface_picture
 
-    pixel_um = result.pixel_um and result.pixel_um.value
+    pixel_um = result.pixel_um.value if result.pixel_um else None
     true_scale = pixel_um and result.unit != "index" and result.kind.value == "microscope"
     pixel = pixel_um / MICROMETRES[result.unit] if pixel_um and true_scale else None
     depth = map_picture(result.depth, result.unit_symbol, "position of best focus", pixel_um=pixel_um)
@@ -523,14 +528,18 @@ def _write_best_curve(result: DepthResult, folder: Path) -> dict[str, Path]:
 
 def _curves_answer(options: argparse.Namespace, result: DepthResult) -> Answer:
     from toposcope.core.curve import curve_at
-    from toposcope.core.export import curves_csv, write_image
+    from toposcope.core.export import curves_csv, write_curves_csv, write_image
     from toposcope.core.pictures import curve_picture
 
     curves = [curve_at(result, row, column) for row, column in options.at]
+    verdicts = [f"# row {curve.row}, column {curve.column}: {curve.verdict.text}" for curve in curves]
     if options.picture:
         write_image(curve_picture(curves[0]), options.picture)
-    verdicts = [f"# row {curve.row}, column {curve.column}: {curve.verdict.text}" for curve in curves]
-    return Answer("\n".join([*verdicts, curves_csv(curves)]), {"curves": [_curve_facts(curve) for curve in curves]})
+    if options.output:
+        write_curves_csv(curves, options.output)
+    else:
+        verdicts.append(curves_csv(curves).rstrip())
+    return Answer("\n".join(verdicts), {"curves": [_curve_facts(curve) for curve in curves]})
 
 
 def _curve_facts(curve: FocusCurve) -> dict[str, Any]:
@@ -598,7 +607,7 @@ def _result_answer(stack: FocalStack, result: DepthResult, files: dict[str, Path
         + (f"{spread[0]:.6g} to {spread[2]:.6g} {unit}, " if known.size else "")
         + f"known for {100 * share:.1f} % of the pixels",
         *(f"{'sweep':<12}{note.text}" for note in result.sweep.notes),
-        *(f"{'written':<12}{path}" for path in files.values()),
+        _written(files),
     ]
     return Answer(
         "\n".join(text),
@@ -623,11 +632,32 @@ def _result_answer(stack: FocalStack, result: DepthResult, files: dict[str, Path
 
 
 def _add_simulate(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-o", "--output", required=True, type=Path, metavar="DIR", help="folder for the frames")
+    parser.add_argument("-o", "--output", required=True, type=Path, metavar="DIR", help="folder for the stack")
+    parser.add_argument("--scene", default="sample", metavar="NAME", help="what to render (default: %(default)s)")
+    parser.add_argument("--slices", type=_count, metavar="N", help="number of frames (default: that of the scene)")
+    parser.add_argument("--seed", type=int, help="another number gives another texture and noise")
+    parser.add_argument("--format", choices=("jpg", "png", "tif"), default="jpg", help="of the frames")
+    parser.add_argument("--list-scenes", action=_List, text=scene_list, help="list the scenes, and stop")
+
+
+def scene_list() -> str:
+    """Return all scenes, for reading."""
+    from toposcope.core.simulate import scene_titles
+
+    return "\n".join(f"{name:<14}{title}" for name, title in scene_titles().items())
 
 
 def _simulate(options: argparse.Namespace, report: Report) -> Answer:
-    raise NotImplementedError
+    from toposcope.core.simulate import SimulateSettings, simulate
+
+    _check_folder(options.output)
+    settings = SimulateSettings(options.scene, options.seed, options.slices, options.format)
+    files = simulate(options.output, settings, report)
+    return Answer(_written(files), {"files": {name: str(path) for name, path in files.items()}})
+
+
+def _written(files: dict[str, Path]) -> str:
+    return "\n".join(f"{'written':<12}{path}" for path in files.values())
 
 
 def _add_export(parser: argparse.ArgumentParser) -> None:
