@@ -25,8 +25,8 @@ from toposcope.ui.session import Run, State
 
 
 def make_stack(n: int = 5, shape: tuple[int, int] = (48, 64), step_um: float = 2.5, **changes: Any) -> FocalStack:
-    """Return a grey stack at 10, 12.5, ... um; frame i is of value 20 i, with a textured stripe."""
-    frames = np.stack([np.full(shape, 20 * i, dtype=np.uint8) for i in range(n)])
+    """Return a grey stack at 10, 12.5, ... um; frame i is of value 20 i (below 240), with a textured stripe."""
+    frames = np.stack([np.full(shape, 20 * i % 240, dtype=np.uint8) for i in range(n)])
     frames[:, ::2, : shape[1] // 2] += 10
     names = tuple(f"img_{i:02d}.png" for i in range(n))
     positions = Sourced(10 + step_um * np.arange(n), "file name")

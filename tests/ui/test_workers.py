@@ -140,3 +140,20 @@ def test_shutdown_while_busy_leaves_no_thread(qtbot: QtBot) -> None:
     assert not [t for t in threading.enumerate() if "closing" in t.name]
     runner.start(lambda report: 1)  # refused
     assert not runner.busy
+
+
+def test_a_stream_of_followers_is_answered_on_the_way(qtbot: QtBot, runner: LatestRunner) -> None:
+    answers: list[int] = []
+    runner.returned.connect(answers.append)
+
+    def slow(i: int) -> int:
+        time.sleep(0.02)
+        return i
+
+    for i in range(40):  # quicker than the work
+        runner.follow(lambda report, i=i: slow(i))
+        qtbot.wait(5)
+    qtbot.waitUntil(lambda: not runner.busy)
+    assert answers == sorted(answers)
+    assert answers[-1] == 39
+    assert 5 < len(answers) < 40

@@ -158,17 +158,19 @@ def render_result(
     map_name: str,
     limits: tuple[float, float] | None,
     peaks: NDArray[np.uint8] | None = None,
+    every: int = 1,
 ) -> Rendered:
     """Return one picture of a result, standing for a picture of ``shape`` (H, W).
 
-    ``peaks`` (H, W) are the peak counts, needed for the kind ``peaks`` only.
+    ``peaks`` (H, W) are the peak counts, needed for the kind ``peaks`` only. ``every`` above 1 takes
+    only every so many-th pixel of depth and confidence: a sketch while colours are being chosen.
     """
     if kind == "all_in_focus":
         return render_fused(result, shape)
     if kind == "depth":
-        return render_values(result.depth, shape, map_name, limits, result.unit_symbol)
+        return render_values(result.depth[::every, ::every], shape, map_name, limits, result.unit_symbol)
     if kind == "confidence":
-        return render_values(result.confidence, shape, map_name, limits, "", span=(0.0, 1.0))
+        return render_values(result.confidence[::every, ::every], shape, map_name, limits, "", span=(0.0, 1.0))
     under = to_display(result.all_in_focus, *display_range(result.all_in_focus))
     if kind == "peaks":
         if peaks is None:

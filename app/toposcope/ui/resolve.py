@@ -292,12 +292,15 @@ def edited_stack(opened: FocalStack, edit: CalibrationEdit) -> FocalStack:
     positions = opened.positions
     if edit.positions is not None:
         positions = Sourced(np.asarray(edit.positions, dtype=np.float64), TYPED)
+    # what was guessed from the unit is guessed again for another unit
+    kind = None if opened.kind.guessed and edit.unit else opened.kind
+    near = None if opened.near.guessed or edit.kind else opened.near
     stack = FocalStack.create(
         opened.source,
         positions,
         edit.unit or opened.unit,
-        Sourced(edit.kind, TYPED) if edit.kind else opened.kind,
-        Sourced(edit.near, TYPED) if edit.near else (None if edit.kind else opened.near),
+        Sourced(edit.kind, TYPED) if edit.kind else kind,
+        Sourced(edit.near, TYPED) if edit.near else near,
         pixel,
         opened.name,
         opened.path,

@@ -47,6 +47,7 @@ class LatestRunner(QObject):
         self._number = 0
         self._token = CancelToken()
         self._future: Future[None] | None = None
+        self._next: Work | None = None
         self._busy = False
         self._closed = False
         # queued, so that an answer never arrives inside start()
@@ -62,6 +63,7 @@ class LatestRunner(QObject):
         if self._closed:
             return
         self._token.cancel()
+        self._next = None
         if self._future is not None:
             self._future.cancel()  # it may not have begun
         self._number += 1
@@ -69,15 +71,27 @@ class LatestRunner(QObject):
         self._future = self._executor.submit(self._run, self._number, self._token, work)
         self._set_busy(True)
 
+    def follow(self, work: Work) -> None:
+        """Run ``work`` when the running one is answered, instead of what was to follow before.
+
+        For drags: with `start` a stream of requests quicker than the work would leave none answered.
+        """
+        if self._busy:
+            self._next = work
+        else:
+            self.start(work)
+
     def cancel(self) -> None:
         """Ask the running work to stop; `cancelled` follows at its next report."""
         self._token.cancel()
+        self._next = None
         if self._busy and self._future is not None and self._future.cancel():
             self._answered.emit(self._number, "cancelled", None)
 
     def drop(self) -> None:
         """Stop the running work and say nothing about it."""
         self._token.cancel()
+        self._next = None
         self._number += 1
         self._set_busy(False)
 
@@ -106,7 +120,11 @@ class LatestRunner(QObject):
         if kind == "progressed":
             self.progressed.emit(answer)
             return
-        self._set_busy(False)
+        follower, self._next = self._next, None
+        if follower is None:
+            self._set_busy(False)
+        else:
+            self.start(follower)
         if kind == "returned":
             self.returned.emit(answer)
         elif kind == "failed":

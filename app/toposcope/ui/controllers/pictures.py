@@ -111,9 +111,11 @@ class PicturesController(QObject):
         """Show these pictures as soon as they are ready."""
         wanted: dict[Where, PictureRequest | None] = {"left": left, "right": right}
         for where, request in wanted.items():
-            if request != self._requests[where]:
+            before = self._requests[where]
+            if request != before:
                 self._requests[where] = request
-                self._fetch(where)
+                # only the colours change, as while a handle of the colour bar is dragged
+                self._fetch(where, recoloured=bool(before and request and before.layer == request.layer))
 
     def _on_changed(self, before: State, now: State) -> None:
         if now.opened is not before.opened:
@@ -133,10 +135,11 @@ class PicturesController(QObject):
                 if request is not None and request.layer.kind == "slice":
                     self._fetch(where)
 
-    def _fetch(self, where: Where) -> None:
+    def _fetch(self, where: Where, recoloured: bool = False) -> None:
         request, state = self._requests[where], self._session.state
         runner = self.runners[where]
-        runner.drop()
+        if not recoloured:
+            runner.drop()
         if where == "left":
             self.ahead.drop()
         self._set_peaks_job(None)
@@ -153,13 +156,13 @@ class PicturesController(QObject):
             self._show(where, key, quick)
         work = self._work(request, key, state, final=quick is not None)
         if work is not None:
-            runner.start(work)
+            (runner.follow if recoloured else runner.start)(work)
 
     def _key(self, request: PictureRequest, state: State) -> Key:
         layer = request.layer
         if layer.kind == "slice":
             run = state.run if state.aligned else None
-            return "slice", layer.index, run.number if run and _is_moved(run) else 0
+            return "slice", (layer.index, run.number if run and _is_moved(run) else 0)
         colours = (request.colour_map, request.limits) if layer.kind in ("depth", "confidence") else ()
         return layer.kind, layer.index, *colours
 
@@ -176,13 +179,16 @@ class PicturesController(QObject):
         if kind == "peaks" and peaks is None and run.result.volume is not None:
             self._set_peaks_job(Progress(0.0))
 
+        quick = kind in ("depth", "confidence") and not final
+        scale = quick_scale(run.result.shape) if quick else 1
+
         def work(report: Report) -> _Made:
             counts = peaks
             if kind == "peaks" and counts is None and run.result.volume is not None:
                 counts = self._peak_counts(run.result.volume, report)
                 self._peaks[run.number] = counts
-            rendered = render_result(run.result, kind, shape, request.colour_map, request.limits, counts)
-            return _Made(key, rendered, True)
+            rendered = render_result(run.result, kind, shape, request.colour_map, request.limits, counts, scale)
+            return _Made(key, rendered, scale == 1)
 
         return work
 
@@ -191,8 +197,7 @@ class PicturesController(QObject):
         if stack is None:
             return None
         source, place = frame_of(stack, run, index)
-        pixels = stack.shape[0] * stack.shape[1]
-        scale = 1 if final else next((s for s in (1, 2, 4) if pixels <= QUICK_PIXELS * s * s), 8)
+        scale = 1 if final else quick_scale(stack.shape)
         known = self._limits
 
         def work(report: Report) -> _Made:
@@ -207,11 +212,15 @@ class PicturesController(QObject):
 
     def _on_made(self, where: Where, made: _Made) -> None:
         self._set_peaks_job(None)
-        (self.cache if made.final else self._quick).put(made.key, made.rendered)
+        if made.final or made.key[0] == "slice":
+            (self.cache if made.final else self._quick).put(made.key, made.rendered)
         request, state = self._requests[where], self._session.state
-        if request is None or self._key(request, state) != made.key:
+        # the same layer in older colours is worth showing while newer ones are made
+        if request is None or self._key(request, state)[:2] != made.key[:2]:
             return
         self._show(where, made.key, made.rendered)
+        if self._key(request, state) != made.key:
+            return
         if made.final:
             self._read_ahead(where)
         elif (work := self._work(request, made.key, state, final=True)) is not None:
@@ -265,6 +274,11 @@ class PicturesController(QObject):
         """Stop all threads."""
         for runner in (*self.runners.values(), self.ahead):
             runner.shutdown()
+
+
+def quick_scale(shape: tuple[int, int]) -> int:
+    """Return the reduction (1, 2, 4 or 8) at which a picture of ``shape`` is made in a few milliseconds."""
+    return next((s for s in (1, 2, 4) if shape[0] * shape[1] <= QUICK_PIXELS * s * s), 8)
 
 
 def frame_limits(stack: FocalStack) -> tuple[float, float]:

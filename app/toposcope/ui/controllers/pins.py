@@ -105,10 +105,13 @@ class PinsController(QObject):
             self._show(())
             return
         pins, known = now.pins, {(p.row, p.column): c for p, c in self.curves} if now.run is before.run else {}
-        self.runner.start(lambda report: read_curves(run, pins, known, self._curve_at, report))
+        # a dragged pin shows each curve that is ready, however quick the hand
+        begin = self.runner.follow if now.run is before.run else self.runner.start
+        begin(lambda report: read_curves(run, pins, known, self._curve_at, report))
 
     def _on_read(self, curves: Curves) -> None:
-        self._show(curves)
+        there = {pin.number for pin in self._session.state.pins}
+        self._show(tuple((pin, curve) for pin, curve in curves if pin.number in there))
 
     def _show(self, curves: Curves) -> None:
         self.curves = curves

@@ -1,0 +1,416 @@
+"""Pins, pictures, thumbnails, calibration and export, each with fake views."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+from unittest.mock import MagicMock
+
+import numpy as np
+import pytest
+from PySide6.QtGui import QUndoStack
+from pytestqt.qtbot import QtBot
+
+from toposcope.core.align import AlignedSource
+from toposcope.core.curve import FocusCurve
+from toposcope.core.jobs import Progress, Report, silent
+from toposcope.core.result import DepthResult
+from toposcope.core.stack import ArraySource, FocalStack, Plane, Roi
+from toposcope.errors import FrameError, OutputError
+from toposcope.ui.controllers.calibrating import CalibratingController
+from toposcope.ui.controllers.exporting import ExportingController, proposed_folder
+from toposcope.ui.controllers.frames import FramesController, make_thumbnails
+from toposcope.ui.controllers.pictures import PictureCache, PicturesController, frame_of
+from toposcope.ui.controllers.pins import PinsController
+from toposcope.ui.rendering import Rendered, render_frame
+from toposcope.ui.resolve import PictureRequest, resolve
+from toposcope.ui.session import CalibrationEdit, Layer, Pin, Session, State
+from toposcope.ui.views.calibration_panel import CalibrationPanel
+from toposcope.ui.views.curve_view import CurveView
+from toposcope.ui.views.export_panel import ExportPanel
+from toposcope.ui.views.film_strip import FilmStrip
+from toposcope.ui.views.picture_view import PictureView
+from window_fakes import FakeVolume, fake_curve, make_run, make_stack, state_of
+
+
+@pytest.fixture
+def closing() -> Iterator[list[Any]]:
+    """Runners to shut down after the test."""
+    runners: list[Any] = []
+    yield runners
+    for runner in runners:
+        runner.shutdown()
+
+
+# pins
+
+
+@pytest.fixture
+def pins(qtbot: QtBot, closing: list[Any]) -> tuple[Session, QUndoStack, MagicMock, PinsController]:
+    stack = make_stack()
+    session, undo, view = Session(state_of(stack, make_run(stack))), QUndoStack(), MagicMock(spec=CurveView)
+    controller = PinsController(session, undo, view, fake_curve)
+    closing.append(controller.runner)
+    return session, undo, view, controller
+
+
+Pinned = tuple[Session, QUndoStack, MagicMock, PinsController]
+
+
+def _numbers(view: MagicMock) -> list[int]:
+    return [number for number, _, _ in view.set_curves.call_args.args[0]] if view.set_curves.call_args else []
+
+
+def test_a_pin_brings_its_curve_and_undo_takes_both(qtbot: QtBot, pins: Pinned) -> None:
+    session, undo, view, controller = pins
+    controller.add(3, 4)
+    qtbot.waitUntil(lambda: _numbers(view) == [1])
+    _, colour, curve = view.set_curves.call_args.args[0][0]
+    assert colour.startswith("#")
+    assert (curve.row, curve.column) == (3, 4)
+    controller.add(5, 6)
+    qtbot.waitUntil(lambda: _numbers(view) == [1, 2])
+    undo.undo()
+    qtbot.waitUntil(lambda: _numbers(view) == [1])
+    undo.undo()
+    assert _numbers(view) == []
+    undo.redo()
+    assert [pin.number for pin in session.state.pins] == [1]
+
+
+def test_a_drag_is_one_step_to_undo(qtbot: QtBot, pins: Pinned) -> None:
+    session, undo, view, controller = pins
+    controller.add(3, 4)
+    for k in range(1, 20):
+        controller.move(1, 3 + k, 4 + k, False)
+    controller.move(1, 23, 24, True)
+    assert (session.state.pins[0].row, session.state.pins[0].column) == (23, 24)
+    qtbot.waitUntil(lambda: view.set_curves.called and view.set_curves.call_args.args[0][0][2].row == 23)
+    assert undo.count() == 2
+    undo.undo()
+    assert session.state.pins[0] == Pin(1, 3, 4, 0)
+    undo.redo()
+    assert session.state.pins[0].row == 23
+
+
+def test_numbers_of_removed_pins_are_used_again(pins: Pinned) -> None:
+    session, undo, _, controller = pins
+    for i in range(3):
+        controller.add(i, i)
+    controller.remove(2)
+    assert session.state.chosen_pin == 3
+    controller.add(9, 9)
+    assert sorted(pin.number for pin in session.state.pins) == [1, 2, 3]
+    controller.remove()  # the chosen one
+    assert [pin.number for pin in session.state.pins] == [1, 3]
+    controller.remove_all()
+    assert session.state.pins == ()
+    undo.undo()
+    assert len(session.state.pins) == 2
+    controller.add(-1, 5)
+    controller.add(5, 10_000)
+    assert len(session.state.pins) == 2
+
+
+def test_curves_of_pins_that_stay_are_not_read_again(qtbot: QtBot, closing: list[Any]) -> None:
+    stack = make_stack()
+    session, view = Session(state_of(stack, make_run(stack))), MagicMock(spec=CurveView)
+    read: list[tuple[int, int]] = []
+
+    def curve(result: DepthResult, row: int, column: int) -> FocusCurve:
+        read.append((row, column))
+        return fake_curve(result, row, column)
+
+    controller = PinsController(session, QUndoStack(), view, curve)
+    closing.append(controller.runner)
+    controller.add(1, 1)
+    qtbot.waitUntil(lambda: _numbers(view) == [1])
+    controller.add(2, 2)
+    qtbot.waitUntil(lambda: _numbers(view) == [1, 2])
+    assert read == [(1, 1), (2, 2)]
+    session.set(runs=(make_run(stack, 2),), shown_run=2)  # another result: all of them
+    qtbot.waitUntil(lambda: len(read) == 4)
+
+
+# pictures
+
+
+class CountingSource(ArraySource):
+    """Remembers which frames were read, at which scale."""
+
+    reads: list[tuple[int, int]]
+
+    def read(self, i: int, roi: Roi | None = None, scale: int = 1) -> Plane:
+        self.reads.append((i, scale))
+        return super().read(i, roi, scale)
+
+
+def _counting_stack(n: int, shape: tuple[int, int]) -> tuple[FocalStack, list[tuple[int, int]]]:
+    source = CountingSource(np.stack([np.full(shape, i, dtype=np.uint8) for i in range(n)]))
+    object.__setattr__(source, "reads", [])
+    return FocalStack.create(source), source.reads
+
+
+def _pictures(session: Session, closing: list[Any]) -> tuple[MagicMock, PicturesController]:
+    view = MagicMock(spec=PictureView)
+    controller = PicturesController(session, view, lambda volume, report: np.ones(volume.shape[1:], dtype=np.uint8))
+    closing.append(controller)
+    return view, controller
+
+
+def _ask(session: Session, controller: PicturesController) -> None:
+    state = resolve(session.state)
+    controller.set_requests(state.left, state.right)
+
+
+def _last(view: MagicMock) -> Rendered:
+    rendered: Rendered = view.set_picture.call_args.args[1]
+    return rendered
+
+
+def test_large_slice_appears_reduced_first_and_its_neighbours_are_read_ahead(qtbot: QtBot, closing: list[Any]) -> None:
+    stack, reads = _counting_stack(7, (1600, 1600))
+    session = Session(State(opened=stack, stack=stack, slice_index=3))
+    view, controller = _pictures(session, closing)
+    _ask(session, controller)
+    qtbot.waitUntil(lambda: view.set_picture.called and _last(view).pyramid.levels[0][0] == 1)
+    assert reads[:2] == [(3, 2), (3, 1)]
+    assert _last(view).pyramid.shape == (1600, 1600)
+    qtbot.waitUntil(lambda: {i for i, scale in reads if scale == 1} == {1, 2, 3, 4, 5})
+    qtbot.waitUntil(lambda: not controller.ahead.busy)
+    count = len(reads)
+    view.set_picture.reset_mock()
+    session.set(slice_index=4)
+    _ask(session, controller)
+    assert _last(view).pyramid.finest[0, 0] == 4  # at once: it was read ahead
+    qtbot.waitUntil(lambda: (6, 1) in reads)
+    assert len(reads) == count + 1
+
+
+def test_maps_are_made_once_and_peaks_counted_once(qtbot: QtBot, closing: list[Any]) -> None:
+    stack = make_stack()
+    session = Session(state_of(stack, make_run(stack), mode="peaks"))
+    counted: list[int] = []
+
+    def count(volume: Any, report: Report = silent) -> Any:
+        counted.append(1)
+        report(Progress(0.5))
+        return np.ones(volume.shape[1:], dtype=np.uint8)
+
+    view = MagicMock(spec=PictureView)
+    controller = PicturesController(session, view, count)
+    closing.append(controller)
+    _ask(session, controller)
+    qtbot.waitUntil(lambda: view.set_picture.called and bool(_last(view) and _last(view).legend))
+    assert not session.state.jobs
+    session.set(mode="depth")
+    _ask(session, controller)
+    qtbot.waitUntil(lambda: bool(_last(view) and _last(view).scale))
+    session.set(mode="peaks")
+    _ask(session, controller)
+    assert _last(view).legend
+    assert counted == [1]
+
+
+def test_colour_limits_make_another_picture(qtbot: QtBot, closing: list[Any]) -> None:
+    stack = make_stack()
+    session = Session(state_of(stack, make_run(stack), mode="depth"))
+    view, controller = _pictures(session, closing)
+    for ranges in ({}, {"depth": (12.0, 14.0)}):
+        session.set(ranges=ranges)
+        _ask(session, controller)
+        qtbot.waitUntil(lambda: not controller.runners["left"].busy and view.set_picture.called)
+    scale = _last(view).scale
+    assert scale is not None
+    assert (scale.low, scale.high) == (12, 14)
+
+
+def test_unreadable_slice_is_told_once_and_the_view_goes_on(qtbot: QtBot, closing: list[Any]) -> None:
+    stack = make_stack()
+
+    class Broken(ArraySource):
+        def read(self, i: int, roi: Roi | None = None, scale: int = 1) -> Plane:
+            raise FrameError("img_02.png is gone", i, "img_02.png")
+
+    broken = FocalStack.create(Broken(np.zeros((3, 8, 8), dtype=np.uint8)))
+    session = Session(State(opened=broken, stack=broken))
+    view, controller = _pictures(session, closing)
+    _ask(session, controller)
+    qtbot.waitUntil(lambda: session.state.message is not None)
+    session.set(opened=stack, stack=stack, message=None)
+    _ask(session, controller)
+    qtbot.waitUntil(lambda: view.set_picture.called and view.set_picture.call_args.args[1] is not None)
+
+
+def test_slices_are_shown_as_they_lie_in_the_maps() -> None:
+    stack = make_stack(5)
+    moved = make_run(stack, 1)
+    assert frame_of(stack, moved, 2) == (stack.source, 2)  # found steady: as it was taken
+    from dataclasses import replace
+
+    from window_fakes import make_result
+
+    result = make_result(stack.subset([0, 2, 3, 4]), needed=True)
+    run = replace(moved, result=result, inputs=replace(moved.inputs, skipped=frozenset({1})))
+    source, place = frame_of(stack, run, 3)
+    assert isinstance(source, AlignedSource)
+    assert place == 2
+    assert frame_of(stack, run, 1) == (stack.source, 1)  # left out: nobody knows how it lies
+
+
+def test_cache_forgets_the_oldest() -> None:
+    cache = PictureCache(limit=250_000)
+    pictures = [render_frame(np.full((300, 300), i, dtype=np.uint8), (0, 255)) for i in range(4)]
+    for i in range(3):
+        cache.put((i,), pictures[i])
+        cache.get((0,))
+    assert cache.get((1,)) is None
+    assert cache.get((0,)) is pictures[0]
+    assert cache.nbytes <= 250_000
+    cache.clear()
+    assert cache.nbytes == 0
+
+
+# thumbnails
+
+
+def test_thumbnails_in_view_come_first_then_the_rest(qtbot: QtBot, closing: list[Any]) -> None:
+    stack = make_stack(20)
+    session, strip = Session(), MagicMock(spec=FilmStrip)
+    controller = FramesController(session, QUndoStack(), strip)
+    closing.append(controller.runner)
+    session.set(opened=stack, stack=stack)
+    controller._on_requested([15, 16])
+    made: list[int] = []
+    strip.set_thumbnails.side_effect = lambda pictures: made.extend(pictures)
+    qtbot.waitUntil(lambda: len(made) >= 14)
+    qtbot.waitUntil(lambda: not controller.runner.busy)
+    assert set(made) | set(range(6)) >= set(range(20))
+    assert made.index(15) < made.index(19) if 19 in made else True
+
+
+def test_broken_frame_gets_a_sign_instead_of_a_thumbnail() -> None:
+    class Broken(ArraySource):
+        def read(self, i: int, roi: Roi | None = None, scale: int = 1) -> Plane:
+            if i == 1:
+                raise FrameError("gone", i, "b")
+            return super().read(i, roi, scale)
+
+    stack = FocalStack.create(Broken(np.random.default_rng(0).integers(0, 255, (3, 40, 60)).astype(np.uint8)))
+    made = make_thumbnails(stack, [0, 1, 2], silent)
+    assert made[1][1] == 0
+    assert made[0][1] > 0
+
+
+def test_leaving_a_frame_out_can_be_undone(closing: list[Any]) -> None:
+    stack = make_stack()
+    session, undo = Session(state_of(stack)), QUndoStack()
+    controller = FramesController(session, undo, MagicMock(spec=FilmStrip))
+    closing.append(controller.runner)
+    controller._on_skip_requested(2, True)
+    controller._on_skip_requested(3, True)
+    assert session.state.skipped == {2, 3}
+    assert undo.undoText() == "leave out img_03.png"
+    undo.undo()
+    assert session.state.skipped == {2}
+
+
+# calibration
+
+
+def _calibrating(stack: FocalStack) -> tuple[Session, QUndoStack, MagicMock, CalibratingController]:
+    session, undo, panel = Session(state_of(stack)), QUndoStack(), MagicMock(spec=CalibrationPanel)
+    controller = CalibratingController(session, undo, panel, lambda names, values, symbol: (3.0, 2.0, 1.0))
+    return session, undo, panel, controller
+
+
+def test_typed_step_moves_the_positions_and_undo_brings_them_back(qtbot: QtBot) -> None:
+    session, undo, _, controller = _calibrating(make_stack(3))
+    controller.set_step(4.0)
+    stack = session.state.stack
+    assert stack is not None
+    assert stack.positions.value.tolist() == [10, 14, 18]
+    assert stack.positions.origin == "typed in"
+    undo.undo()
+    assert session.state.edit == CalibrationEdit()
+    assert session.state.stack is not None
+    assert session.state.stack.positions.value.tolist() == [10, 12.5, 15]
+
+
+def test_a_step_for_unknown_positions_means_micrometres(qtbot: QtBot) -> None:
+    session, _, _, controller = _calibrating(FocalStack.create(ArraySource(np.zeros((3, 8, 8), dtype=np.uint8))))
+    controller.set_step(2.0)
+    assert session.state.stack is not None
+    assert session.state.stack.unit == "um"
+    assert session.state.stack.positions.value.tolist() == [0, 2, 4]
+
+
+def test_impossible_calibration_is_refused_and_the_fields_go_back(qtbot: QtBot) -> None:
+    session, undo, panel, controller = _calibrating(make_stack(3))
+    before = session.state.stack
+    controller._edit("positions", positions=(-1.0, 0.0, 1.0), kind="camera", unit="mm")
+    assert session.state.message is not None
+    assert "above 0" in session.state.message.text
+    assert session.state.stack is before
+    assert undo.count() == 0
+    panel.set_calibration.assert_called_once()
+
+
+def test_descending_positions_turn_the_stack_around(qtbot: QtBot) -> None:
+    session, _, _, controller = _calibrating(make_stack(3))
+    controller.ask_positions()
+    assert session.state.stack is not None
+    assert tuple(session.state.stack.source.names) == ("img_02.png", "img_01.png", "img_00.png")
+
+
+# export
+
+
+def test_export_writes_all_formats_and_says_so(qtbot: QtBot, tmp_path: Path, closing: list[Any]) -> None:
+    stack = make_stack()
+    session, panel = Session(state_of(stack, make_run(stack))), MagicMock(spec=ExportPanel)
+    threads: list[str] = []
+
+    def export(
+        result: DepthResult, name: str, folder: Path, curves: Sequence[FocusCurve], options: Any, report: Report
+    ) -> list[Path]:
+        threads.append(threading.current_thread().name)
+        report(Progress(0.5))
+        return [folder / f"{name}.x"]
+
+    controller = ExportingController(session, panel, export, lambda: [])
+    closing.append(controller.runner)
+    controller.export(("depth", "ply"), tmp_path)
+    qtbot.waitUntil(lambda: panel.set_written.called)
+    panel.set_written.assert_called_once_with([tmp_path / "depth.x", tmp_path / "ply.x"])
+    assert all("export" in name for name in threads)
+    assert not session.state.jobs
+
+
+def test_export_that_fails_says_why(qtbot: QtBot, tmp_path: Path, closing: list[Any]) -> None:
+    stack = make_stack()
+    session, panel = Session(state_of(stack, make_run(stack))), MagicMock(spec=ExportPanel)
+
+    def export(*args: Any) -> list[Path]:
+        raise OutputError("there is no room on the disk")
+
+    controller = ExportingController(session, panel, export, lambda: [])
+    closing.append(controller.runner)
+    controller.export(("depth",), tmp_path)
+    qtbot.waitUntil(lambda: session.state.message is not None)
+    assert session.state.message is not None
+    assert session.state.message.text == "There is no room on the disk"
+    panel.set_written.assert_not_called()
+
+
+def test_results_go_beside_the_stack() -> None:
+    assert proposed_folder(Path("/data/scan_07"), "scan_07") == Path("/data/scan_07-depth")
+    assert proposed_folder(Path("/data/scan.ome.tif"), "scan") == Path("/data/scan.ome-depth")
+    assert proposed_folder(None, "typed").name == "typed-depth"
+
+
+def test_layers_are_values() -> None:
+    assert PictureRequest(Layer("depth", 1), "viridis", None) == PictureRequest(Layer("depth", 1), "viridis", None)
+    assert isinstance(FakeVolume((3, 4, 5)).plane(0), np.ndarray)
