@@ -321,10 +321,7 @@ class FocalStack:
         """Return the stack at 1/``scale`` of its size (1, 2, 4 or 8), for previews."""
         if scale == 1:
             return self
-        height, width = ReducedSource(self.source, scale).shape
-        void = self.void
-        if void is not None:
-            void = cv2.resize(void.astype(np.uint8), (width, height), interpolation=cv2.INTER_AREA) > 0
+        void = None if self.void is None else reduce_plane(self.void.astype(np.uint8), scale) > 0
         pixel = self.pixel_um and replace(self.pixel_um, value=self.pixel_um.value * scale)
         return replace(self, source=ReducedSource(self.source, scale), void=void, pixel_um=pixel)
 
@@ -334,11 +331,17 @@ class FocalStack:
 
 
 def reduce_plane(plane: Plane, scale: int) -> Plane:
-    """Return ``plane`` reduced by ``scale`` by area averaging, dtype kept."""
+    """Return ``plane`` reduced by ``scale`` by area averaging, dtype kept.
+
+    An uneven side is filled up from its border first: squeezing it would shift the far end by up to
+    ``scale`` - 1 pixels against JPEG frames, which are reduced by exactly ``scale``.
+    """
     if scale == 1:
         return plane
-    height, width = plane.shape[:2]
-    size = (-(-width // scale), -(-height // scale))
+    below, right = -plane.shape[0] % scale, -plane.shape[1] % scale
+    if below or right:
+        plane = cv2.copyMakeBorder(plane, 0, below, 0, right, cv2.BORDER_REPLICATE)
+    size = (plane.shape[1] // scale, plane.shape[0] // scale)
     return cv2.resize(plane, size, interpolation=cv2.INTER_AREA)
 
 

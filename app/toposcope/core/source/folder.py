@@ -204,10 +204,12 @@ class FolderSource:
 
 def _read_file(header: ImageHeader, upright: bool, scale: int) -> Plane:
     if header.format == "tiff":
-        plane = reduce_plane(read_tiff_frame(header.path), scale)
-    else:
-        plane = read_pixels(header, scale)
-    return turn(plane, header.orientation) if upright and header.orientation != 1 else plane
+        return reduce_plane(read_tiff_frame(header.path, upright), scale)
+    if not upright or header.orientation == 1:
+        return read_pixels(header, scale)
+    if header.shape[0] % scale or header.shape[1] % scale:  # what fills an uneven side must not be turned to the front
+        return reduce_plane(turn(read_pixels(header), header.orientation), scale)
+    return turn(read_pixels(header, scale), header.orientation)
 
 
 def frame_shape(header: ImageHeader, upright: bool) -> tuple[int, int]:

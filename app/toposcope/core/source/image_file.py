@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import cv2
+import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, WebPImagePlugin  # noqa: F401  Pillow knows formats only once their plugin is imported
@@ -41,6 +42,7 @@ _REDUCED_GREY: Final = {
 }
 
 Image.MAX_IMAGE_PIXELS = None  # size_problem bounds them, with a sentence of ours
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # we tell of broken files in our own words
 warnings.filterwarnings("ignore", module="PIL")  # it warns of odd EXIF, which is no matter here
 
 
@@ -127,6 +129,8 @@ def read_header(path: Path) -> ImageHeader:
 def _header(path: Path, file: io.BufferedReader, size: int) -> ImageHeader:
     start = file.read(64)
     file.seek(0)
+    if _declared_size(start) > size:
+        raise Unreadable("is cut short: its end is missing")
     try:
         with Image.open(file, formats=_FORMATS) as image:
             width, height = image.size
@@ -201,11 +205,17 @@ def _is_whole(file: io.BufferedReader, kind: str, size: int) -> bool:
     if kind == "png":
         file.seek(max(0, size - _TAIL))
         return b"IEND\xae\x42\x60\x82" in file.read() or _contains(file, b"IEND\xae\x42\x60\x82")
-    file.seek(0)
-    start = file.read(16)
-    if kind == "webp":
-        return 8 + int(struct.unpack("<I", start[4:8])[0]) <= size
-    return True  # the decoder refuses a BMP that is too short
+    return True
+
+
+def _declared_size(start: bytes) -> int:
+    """Return how long a WebP or uncompressed BMP file says that it is, 0 for others."""
+    if start[:4] == b"RIFF" and start[8:12] == b"WEBP":
+        return 8 + int(struct.unpack_from("<I", start, 4)[0])
+    if start[:2] == b"BM" and len(start) >= 34:
+        offset, _, width, height, _, bits, compression = struct.unpack_from("<IIiiHHI", start, 10)
+        return int(offset + (width * bits + 31) // 32 * 4 * abs(height)) if compression == 0 else 0
+    return 0
 
 
 def _scan_start(data: bytes) -> int:
@@ -260,9 +270,11 @@ def read_pixels(header: ImageHeader, scale: int = 1) -> Plane:
             plane = cv2.cvtColor(plane, cv2.COLOR_BGR2RGB)
         scale = 1
     else:
-        depth = cv2.IMREAD_ANYDEPTH if header.dtype == np.uint16 else 0
-        colour = cv2.IMREAD_GRAYSCALE if header.channels == 1 else cv2.IMREAD_COLOR_RGB
-        plane = _decode(data, depth | colour)
+        grey = header.channels == 1
+        if header.format == "png":
+            plane = _decode_png(data, grey)
+        else:
+            plane = _decode(data, cv2.IMREAD_GRAYSCALE if grey else cv2.IMREAD_COLOR_RGB)
         expected = header.shape
     if plane.shape[:2] != expected or plane.dtype != header.dtype:
         raise Unreadable("was changed while the stack was open; open the stack again")
@@ -276,6 +288,17 @@ def _decode(data: bytes, flags: int) -> Plane:
         raise Unreadable("is damaged and cannot be decoded") from error
     if plane is None:
         raise Unreadable("is damaged and cannot be decoded")
+    return plane
+
+
+def _decode_png(data: bytes, grey: bool) -> Plane:
+    """Decode by imagecodecs, which is quicker here than OpenCV and refuses damage without noise."""
+    try:
+        plane: NDArray[Any] = imagecodecs.png_decode(data)
+    except Exception as error:
+        raise Unreadable("is damaged and cannot be decoded") from error
+    if plane.ndim == 3:  # palettes come as colour; alpha is left out
+        plane = np.ascontiguousarray(plane[..., 0] if grey else plane[..., :3])
     return plane
 
 

@@ -44,7 +44,8 @@ def natural_key(name: str) -> tuple[list[str | int], str]:
 
     Digits and other text take turns in the list, so that only like is compared with like.
     """
-    return [int(part) if k % 2 else part for k, part in enumerate(re.split(r"(\d+)", name.casefold()))], name
+    stem = PurePath(name).stem.casefold()
+    return [int(part) if k % 2 else part for k, part in enumerate(re.split(r"(\d+)", stem))], name
 
 
 def positions_from_names(names: Sequence[str]) -> NamedPositions | None:

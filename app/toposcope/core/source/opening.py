@@ -57,6 +57,8 @@ def open_stack(
     paths = [Path(path)] if isinstance(path, str | Path) else list(dict.fromkeys(Path(one) for one in path))
     if not paths:
         raise StackError("no files were given; choose a folder, or all images of the series.")
+    if any("\0" in str(one) for one in paths):
+        raise StackError("the path holds a character that no file name may hold.")
     paths = [one.parent if one.name == SIDECAR_NAME and not _is_folder(one) else one for one in paths]
     folders = [one for one in paths if _is_folder(one)]
     if len(folders) == 1 and set(paths) <= set(folders):
@@ -68,18 +70,13 @@ def open_stack(
     if len(paths) == 1:
         return _open_file(paths[0], options, report)
     ordered = sorted(paths, key=lambda one: (natural_key(one.name), str(one)))
-    return _open_images(ordered, _common_name(paths), paths[0].parent, _NOTHING, (), options, report)
+    return _open_images(
+        ordered, paths[0].resolve().parent.name or "stack", paths[0].parent, _NOTHING, (), options, report
+    )
 
 
 def _is_folder(path: Path) -> bool:
-    try:
-        return os.path.isdir(system_path(path))
-    except ValueError as error:  # a NUL in the name
-        raise StackError("the path holds a character that no file name may hold.") from error
-
-
-def _common_name(paths: Sequence[Path]) -> str:
-    return paths[0].parent.name or "stack"
+    return os.path.isdir(system_path(path))
 
 
 def _open_folder(folder: Path, options: OpenOptions, report: Report) -> FocalStack:

@@ -11,7 +11,7 @@ import logging
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -30,11 +30,12 @@ from toposcope.core.source.image_file import (
 )
 from toposcope.core.source.options import Choice, ChoiceName, ChoiceNeeded, OpenOptions, length_unit
 from toposcope.core.stack import MIN_FRAMES, FrameTags, Plane, Roi, reduce_plane
-from toposcope.errors import FrameError, SettingsError, StackError
+from toposcope.errors import FrameError, SettingsError, StackError, ToposcopeError
 
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what matters of it is told in our own words
 
 MAX_XML: Final = 64 * 2**20
+MAX_PAGES: Final = 65536
 _WHITE_IS_ZERO, _RGB, _PALETTE, _YCBCR = 0, 2, 3, 6
 _UNSUPPORTED: Final = {
     4: "a transparency mask",
@@ -123,7 +124,7 @@ def _opened(path: Path) -> Iterator[TiffFile]:
     try:
         with TiffFile(system_path(path)) as tiff:
             yield tiff
-    except (Unreadable, StackError):
+    except (Unreadable, ToposcopeError):
         raise
     except OSError as error:
         raise Unreadable(access_problem(error)) from error
@@ -261,8 +262,8 @@ def _count_alike(tiff: TiffFile, first: TiffPage) -> int:
     return sum(1 for page in pages if tuple(page.shape) == tuple(first.shape))
 
 
-def read_tiff_frame(path: Path) -> Plane:
-    """Decode the first page, as it is to be looked at.
+def read_tiff_frame(path: Path, upright: bool) -> Plane:
+    """Decode the first page; ``upright`` applies its orientation.
 
     Raises
     ------
@@ -272,6 +273,8 @@ def read_tiff_frame(path: Path) -> Plane:
     with _opened(path) as tiff:
         page = tiff.pages.first
         layout = page_layout(page, ignore_palette=tiff.is_ome or tiff.is_imagej)
+        if not upright:
+            layout = replace(layout, orientation=1)
         _check_whole(page, tiff.filehandle.size)
         return layout.frame(page.asarray(squeeze=True, maxworkers=1).reshape(layout.shape))
 
@@ -364,9 +367,20 @@ def open_tiff(path: Path, options: OpenOptions) -> TiffStack:
 
 
 def _open(path: Path, tiff: TiffFile, options: OpenOptions) -> TiffStack:
-    series = [one for one in tiff.series if one.shape and one.keyframe is not None]
+    is_cut = _is_cut(tiff)
+    try:
+        series = [one for one in tiff.series if one.shape and one.keyframe is not None]
+    except Exception as error:
+        if not is_cut:
+            raise
+        raise Unreadable("is cut short: the file ends before its pages do. Copy it again") from error
     if not series:
         raise Unreadable("holds no images")
+    if is_cut and max(_planes(one) for one in series) < MIN_FRAMES:
+        raise Unreadable("is cut short: the file ends before its pages do. Copy it again")
+    promised = int(_number((tiff.imagej_metadata or {}).get("images")) or 0) if tiff.is_imagej else 0
+    if promised > sum(_planes(one) for one in series) and not is_cut:
+        raise Unreadable(f"is cut short: it should hold {promised} slices. Copy it again")
     ignore_palette = bool(tiff.is_ome or tiff.is_imagej)  # there it colours intensities for the eye only
     notes: list[str] = []
     index, axes = 0, "I"
@@ -393,7 +407,7 @@ def _open(path: Path, tiff: TiffFile, options: OpenOptions) -> TiffStack:
     return TiffStack(
         TiffSource(path, layout, tuple(ref or PlaneRef(path, -1) for ref in kept), names),
         tuple(_ref_problem(tiff, ref, layout) for ref in kept),
-        _has_lost_pages(tiff),
+        is_cut,
         facts.positions_um,
         facts.pixel_um,
         facts.origin,
@@ -551,20 +565,25 @@ def _ref_problem(tiff: TiffFile, ref: PlaneRef | None, layout: PageLayout) -> st
     return None
 
 
-def _has_lost_pages(tiff: TiffFile) -> bool:
-    """Return whether the chain of pages breaks off: a file that is cut short between pages."""
-    last = tiff.pages[len(tiff.pages) - 1]
-    if last.offset <= 0:
-        return False
-    kind = tiff.tiff
-    tiff.filehandle.seek(last.offset)
-    count = struct.unpack(kind.tagnoformat, tiff.filehandle.read(kind.tagnosize))[0]
-    tiff.filehandle.seek(last.offset + kind.tagnosize + count * kind.tagsize)
-    link = tiff.filehandle.read(kind.offsetsize)
-    if len(link) < kind.offsetsize:
-        return True
-    following = int(struct.unpack(kind.offsetformat, link)[0])
-    return following != 0 and following >= tiff.filehandle.size
+def _is_cut(tiff: TiffFile) -> bool:
+    """Return whether the chain of pages leads beyond the end of the file."""
+    kind, file = tiff.tiff, tiff.filehandle
+    file.seek(8 if kind.offsetsize == 8 else 4)
+    seen: set[int] = set()
+    while len(seen) < MAX_PAGES:
+        link = file.read(kind.offsetsize)
+        if len(link) < kind.offsetsize:
+            return True
+        place = int(struct.unpack(kind.offsetformat, link)[0])
+        if place == 0 or place in seen:
+            return False
+        seen.add(place)
+        file.seek(place)
+        count = file.read(kind.tagnosize)
+        if len(count) < kind.tagnosize:
+            return True
+        file.seek(place + kind.tagnosize + int(struct.unpack(kind.tagnoformat, count)[0]) * kind.tagsize)
+    return False
 
 
 @dataclass(frozen=True, slots=True)
