@@ -1,0 +1,44 @@
+"""Results as files: maps, pictures, surfaces, tables, and all of them with how they came to be.
+
+>>> export(result, "ply", Path("surface.ply"))                                  # doctest: +SKIP
+>>> write_result(result, Path("out"))                                           # doctest: +SKIP
+>>> read_result(Path("out")).depth                                              # doctest: +SKIP
+"""
+
+from toposcope.core.export.formats import FORMATS, ExportOptions, FormatCard, export, write_result
+from toposcope.core.export.images import (
+    write_confidence_tiff,
+    write_depth_png16,
+    write_depth_tiff,
+    write_float_tiff,
+    write_image,
+)
+from toposcope.core.export.mesh import write_ply, write_stl
+from toposcope.core.export.stored import read_result, result_facts, write_result_json
+from toposcope.core.export.tables import curves_csv, pins_csv, write_curves_csv, write_pins_csv
+from toposcope.core.export.writing import made_folder, whole_file, write_bytes
+
+__all__ = [
+    "FORMATS",
+    "ExportOptions",
+    "FormatCard",
+    "curves_csv",
+    "export",
+    "made_folder",
+    "pins_csv",
+    "read_result",
+    "result_facts",
+    "whole_file",
+    "write_bytes",
+    "write_confidence_tiff",
+    "write_curves_csv",
+    "write_depth_png16",
+    "write_depth_tiff",
+    "write_float_tiff",
+    "write_image",
+    "write_pins_csv",
+    "write_ply",
+    "write_result",
+    "write_result_json",
+    "write_stl",
+]
