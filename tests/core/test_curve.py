@@ -1,7 +1,12 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,9 +15,13 @@ from hypothesis.extra import numpy as hnp
 from numpy.testing import assert_allclose, assert_array_equal
 from numpy.typing import NDArray
 
+import scenes
+from toposcope.core.align import Alignment, Motion
 from toposcope.core.calibration import Floats
-from toposcope.core.curve import Analysis, analyse, flat_curves, format_length, format_position, peak_counts
+from toposcope.core.curve import Analysis, analyse, curve_at, flat_curves, format_length, format_position, peak_counts
+from toposcope.core.estimate import EstimateSettings, estimate
 from toposcope.core.jobs import Progress
+from toposcope.core.result import DepthResult
 
 FWHM = 2 * np.sqrt(2 * np.log(2))
 
@@ -47,7 +56,7 @@ def gaussians(x: Floats, *peaks: tuple[float, float, float], floor: float = 0.0)
     return np.asarray(curve / np.sum(curve), dtype=np.float64)
 
 
-def read(curve: Floats, step: float = 2.5, start: float = 10.0, depth: float = np.nan) -> Analysis:
+def read(curve: Floats, step: float = 2.5, start: float = 10.0, depth: float | None = None) -> Analysis:
     return analyse(np.linspace(start, start + step * (len(curve) - 1), len(curve)), "um", "microscope", curve, depth)
 
 
@@ -151,6 +160,16 @@ def test_a_depth_taken_from_neighbours_is_told_apart() -> None:
     assert read(curve, depth=41.9).verdict.text == "one clear peak at 41.2 µm"
 
 
+def test_a_pixel_that_the_map_left_out_is_flat_when_faint_and_uncertain_otherwise() -> None:
+    x = np.arange(20.0)
+    faint, strong = (gaussians(x, (12.48, 1.3, 1.0), floor=floor) for floor in (0.5, 0.01))
+    assert read(faint).verdict.shape == "clear"
+    assert read(faint, depth=np.nan).verdict.shape == "flat"
+    assert (
+        read(strong, depth=np.nan).verdict.text == "one clear peak at 41.2 µm; left out of the depth map as uncertain"
+    )
+
+
 @settings(deadline=None, max_examples=200)
 @given(hnp.arrays(np.int64, st.integers(3, 24), elements=st.integers(0, 12)))
 def test_the_map_counts_what_the_single_curve_shows(curve: NDArray[np.int64]) -> None:
@@ -178,3 +197,65 @@ def test_numbers_show_a_tenth_of_the_step() -> None:
     assert format_position(0.12345, "mm", 0.05) == "0.123 mm"
     assert format_position(1234.5, "µm", 25.0) == "1234 µm"
     assert format_length(1.46, "slices", 1.0) == "1.5 slices"
+
+
+@lru_cache(maxsize=8)
+def estimated(make: Callable[..., scenes.Scene], **look: Any) -> tuple[scenes.Scene, DepthResult]:
+    scene = make(**look)
+    return scene, estimate(scene.stack, EstimateSettings(keep_volume=True, align="none"))
+
+
+def shapes_at(result: DepthResult, where: NDArray[np.bool_], count: int = 60) -> Counter[str]:
+    places = np.argwhere(where)
+    chosen = places[np.linspace(0, len(places) - 1, count).astype(int)]
+    return Counter(curve_at(result, int(row), int(column)).verdict.shape for row, column in chosen)
+
+
+def test_texture_gives_one_clear_peak_at_the_true_depth() -> None:
+    scene, result = estimated(scenes.tilted_plane, noise=0.01)
+    assert shapes_at(result, scene.inner)["clear"] >= 58
+    curve = curve_at(result, 80, 75)
+    assert abs(curve.position - scene.depth[80, 75]) < 0.4
+    assert curve.measure is not None
+    assert curve.depth == result.depth[80, 75]
+    assert curve.unit_symbol == "µm"
+
+
+def test_a_bare_patch_is_flat() -> None:
+    scene, result = estimated(scenes.textureless_patches, noise=0.01)
+    bare = cv2.erode((~scene.textured).astype(np.uint8), np.ones((25, 25), np.uint8)) > 0
+    assert shapes_at(result, bare)["flat"] >= 57
+
+
+def test_two_peaks_stand_along_the_edges_of_what_hides_and_nowhere_else() -> None:
+    scene, result = estimated(scenes.occlusion, noise=0.005, n=15)
+    counts = peak_counts(result.volume)  # type: ignore[arg-type]
+    assert (counts[scene.inner] > 1).mean() < 0.02
+    assert (counts[scene.edges] > 1).mean() > 0.15
+    row, column = np.argwhere((counts == 2) & scene.edges)[0]
+    found = curve_at(result, int(row), int(column))
+    assert len(found.peaks) == 2
+
+
+def test_a_plane_beyond_the_sweep_is_said_to_be_there() -> None:
+    scene = scenes.tilted_plane(n=13, noise=0.005)
+    result = estimate(scene.stack.subset(range(4, 13)), EstimateSettings(keep_volume=True, align="none"))
+    beyond = (scene.index > 2.6) & (scene.index < 3.4)  # farther out the blur leaves nothing above the noise
+    assert shapes_at(result, beyond)["at_first"] >= 56
+    assert shapes_at(result, (scene.index > 6) & scene.inner)["at_first"] == 0
+
+
+def test_pixels_outside_the_common_field_are_void() -> None:
+    _, result = estimated(scenes.tilted_plane, noise=0.01)
+    shifted = tuple(Motion(np.array([[1.0, 0, -3.0 * i], [0, 1.0, 0]])) for i in range(11))
+    moved = replace(result, alignment=Alignment(shifted, 0, True, "drift"))
+    assert curve_at(moved, 80, 20).verdict.shape == "void"  # 30 px are lost on the left
+    assert curve_at(moved, 80, 31).verdict.shape == "clear"
+
+
+def test_a_curve_needs_a_volume_and_a_pixel_inside() -> None:
+    _, result = estimated(scenes.tilted_plane, noise=0.01)
+    with pytest.raises(ValueError, match="keep_volume"):
+        curve_at(replace(result, volume=None), 3, 3)
+    with pytest.raises(ValueError, match=r"\(160, 3\) lies outside"):
+        curve_at(result, 160, 3)

@@ -35,6 +35,10 @@ CONTRAST: Final = 0.5
 NOISE: Final = 6.0
 """A peak stands out by at least so many times the roughness: noise alone spans about 4."""
 
+FAINT: Final = 0.85
+"""With less contrast than this a curve may be noise above its floor (`volume.probabilities`): it must be
+twice as smooth."""
+
 FIT_SAMPLES: Final = 65
 
 Shape = Literal["clear", "two_peaks", "many_peaks", "flat", "at_first", "at_last", "void"]
@@ -132,7 +136,7 @@ def curve_at(result: DepthResult, row: int, column: int) -> FocusCurve:
 
 
 def analyse(
-    positions: Floats, unit: Unit, kind: Kind, probability: NDArray[np.floating], depth: float = math.nan
+    positions: Floats, unit: Unit, kind: Kind, probability: NDArray[np.floating], depth: float | None = None
 ) -> Analysis:
     """Find the peaks of one focus curve, place the strongest between the slices, and say what it means.
 
@@ -140,12 +144,14 @@ def analyse(
     ----------
     positions : (N,) ascending, in ``unit``
     probability : (N,) not negative, of any sum above 0
-    depth : value of the depth map at the pixel, in ``unit``; NaN where unknown
+    depth : value of the depth map at the pixel, in ``unit``, NaN where it leaves the pixel out; None without map.
+        A faint curve that the map left out counts as flat: the map knows the noise
     """
     curve = np.asarray(probability, dtype=np.float64)
     coordinate = focus_coordinate(positions, unit, kind)
     indices = _peak_indices(curve)
-    if not indices:
+    left_out = depth is not None and math.isnan(depth)
+    if not indices or (left_out and np.ptp(curve) < FAINT * curve.max()):
         return Analysis((), math.nan, math.nan, np.empty((0, 2)), _flat(positions, unit, depth))
     valleys = [0, *(a + int(curve[a : b + 1].argmin()) for a, b in pairwise(indices)), len(curve)]
     shares = [curve[a:b].sum() / curve.sum() for a, b in pairwise(valleys)]
@@ -240,9 +246,10 @@ def _needed_prominence(top: Any, bottom: Any, variation: Any, first: Any, last: 
     ``top`` and ``bottom`` are the extremes, ``variation`` the sum of all absolute steps.
     """
     roughness = np.maximum(variation - (2 * top - first - last), 0) / (n - 1)
+    rise = top - bottom
     # few slices cannot tell two peaks from noise: there the roughness of two clean peaks must pass
-    noise = min(NOISE, 0.4 * (n - 1)) * roughness
-    flat = (top - bottom < CONTRAST * top) | (top - bottom <= noise)
+    noise = np.where(rise < FAINT * top, min(2 * NOISE, 0.8 * (n - 1)), min(NOISE, 0.4 * (n - 1))) * roughness
+    flat = (rise < CONTRAST * top) | (rise <= noise)
     return np.where(flat, np.float32(np.inf), np.maximum(PROMINENCE * top, noise))
 
 
@@ -317,17 +324,19 @@ def _half_maximum(x: Floats, curve: Floats, peak: int, height: float) -> tuple[f
 
 
 def _verdict(
-    positions: Floats, unit: Unit, peaks: tuple[Peak, ...], at_end: bool, width: float, depth: float
+    positions: Floats, unit: Unit, peaks: tuple[Peak, ...], at_end: bool, width: float, depth: float | None
 ) -> Verdict:
-    symbol = UNIT_SYMBOLS[unit]
-    step = float(np.median(np.diff(positions)))
+    symbol, step = UNIT_SYMBOLS[unit], _step(positions)
     strongest = peaks[0]
     if at_end:
         end: Shape = "at_first" if strongest.slice_index == 0 else "at_last"
         text = f"peak at the {end.removeprefix('at_')} slice: the surface may lie beyond the sweep"
         return Verdict(end, text)
-    apart = math.isfinite(depth) and abs(depth - strongest.position) > max(step, width / 2)
-    remark = f"; the depth map says {format_position(depth, symbol, step)}, from its neighbours" if apart else ""
+    remark = ""
+    if depth is not None and math.isnan(depth):
+        remark = "; left out of the depth map as uncertain"
+    elif depth is not None and abs(depth - strongest.position) > max(step, width / 2):
+        remark = f"; the depth map says {format_position(depth, symbol, step)}, from its neighbours"
     if len(peaks) == 1:
         return Verdict("clear", f"one clear peak at {format_position(strongest.position, symbol, step)}{remark}")
     if len(peaks) == 2:
@@ -339,12 +348,16 @@ def _verdict(
     return Verdict("many_peaks", f"{len(peaks)} peaks, the strongest at {place}: noise or a repeating pattern?{remark}")
 
 
-def _flat(positions: Floats, unit: Unit, depth: float) -> Verdict:
+def _flat(positions: Floats, unit: Unit, depth: float | None) -> Verdict:
     text = "flat: no texture here"
-    if math.isfinite(depth):
-        step = float(np.median(np.diff(positions)))
-        text += f"; the depth of {format_position(depth, UNIT_SYMBOLS[unit], step)} comes from its neighbours"
+    if depth is not None and math.isfinite(depth):
+        place = format_position(depth, UNIT_SYMBOLS[unit], _step(positions))
+        text += f"; the depth of {place} comes from its neighbours"
     return Verdict("flat", text)
+
+
+def _step(positions: Floats) -> float:
+    return float(np.median(np.diff(positions)))
 
 
 def _seen_by_all(alignment: Alignment | None, row: int, column: int, shape: tuple[int, int]) -> bool:
