@@ -15,7 +15,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -298,20 +298,23 @@ def method_list() -> str:
     lines: list[str] = []
     for card in METHODS.values():
         lines += [f"{card.name}: {card.title}", f"    {card.good_at}", f"    Source: {card.source}"]
-        lines += [f"    --set {field.name}={field.default}  {_setting_text(field)}" for field in fields(card.settings)]
-        lines.append("")
+        lines += [*_setting_lines(fields(card.settings)), ""]
     return "\n".join(lines).rstrip()
 
 
-def _setting_text(field: Any) -> str:
-    about = field.metadata
-    if about["choices"]:
-        limits = ", ".join(about["choices"])
-    elif isinstance(field.default, bool):
-        limits = "yes or no"
-    else:
-        limits = f"{about['min']:g} to {about['max']:g} {about['unit']}".rstrip()
-    return f"{about['help']} ({limits})"
+def _setting_lines(settings: Iterable[Any]) -> list[str]:
+    """Describe fields made by `toposcope.core.settings.setting`, one line each."""
+    lines = []
+    for field in settings:
+        about = field.metadata
+        if about["choices"]:
+            limits = ", ".join(about["choices"])
+        elif isinstance(field.default, bool):
+            limits = "yes or no"
+        else:
+            limits = f"{about['min']:g} to {about['max']:g} {about['unit']}".rstrip()
+        lines.append(f"    --set {field.name}={field.default}  {about['help']} ({limits})")
+    return lines
 
 
 def _pixel(text: str) -> tuple[int, int]:
@@ -589,46 +592,21 @@ def _origin(fact: dict[str, Any]) -> str:
 
 
 def _result_answer(stack: FocalStack, result: DepthResult, files: dict[str, Path]) -> Answer:
-    """Say what was computed and where it is."""
-    import numpy as np
-
+    """Say what was computed and where it is; for machines as result.json has it, with whole paths."""
     from toposcope.core.source import describe
 
-    facts = describe(stack)
-    known = result.depth[result.valid]
-    spread = [float(value) for value in np.quantile(known, (0, 0.5, 1))] if known.size else [None] * 3
-    share = known.size / result.depth.size
-    unit, made, alignment = result.unit_symbol, result.provenance, result.alignment
+    facts = json.loads(files["result"].read_text(encoding="utf-8"))
+    depth, unit = facts["depth"], result.unit_symbol
+    spread = f"{depth['min']:.6g} to {depth['max']:.6g} {unit}, " if result.valid.any() else ""
     text = [
-        *_stack_lines(facts),
-        f"{'method':<12}{made.method}, {made.seconds:.1f} s",
-        f"{'alignment':<12}{alignment.text if alignment else 'not wanted'}",
-        f"{'depth':<12}"
-        + (f"{spread[0]:.6g} to {spread[2]:.6g} {unit}, " if known.size else "")
-        + f"known for {100 * share:.1f} % of the pixels",
+        *_stack_lines(describe(stack)),
+        f"{'method':<12}{result.provenance.method}, {result.provenance.seconds:.1f} s",
+        f"{'alignment':<12}{result.alignment.text if result.alignment else 'not wanted'}",
+        f"{'depth':<12}{spread}known for {100 * depth['known_share']:.1f} % of the pixels",
         *(f"{'sweep':<12}{note.text}" for note in result.sweep.notes),
         _written(files),
     ]
-    return Answer(
-        "\n".join(text),
-        {
-            "version": made.version,
-            "stack": facts,
-            "method": made.method,
-            "settings": dict(made.settings),
-            "alignment": alignment and {"needed": alignment.needed, "text": alignment.text},
-            "depth": {
-                "unit": result.unit,
-                "lowest": spread[0],
-                "median": spread[1],
-                "highest": spread[2],
-                "known_share": share,
-            },
-            "sweep": [{"lack": note.lack, "share": note.share, "text": note.text} for note in result.sweep.notes],
-            "seconds": made.seconds,
-            "files": {name: str(path) for name, path in files.items()},
-        },
-    )
+    return Answer("\n".join(text), {**facts, "files": {name: str(path) for name, path in files.items()}})
 
 
 def _add_simulate(parser: argparse.ArgumentParser) -> None:
@@ -662,7 +640,49 @@ def _written(files: dict[str, Path]) -> str:
 
 def _add_export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("result", type=Path, metavar="RESULT", help="folder of a result, or its result.json")
+    parser.add_argument(
+        "--to",
+        required=True,
+        action="append",
+        metavar="FORMAT",
+        help="such as ply, stl, depth16; may be given several times",
+    )
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="file or folder (default: beside the result)")
+    parser.add_argument(
+        "--set", action="append", default=[], type=_assignment, metavar="NAME=VALUE", help="option of the format"
+    )
+    parser.add_argument(
+        "--list-formats", action=_List, text=format_list, help="list the formats and their options, and stop"
+    )
+
+
+def format_list() -> str:
+    """Return all formats that a stored result can be written in, for reading."""
+    from dataclasses import fields
+
+    from toposcope.core.export import FORMATS, ExportOptions
+
+    lines = [f"{card.name:<14}{card.title}" for card in FORMATS.values() if card.needs == "depth"]
+    return "\n".join([*lines, *_setting_lines(fields(ExportOptions))])
 
 
 def _export(options: argparse.Namespace, report: Report) -> Answer:
-    raise NotImplementedError
+    from toposcope.core.export import FORMATS, ExportOptions, export, read_result
+    from toposcope.core.settings import checked
+
+    wishes = checked(ExportOptions, dict(options.set))
+    for name in options.to:
+        if name in FORMATS and FORMATS[name].needs == "curves":
+            raise SettingsError(
+                f"a stored result has no focus curves; `toposcope curve` writes {FORMATS[name].file_name}."
+            )
+    if len(options.to) > 1 and options.output and not options.output.is_dir():
+        raise SettingsError("several formats need a folder, not a file, after -o. Make the folder first.")
+    result = read_result(options.result)
+    beside = options.result if options.result.is_dir() else options.result.parent
+    files: dict[str, Path] = {}
+    for i, name in enumerate(options.to):
+        share = part(report, i / len(options.to), (i + 1) / len(options.to))
+        written = export(result, name, options.output or beside, wishes, share)
+        files |= {name if k == 0 else f"{name}_{k}": path for k, path in enumerate(written)}
+    return Answer(_written(files), {"files": {name: str(path) for name, path in files.items()}})

@@ -1,0 +1,466 @@
+"""The command line, as a script meets it: codes, output, errors."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import tifffile
+
+from scenes import Scene, tilted_plane
+from toposcope import cli
+from toposcope.core.estimate import METHODS
+from toposcope.core.jobs import Progress
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Standard output, which must be one JSON object and nothing else."""
+        facts = json.loads(self.out)
+        assert isinstance(facts, dict)
+        return facts
+
+
+Run = Callable[..., Done]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    def call(*arguments: object) -> Done:
+        capsys.readouterr()
+        code = cli.main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return Done(code, captured.out, captured.err)
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def scene() -> Scene:
+    return tilted_plane(encoding="uint16")
+
+
+@pytest.fixture(scope="module")
+def folder(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the scene's frames and a stack.json."""
+    return write_stack(scene, tmp_path_factory.mktemp("stacks") / "ebene schräg")
+
+
+def write_stack(scene: Scene, path: Path) -> Path:
+    path.mkdir()
+    for i in range(scene.stack.n):
+        encoded = cv2.imencode(".png", scene.stack.read(i))[1]
+        (path / f"frame{i}.png").write_bytes(encoded.tobytes())
+    positions = [float(value) for value in scene.stack.positions.value]
+    text = {"positions": positions, "unit": "um", "kind": "microscope", "pixel_size": 0.5, "pixel_unit": "um"}
+    (path / "stack.json").write_text(json.dumps(text))
+    return path
+
+
+def sentence(done: Done) -> str:
+    """The one sentence that an error is told in."""
+    lines = done.err.strip().splitlines()
+    assert len(lines) == 1, done.err
+    assert lines[0].startswith("toposcope: error: ")
+    assert "Traceback" not in done.err
+    return lines[0].removeprefix("toposcope: error: ")
+
+
+# --- info ------------------------------------------------------------------------------------
+
+
+def test_info_tells_where_each_value_comes_from(run: Run, folder: Path) -> None:
+    done = run("info", folder)
+    assert done.code == cli.DONE
+    assert "11 of 160 × 160, grey, 16 bit" in done.out
+    assert "stack.json" in done.out
+    assert done.err == ""
+
+
+def test_info_as_json_holds_every_position(run: Run, folder: Path, scene: Scene) -> None:
+    facts = run("info", folder, "--json").facts
+    assert facts["positions"]["value"] == pytest.approx(list(scene.stack.positions.value))
+    assert facts["pixel_um"]["value"] == 0.5
+    assert facts["dtype"] == "uint16"
+
+
+def test_options_win_over_the_files(run: Run, folder: Path) -> None:
+    facts = run("info", folder, "--z-step", "0.5mm", "--pixel-size", "2um", "--near", "low", "--json").facts
+    assert facts["step"] == pytest.approx(0.5)
+    assert facts["unit"] == "mm"
+    assert facts["pixel_um"]["value"] == 2
+    assert facts["near"] == {"value": "low", "origin": facts["near"]["origin"], "guessed": False}
+
+
+def test_step_is_told_in_the_unit_that_is_wanted(run: Run, folder: Path) -> None:
+    facts = run("info", folder, "--z-step", "500um", "--unit", "mm", "--json").facts
+    assert facts["step"] == pytest.approx(0.5)
+    assert facts["unit"] == "mm"
+    assert run("info", folder, "--z-step", "500um", "--unit", "index").code == cli.USAGE
+
+
+def test_frames_can_be_left_out_by_name_and_number(run: Run, folder: Path) -> None:
+    facts = run("info", folder, "--skip", "frame3.png", "--skip", "0", "--json").facts
+    assert facts["frames"] == 9
+    assert not {"frame0.png", "frame3.png"} & set(facts["names"])
+
+
+def test_files_and_patterns_can_be_given_instead_of_a_folder(run: Run, folder: Path) -> None:
+    assert run("info", *[folder / f"frame{i}.png" for i in range(4)], "--json").facts["frames"] == 4
+    assert run("info", folder / "frame[0-4].png", "--json").facts["frames"] == 5
+
+
+def test_positions_come_from_a_file(run: Run, folder: Path, tmp_path: Path) -> None:
+    positions = tmp_path / "positions.txt"
+    positions.write_text("\n".join(str(3 * i) for i in range(11)))
+    facts = run("info", folder, "--positions", positions, "--unit", "um", "--json").facts
+    assert facts["step"] == pytest.approx(3)
+
+
+# --- depth -----------------------------------------------------------------------------------
+
+
+def test_depth_writes_what_it_says_and_hits_the_truth(run: Run, folder: Path, scene: Scene, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    done = run("depth", folder, "-o", out, "--json", "--pictures")
+    assert done.code == cli.DONE, done.err
+    facts = done.facts
+    assert {"depth.tif", "confidence.tif", "result.json", "depth.png", "surface_3d.png"} <= {
+        path.name for path in out.iterdir()
+    }
+    assert all(Path(path).exists() for path in facts["files"].values())
+    depth = tifffile.imread(out / "depth.tif")
+    assert depth.dtype == np.float32
+    step = float(np.diff(scene.stack.positions.value).mean())
+    assert np.nanmedian(np.abs(depth - scene.depth)[scene.inner]) < 0.2 * step
+    assert facts["depth"]["min"] == pytest.approx(float(np.nanmin(depth)))
+    assert facts["depth"]["known_share"] == pytest.approx(float(np.isfinite(depth).mean()))
+    fused = tifffile.imread(out / "all_in_focus.tif")
+    assert fused.dtype == np.uint16
+
+
+@pytest.mark.parametrize("method", [name for name in METHODS if name != "default"])
+def test_every_method_can_be_called_by_name(run: Run, folder: Path, tmp_path: Path, method: str) -> None:
+    done = run("depth", folder, "-o", tmp_path / "out", "--method", method, "--align", "none", "--json")
+    assert done.code == cli.DONE, done.err
+    assert done.facts["provenance"]["method"] == method
+
+
+def test_settings_reach_the_method(run: Run, folder: Path, tmp_path: Path) -> None:
+    done = run("depth", folder, "-o", tmp_path / "out", "--method", "sml", "--set", "window=15", "--json")
+    assert "15" in json.dumps(done.facts["provenance"]["settings"])
+    stored = json.loads((tmp_path / "out" / "result.json").read_text(encoding="utf-8"))
+    assert "15" in json.dumps(stored)
+
+
+def test_methods_are_listed_with_their_settings(run: Run) -> None:
+    done = run("depth", "--list-methods")
+    assert done.code == cli.DONE
+    assert all(f"{name}: " in done.out for name in METHODS)
+    assert "--set window=" in done.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--method", "magic"], "magic"),
+        (["--method", "sml", "--set", "windou=9"], "window"),
+        (["--method", "sml", "--set", "window=many"], "many"),
+        (["--device", "cuda"], "CPU"),
+    ],
+)
+def test_wrong_settings_are_wrong_usage(
+    run: Run, folder: Path, tmp_path: Path, arguments: list[str], words: str
+) -> None:
+    done = run("depth", folder, "-o", tmp_path / "out", *arguments)
+    assert done.code == cli.USAGE
+    assert words in sentence(done)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["magic"],
+        ["depth", "somewhere"],
+        ["depth", "-o", "out"],
+        ["curve", "somewhere", "--at", "5"],
+        ["info", "somewhere", "--z-step", "2.5 parsecs"],
+        ["info", "somewhere", "--z-step", "1um", "--positions", "file"],
+        ["depth", "somewhere", "-o", "out", "--set", "window"],
+        ["depth", "somewhere", "-o", "out", "--threads", "-1"],
+    ],
+)
+def test_wrong_usage_is_code_2_and_says_why(run: Run, arguments: list[str]) -> None:
+    done = run(*arguments)
+    assert done.code == cli.USAGE
+    assert done.out == ""
+    assert "error: " in done.err
+
+
+# --- what can go wrong -----------------------------------------------------------------------
+
+
+def test_bad_input_is_code_1_and_one_sentence(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for path in (tmp_path / "empty", tmp_path / "nowhere"):
+        done = run("info", path)
+        assert done.code == cli.FAILED
+        assert path.name in sentence(done)
+        assert done.out == ""
+
+
+def test_error_is_json_too_when_json_is_wanted(run: Run, tmp_path: Path) -> None:
+    done = run("info", tmp_path, "--json")
+    assert done.code == cli.FAILED
+    assert done.facts["kind"].endswith("Error")
+    assert done.facts["error"] == sentence(done)
+
+
+def test_broken_frame_is_named_and_can_be_left_out(run: Run, scene: Scene, tmp_path: Path) -> None:
+    path = write_stack(scene, tmp_path / "stack")
+    whole = (path / "frame4.png").read_bytes()
+    (path / "frame4.png").write_bytes(whole[: len(whole) // 2])
+    done = run("depth", path, "-o", tmp_path / "out", "-q")
+    assert done.code == cli.FAILED
+    assert "frame4.png" in sentence(done)
+    assert not (tmp_path / "out" / "depth.tif").exists()
+    assert run("depth", path, "-o", tmp_path / "out", "--skip", "frame4.png", "-q").code == cli.DONE
+
+
+def test_output_that_cannot_be_written_is_an_error(run: Run, folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    done = run("depth", folder, "-o", tmp_path / "file", "-q")
+    assert done.code == cli.FAILED
+    assert "file" in sentence(done)
+    assert (tmp_path / "file").read_text() == "in the way"
+
+
+def test_faults_of_our_own_are_told_as_such(run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*arguments: object) -> None:
+        raise ZeroDivisionError("by nought")
+
+    monkeypatch.setattr("toposcope.core.source.open_stack", broken)
+    done = run("info", folder)
+    assert done.code == cli.FAILED
+    assert "--debug" in sentence(done)
+    with pytest.raises(ZeroDivisionError):
+        run("info", folder, "--debug")
+
+
+# --- curve -----------------------------------------------------------------------------------
+
+
+def test_curve_is_csv_with_a_verdict(run: Run, folder: Path, scene: Scene) -> None:
+    done = run("curve", folder, "--at", "80,40", "--at", "20,120", "-q")
+    assert done.code == cli.DONE, done.err
+    comments = [line for line in done.out.splitlines() if line.startswith("#")]
+    assert "row 80, column 40" in comments[0]
+    assert "peak" in comments[0]
+    rows = list(csv.DictReader(io.StringIO("\n".join(ln for ln in done.out.splitlines() if not ln.startswith("#")))))
+    first = [row for row in rows if (row["row"], row["column"]) == ("80", "40")]
+    assert len(rows) == 2 * scene.stack.n
+    assert [float(row["position"]) for row in first] == pytest.approx(list(scene.stack.positions.value))
+    assert sum(float(row["probability"]) for row in first) == pytest.approx(1, abs=1e-3)
+
+
+def test_curve_as_json_has_its_peak_near_the_truth(run: Run, folder: Path, scene: Scene) -> None:
+    curve = run("curve", folder, "--at", "80,60", "--json").facts["curves"][0]
+    step = float(np.diff(scene.stack.positions.value).mean())
+    assert curve["peak"] == pytest.approx(float(scene.depth[80, 60]), abs=step)
+    assert curve["verdict"]["shape"] == "clear"
+
+
+def test_pixel_outside_is_wrong_usage(run: Run, folder: Path) -> None:
+    done = run("curve", folder, "--at", "160,0", "-q")
+    assert done.code == cli.USAGE
+    assert "0 to 159" in sentence(done)
+
+
+# --- demo, the window's door, the process ----------------------------------------------------
+
+
+@pytest.mark.slow
+def test_demo_shows_everything_on_the_sample(run: Run, tmp_path: Path) -> None:
+    out = tmp_path / "demo"
+    done = run("demo", "-o", out, "--json")
+    assert done.code == cli.DONE, done.err
+    for name in ("depth.tif", "confidence.tif", "result.json", "depth.png", "curve.png", "surface_3d.png"):
+        assert (out / name).stat().st_size > 0
+    assert done.facts["depth"]["known_share"] > 0.5
+
+
+def environment(**more: str) -> dict[str, str]:
+    dropped = ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")
+    return {**{k: v for k, v in os.environ.items() if k not in dropped}, **more}
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere there is always a screen")
+def test_window_without_a_screen_is_one_sentence() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "toposcope"], capture_output=True, text=True, env=environment(), timeout=60
+    )
+    assert done.returncode == cli.FAILED
+    assert done.stderr.count("\n") == 1
+    assert "toposcope depth" in done.stderr
+
+
+def test_version_and_help_need_no_screen() -> None:
+    for flag in ("--version", "--help"):
+        done = subprocess.run(
+            [sys.executable, "-m", "toposcope", flag], capture_output=True, text=True, env=environment(), timeout=60
+        )
+        assert done.returncode == 0
+        assert "toposcope" in done.stdout
+
+
+def test_old_consoles_get_what_they_can_show(folder: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "toposcope", "info", str(folder)],
+        capture_output=True,
+        env=environment(PYTHONIOENCODING="ascii", PYTHONUTF8="0"),
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert b"160 ? 160" in done.stdout
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals are sent otherwise there")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupt_ends_cleanly_and_leaves_no_half_files(tmp_path: Path, number: signal.Signals) -> None:
+    path = write_stack(tilted_plane(size=192, n=15), tmp_path / "stack")
+    slow = (
+        "import sys, time; from toposcope import cli\n"
+        "import imagecodecs; decode = imagecodecs.png_decode\n"
+        "def late(*a, **k):\n"
+        "    print('reading', file=sys.stderr, flush=True); time.sleep(0.3); return decode(*a, **k)\n"
+        "imagecodecs.png_decode = late\n"
+        f"sys.exit(cli.main(['depth', {str(path)!r}, '-o', {str(tmp_path / 'out')!r}]))"
+    )
+    with subprocess.Popen([sys.executable, "-c", slow], stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert "reading" in process.stderr.readline()
+        process.send_signal(number)
+        begin = time.monotonic()
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == cli.INTERRUPTED, err
+    assert "Traceback" not in err
+    assert time.monotonic() - begin < 20
+    assert not list(tmp_path.glob("out/*"))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipes break otherwise there")
+def test_reader_that_goes_away_is_no_fault(folder: Path) -> None:
+    command = f'"{sys.executable}" -m toposcope info "{folder}" --json | head -c 1'
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60)
+    assert "Traceback" not in done.stderr
+    assert "Exception" not in done.stderr
+
+
+def test_progress_goes_to_standard_error_as_one_line_on_a_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with cli._progress(quiet=False) as report:
+        for i in range(3):
+            report(Progress(i / 2, f"frame {i}"))
+            time.sleep(0.11)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "\n" not in captured.err
+    assert "frame 2" in captured.err
+    assert captured.err.endswith("\r"), "the line is wiped at the end"
+
+
+# --- export and simulate ---------------------------------------------------------------------
+
+
+def test_result_is_exported_in_several_formats(run: Run, folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert run("depth", folder, "-o", out, "-q").code == cli.DONE
+    done = run("export", out, "--to", "ply", "--to", "depth16", "--set", "max_points=1000", "--json")
+    assert done.code == cli.DONE, done.err
+    files = {Path(path) for path in done.facts["files"].values()}
+    assert {path.suffix for path in files} == {".ply", ".png", ".json"}
+    assert all(path.parent == out for path in files)
+    header = next(path for path in files if path.suffix == ".ply").read_bytes()[:400]
+    vertices = int(header.split(b"element vertex ")[1].split()[0])
+    assert 200 < vertices <= 1000
+    single = run("export", out / "result.json", "--to", "stl", "-o", tmp_path / "form.stl")
+    assert single.code == cli.DONE
+    assert str(tmp_path / "form.stl") in single.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["--to", "gold"], cli.USAGE, "ply"),
+        (["--to", "curves"], cli.USAGE, "toposcope curve"),
+        (["--to", "ply", "--set", "max_points=1"], cli.USAGE, "max_points"),
+        (["--to", "ply", "--to", "stl", "-o", "one.file"], cli.USAGE, "folder"),
+        (["--to", "ply", "-o", "nowhere/at/all.ply"], cli.FAILED, "nowhere"),
+    ],
+)
+def test_export_that_cannot_be_says_why(run: Run, stored: Path, arguments: list[str], code: int, words: str) -> None:
+    done = run("export", stored, *arguments)
+    assert done.code == code
+    assert words in sentence(done)
+
+
+@pytest.fixture(scope="module")
+def stored(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A result in a folder."""
+    out = tmp_path_factory.mktemp("stored") / "out"
+    assert cli.main(["depth", str(folder), "-o", str(out), "-q"]) == cli.DONE
+    return out
+
+
+def test_export_of_what_is_no_result_fails(run: Run, folder: Path) -> None:
+    done = run("export", folder, "--to", "ply")
+    assert done.code == cli.FAILED
+    assert "toposcope depth" in sentence(done)
+
+
+@pytest.mark.slow
+def test_rendered_stack_can_be_measured_at_once(run: Run, tmp_path: Path) -> None:
+    made = run("simulate", "-o", tmp_path / "plane", "--scene", "plane", "--slices", "9", "--format", "png", "--json")
+    assert made.code == cli.DONE, made.err
+    out = tmp_path / "out"
+    facts = run("depth", tmp_path / "plane", "-o", out, "--json", "-q").facts
+    assert len(facts["provenance"]["frames"]) == 9
+    truth = tifffile.imread(made.facts["files"]["true_depth"])
+    step = np.diff(facts["calibration"]["positions"]["value"]).mean()
+    assert np.nanmedian(np.abs(tifffile.imread(out / "depth.tif") - truth)) < 0.2 * step
+
+
+def test_scenes_are_listed_and_unknown_ones_refused(run: Run, tmp_path: Path) -> None:
+    assert "sample" in run("simulate", "--list-scenes").out
+    assert run("simulate", "-o", tmp_path / "x", "--scene", "atlantis").code == cli.USAGE
+
+
+def test_formats_are_listed(run: Run) -> None:
+    listed = run("export", "--list-formats").out
+    assert "ply" in listed
+    assert "curves" not in listed
