@@ -29,7 +29,7 @@ deviations above the least."""
 
 _COARSE_BIAS: Final = 0.1  # slices, where nothing tells it
 _LEAST_BIAS: Final = 0.02
-_FEWEST: Final = 200  # pixels that tell it
+_AROUND: Final = 3.0
 _BORROWED: Final = 0.1  # a pixel's own share of what its coarse window shows, up to which that is none of its own
 _SHARED: Final = 0.4  # and from which it is
 _SHADOW: Final = 3.0  # see `without_shadows`
@@ -87,13 +87,13 @@ def judge(
     return Estimate(
         index=np.interp(peaks.coordinate, coordinate, np.arange(len(coordinate))).astype(np.float32),
         height=np.maximum(peaks.height - floor, 0),
-        evidence=(peaks.height - peaks.least - np.float32(noise.drift) * floor) / deviation,
+        evidence=np.divide(peaks.height - peaks.least - np.float32(noise.drift) * floor, deviation, dtype=np.float32),
         error=np.divide(scale * deviation, height, dtype=np.float32),
         rival=(peaks.second - peaks.least) / np.maximum(peaks.height - peaks.least, np.float32(1e-12)),
     )
 
 
-def merge(fine: Estimate, coarse: Estimate, squared_bias: float) -> Estimate:
+def merge(fine: Estimate, coarse: Estimate, squared_bias: Values) -> Estimate:
     """Return the best of two sizes of window, of the same shape.
 
     Where they agree to a slice, the mean weighted by the inverse of their expected squared errors, to
@@ -105,7 +105,7 @@ def merge(fine: Estimate, coarse: Estimate, squared_bias: float) -> Estimate:
     """
     shown = fine.height / np.maximum(coarse.height, np.float32(1e-12))
     seen = coarse.evidence * np.clip((shown - _BORROWED) / (_SHARED - _BORROWED), 0, 1)
-    fine_share = np.square(coarse.error) + np.float32(squared_bias)
+    fine_share = np.square(coarse.error) + squared_bias
     fine_share /= fine_share + np.square(fine.error)
     apart = np.abs(fine.index - coarse.index) > 1
     trusted = (fine.evidence > 0.5 * (SEEN + SURE)) | (seen < SEEN)
@@ -124,19 +124,20 @@ def merge(fine: Estimate, coarse: Estimate, squared_bias: float) -> Estimate:
     )
 
 
-def coarse_bias(fine: Estimate, coarse: Estimate) -> float:
-    """Return the squared error of coarse windows that is not noise, in slices².
+def coarse_bias(fine: Estimate, coarse: Estimate) -> Values:
+    """Return the squared error of coarse windows that is not noise, in slices², (H, W) float32.
 
-    Coarse windows round off edges and tops. How much shows in the differences of the two that noise
-    does not explain.
+    Coarse windows round off edges and tops, and lean inwards at the border of the picture. How much shows
+    in the differences of the two that noise does not explain, averaged over `_AROUND` cells.
     """
     gap = np.square(fine.index - coarse.index)
     known = (fine.evidence > SEEN) & (coarse.evidence > SEEN) & (gap < 1)
-    if known.sum() < _FEWEST:
-        return _COARSE_BIAS**2
-    noise = np.square(fine.error[known]) + np.square(coarse.error[known])
-    # the median of a squared normal value is 0.455 of its mean
-    return max(float(np.median(gap[known])) / 0.455 - float(np.median(noise)), _LEAST_BIAS**2)
+    noise = np.square(fine.error) + np.square(coarse.error)
+    excess = np.where(known, gap - np.minimum(noise, 1), 0).astype(np.float32)
+    told = cv2.GaussianBlur(known.astype(np.float32), (0, 0), _AROUND)
+    excess = cv2.GaussianBlur(excess, (0, 0), _AROUND) / np.maximum(told, np.float32(1e-6))
+    bias: Values = np.where(told > 0.05, np.maximum(excess, _LEAST_BIAS**2), _COARSE_BIAS**2).astype(np.float32)
+    return bias
 
 
 def without_shadows(estimate: Estimate, wider: Sequence[tuple[Values, Values, float]]) -> Estimate:
@@ -181,13 +182,14 @@ def settle(seen: Scan, blur: float, pool: Executor) -> DepthMap:
     windows = [judge(t.fit(blur), t.coordinate, floor, seen.noise, blur, k) for k, t in enumerate(seen.coarse, 1)]
     wider = [(w.index, w.height, radius) for w, radius in zip(windows, COARSE_SIGMA, strict=False)]
     windows = [without_shadows(w, wider[k + 1 :]) for k, w in enumerate(windows)]
-    coarse, bias = _merged(windows), 0.0
+    coarse, bias = _merged(windows), np.zeros_like(floor)
     if coarse is not None:
         centres = (slice(CELL // 2, None, CELL), slice(CELL // 2, None, CELL))
         rows, columns = seen.fine.index[centres].shape
         inner = (slice(rows), slice(columns))
         fine = judge(seen.fine.fit(blur, centres), seen.fine.coordinate, floor[inner], seen.noise, blur)
-        bias = coarse_bias(fine, _each(coarse, lambda plane: plane[inner]))
+        bias[inner] = coarse_bias(fine, _each(coarse, lambda plane: plane[inner]))
+        bias[rows:], bias[:, columns:] = bias[rows - 1], bias[:, columns - 1 : columns]
 
     def work(top: int) -> None:
         rows = slice(top, min(top + BAND_ROWS, shape[0]))
@@ -198,7 +200,7 @@ def settle(seen: Scan, blur: float, pool: Executor) -> DepthMap:
         best = judge(seen.fine.fit(blur, rows), seen.fine.coordinate, spread(floor), seen.noise, blur)
         if coarse is not None:
             best = without_shadows(best, [(spread(i), spread(h), radius) for i, h, radius in wider])
-            best = merge(best, _each(coarse, spread), bias)
+            best = merge(best, _each(coarse, spread), spread(bias))
         out.index[rows] = best.index
         known = np.isfinite(best.index) & (best.evidence > SEEN)
         out.confidence[rows] = np.where(known, _confidence(best), 0)
