@@ -72,17 +72,20 @@ class Fuser:
         ``measure`` (H, W) is what all that watch a pass are given; the pyramid does not need it.
         """
         grey: Plane = to_grey(plane)
-        channels: list[Plane] = [self._channel(plane, c) for c in range(self._channels)] if plane.ndim == 3 else [grey]
+        channels: list[Plane] = [grey]
         for level in range(len(self._sums)):
             grey, detail = _split(grey)
             weight = self._weigh(detail, level)
             cv2.add(self._weights[level], weight, dst=self._weights[level])
-            for c in range(self._channels):
-                if plane.ndim == 3:
-                    channels[c], detail = _split(channels[c])
-                else:
-                    channels[c] = grey
-                cv2.accumulateProduct(detail, weight, self._sums[level][c])
+            if plane.ndim == 2:
+                channels = [grey]
+                cv2.accumulateProduct(detail, weight, self._sums[level][0])
+                continue
+            del detail  # a plane less at the peak of memory
+            finer = channels if level else (self._channel(plane, c) for c in range(self._channels))
+            channels = [
+                self._gather(picture, weight, sums) for picture, sums in zip(finer, self._sums[level], strict=True)
+            ]
         scale = 1.0 if self._rest_dtype == np.float32 else 65535.0
         for c, rest in enumerate(channels):
             self._rests[i, c] = rest if scale == 1.0 else np.rint(rest * np.float32(scale)).clip(0, scale)
@@ -143,6 +146,13 @@ class Fuser:
         height, width = self._shapes[-1]
         return self._n * self._channels * height * width * self._rest_dtype.itemsize
 
+    @staticmethod
+    def _gather(picture: Plane, weight: Plane, sums: Float) -> Plane:
+        """Add the weighted detail of ``picture`` to ``sums`` and return its coarser rest."""
+        coarse, detail = _split(picture)
+        cv2.accumulateProduct(detail, weight, sums)
+        return coarse
+
     def _channel(self, plane: Plane, c: int) -> Plane:
         return np.multiply(plane[..., c], np.float32(1 / self._white), dtype=np.float32)
 
@@ -153,7 +163,8 @@ class Fuser:
 
     def _weigh(self, detail: Plane, level: int) -> Plane:
         """Return the weight of a level's grey detail from its energy against the noise."""
-        energy: Plane = cv2.GaussianBlur(cv2.multiply(detail, detail), (5, 5), 1.0)
+        energy: Plane = cv2.multiply(detail, detail)
+        cv2.GaussianBlur(energy, (5, 5), 1.0, dst=energy)
         if level == len(self._noise):
             # most of a frame is out of focus: its quietest tenth holds little but noise
             floor = (QUANTISATION / self._white) ** 2 if self._white > 1 else 1e-8
