@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from toposcope.core import curve
+from toposcope.core import curve, resources
 from toposcope.core import export as exports
 from toposcope.core.curve import FocusCurve
 from toposcope.core.estimate import METHODS, MethodCard, estimate
@@ -23,22 +23,12 @@ from toposcope.ui.controllers.pins import CurveReader
 from toposcope.ui.views.export_panel import Format
 
 
-def _formats() -> Sequence[Format]:
-    cards: Mapping[str, Format] = getattr(exports, "FORMATS", {})
-    return tuple(cards.values())
-
-
-def _sample_path() -> Path:
-    from toposcope.core import resources
-
-    path: Path = resources.sample_path()
-    return path
-
-
 def _export(
     result: DepthResult, name: str, folder: Path, curves: Sequence[FocusCurve], options: Any, report: Report
 ) -> Sequence[Path]:
-    raise NotImplementedError
+    """Write one format under its usual name into ``folder``, which is made where it is missing."""
+    path = exports.made_folder(folder) / exports.FORMATS[name].file_name
+    return exports.export(result, name, path, options or exports.ExportOptions(), report, curves)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +41,10 @@ class Engine:
     curve_at: CurveReader = curve.curve_at
     peak_counts: PeakCounter = curve.peak_counts
     export: Exporter = _export
-    formats: Sequence[Format] = field(default_factory=_formats)
-    usual_formats: Sequence[str] = ()
-    export_options: type | None = None
-    sample_path: Callable[[], Path] = _sample_path
+    formats: Sequence[Format] = tuple(exports.FORMATS.values())
+    usual_formats: Sequence[str] = ("result",)
+    export_options: type | None = exports.ExportOptions
+    sample_path: Callable[[], Path] = resources.sample_path
 
     def device(self) -> str:
         """Say what computes."""

@@ -38,6 +38,7 @@ from PySide6.QtWidgets import (
 )
 
 from toposcope.core.curve import FocusCurve
+from toposcope.errors import ToposcopeError
 from toposcope.ui import theme
 from toposcope.ui.actions import SEPARATOR, commands, make_actions, menus, set_icons
 from toposcope.ui.commands import push
@@ -45,7 +46,7 @@ from toposcope.ui.controllers.calibrating import CalibratingController
 from toposcope.ui.controllers.estimating import EstimatingController
 from toposcope.ui.controllers.exporting import ExportingController
 from toposcope.ui.controllers.frames import FramesController
-from toposcope.ui.controllers.opening import OpeningController
+from toposcope.ui.controllers.opening import OpeningController, problem
 from toposcope.ui.controllers.pictures import PicturesController
 from toposcope.ui.controllers.pins import PinsController
 from toposcope.ui.controllers.surface import SurfaceController
@@ -333,7 +334,7 @@ class MainWindow(QMainWindow):
             for mode in MODES:
                 self.actions_by_name[f"mode_{mode}"].setEnabled(mode in now.modes)
                 self.actions_by_name[f"mode_{mode}"].setChecked(mode == now.mode)
-        if differs("left", "right", "choices", "mode"):
+        if differs("left", "right", "choices", "mode", "shown_run", "aligned"):
             self.pictures.set_requests(now.left, now.right)
             if now.left is not None and now.right is not None:
                 self.picture.set_comparison(now.choices, now.left.layer, now.right.layer, now.mode == "compare")
@@ -398,7 +399,10 @@ class MainWindow(QMainWindow):
 
     def open_sample(self) -> None:
         """Open the stack that comes with the program."""
-        self.opening.open(self.engine.sample_path())
+        try:
+            self.opening.open(self.engine.sample_path())
+        except ToposcopeError as error:
+            self.session.set(message=problem(error))
 
     def ask_folder(self) -> None:
         """Let the user choose a folder."""
@@ -695,6 +699,9 @@ def _scrolled(widget: QWidget) -> QScrollArea:
     area.setWidgetResizable(True)
     area.setFrameShape(QFrame.Shape.NoFrame)
     area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    # narrower, its right side would be cut off
+    bar = area.verticalScrollBar().sizeHint().width()
+    area.setMinimumWidth(widget.minimumSizeHint().width() + bar)
     return area
 
 

@@ -113,7 +113,7 @@ def test_an_error_is_one_sentence_and_loses_nothing(qtbot: QtBot, tmp_path: Path
     qtbot.waitUntil(lambda: setup.session.state.message is not None)
     message = setup.session.state.message
     assert message is not None
-    assert (message.text, message.level, message.details) == ("Scan_07 holds 1 image.", "error", "")
+    assert (message.text, message.level, message.details) == ("scan_07 holds 1 image.", "error", "")
     assert setup.session.state.stack is old
 
 

@@ -229,11 +229,11 @@ def test_advice_is_shown_and_copied_in_words(qtbot: QtBot) -> None:
 class Card:
     name: str
     title: str
-    extension: str
+    file_name: str
 
 
 def test_export_needs_a_result_a_format_and_a_folder(qtbot: QtBot, tmp_path: Path) -> None:
-    panel = ExportPanel([Card("depth", "Depth", "tif"), Card("ply", "Surface", "ply")], None, ["depth"])
+    panel = ExportPanel([Card("depth", "Depth", "depth.tif"), Card("ply", "Surface", "surface.ply")], None, ["depth"])
     qtbot.addWidget(panel)
     button = next(b for b in panel.findChildren(QPushButton) if "Export" in b.text())
     assert not button.isEnabled()

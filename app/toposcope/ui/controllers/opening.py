@@ -150,7 +150,12 @@ def problem(error: Exception, offers: Sequence[Offer] = ()) -> Message:
 
 
 def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:]
+    """Begin with a capital, unless the first word may be a file's name."""
+    first = text.partition(" ")[0]
+    return text[:1].upper() + text[1:] if first in _BEGINNINGS else text
+
+
+_BEGINNINGS = frozenset({"a", "align", "an", "camera", "give", "it", "no", "only", "the", "there", "this", "threads"})
 
 
 def _name(paths: Paths) -> str:

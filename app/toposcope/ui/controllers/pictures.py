@@ -92,7 +92,7 @@ class PicturesController(QObject):
         self._quick = PictureCache(CACHE_BYTES // 4)
         self._peaks: dict[int, NDArray[np.uint8]] = {}
         self._requests: dict[Where, PictureRequest | None] = {"left": None, "right": None}
-        self._shown: dict[Where, Key | None] = {"left": None, "right": None}
+        self._keys: dict[Where, Key | None] = {"left": None, "right": None}
         self._limits: tuple[float, float] | None = None
         self.runners: dict[Where, LatestRunner] = {}
         self._add_runner("left")
@@ -112,8 +112,10 @@ class PicturesController(QObject):
         wanted: dict[Where, PictureRequest | None] = {"left": left, "right": right}
         for where, request in wanted.items():
             before = self._requests[where]
-            if request != before:
-                self._requests[where] = request
+            # the same slice lies elsewhere once a run brings another alignment: that shows in the key
+            key = self._key(request, self._session.state) if request else None
+            if request != before or key != self._keys[where]:
+                self._requests[where], self._keys[where] = request, key
                 # only the colours change, as while a handle of the colour bar is dragged
                 self._fetch(where, recoloured=bool(before and request and before.layer == request.layer))
 
@@ -126,14 +128,9 @@ class PicturesController(QObject):
             self._peaks.clear()
             self._limits = None
             self._requests = {"left": None, "right": None}
-            self._shown = {"left": None, "right": None}
+            self._keys = {"left": None, "right": None}
             self._view.set_picture("left", None)
             self._view.set_picture("right", None)
-        elif now.shown_run != before.shown_run or now.aligned != before.aligned:
-            # slices lie elsewhere now: the run may bring another alignment
-            for where, request in self._requests.items():
-                if request is not None and request.layer.kind == "slice":
-                    self._fetch(where)
 
     def _fetch(self, where: Where, recoloured: bool = False) -> None:
         request, state = self._requests[where], self._session.state
@@ -145,15 +142,14 @@ class PicturesController(QObject):
         self._set_peaks_job(None)
         if request is None or state.stack is None:
             self._view.set_picture(where, None)
-            self._shown[where] = None
             return
         key = self._key(request, state)
         if (rendered := self.cache.get(key)) is not None:
-            self._show(where, key, rendered)
+            self._view.set_picture(where, rendered)
             self._read_ahead(where)
             return
         if (quick := self._quick.get(key)) is not None:
-            self._show(where, key, quick)
+            self._view.set_picture(where, quick)
         work = self._work(request, key, state, final=quick is not None)
         if work is not None:
             (runner.follow if recoloured else runner.start)(work)
@@ -218,17 +214,13 @@ class PicturesController(QObject):
         # the same layer in older colours is worth showing while newer ones are made
         if request is None or self._key(request, state)[:2] != made.key[:2]:
             return
-        self._show(where, made.key, made.rendered)
+        self._view.set_picture(where, made.rendered)
         if self._key(request, state) != made.key:
             return
         if made.final:
             self._read_ahead(where)
         elif (work := self._work(request, made.key, state, final=True)) is not None:
             self.runners[where].start(work)
-
-    def _show(self, where: Where, key: Key, rendered: Rendered) -> None:
-        self._shown[where] = key
-        self._view.set_picture(where, rendered)
 
     def _read_ahead(self, where: Where) -> None:
         """Read the neighbours of the slice that is looked at."""

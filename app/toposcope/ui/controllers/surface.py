@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from PySide6.QtCore import QObject
 
 from toposcope.core.calibration import MICROMETRES
+from toposcope.core.export import write_image
 from toposcope.core.jobs import CancelToken, Progress, Report
-from toposcope.errors import MissingPartError, OutputError
+from toposcope.errors import MissingPartError
 from toposcope.ui import theme
 from toposcope.ui.controllers.opening import problem
 from toposcope.ui.pyramid import display_range, to_display
@@ -75,7 +74,12 @@ class SurfaceController(QObject):
         except MissingPartError as error:
             self._session.set(message=problem(error))
             return
-        self.writer.start(lambda report: write_picture(picture, path))
+
+        def write(report: Report) -> Path:
+            write_image(np.ascontiguousarray(picture[..., :3]), path)
+            return path
+
+        self.writer.start(write)
 
     def save_turntable(self, path: Path, frames: int = 72, size: tuple[int, int] = (640, 480)) -> None:
         """Write one turn of the surface as a GIF; it is drawn beside the user's work."""
@@ -120,22 +124,3 @@ def prepared(run: Run, report: Report) -> PreparedSurface:
     heights = result.heights()
     report(Progress(0.5))
     return prepare_surface(heights, texture, pixel, result.unit_symbol, confidence=result.confidence)
-
-
-def write_picture(picture: NDArray[np.uint8], path: Path) -> Path:
-    """Write a picture beside its place and rename it; return the path.
-
-    Raises
-    ------
-    OutputError
-        If it cannot be written there.
-    """
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        Image.fromarray(picture).save(beside, format="PNG")
-        os.replace(beside, path)
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror or error}. Choose another place.") from error
-    finally:
-        beside.unlink(missing_ok=True)
-    return path

@@ -34,10 +34,7 @@ PinCurve = tuple[int, str, FocusCurve]
 XAxis = Literal["position", "slice"]
 
 EMPTY_TEXT: Final = "Click a pixel in the picture to see its focus curve."
-KEY_TEXT: Final = (
-    "filled: probability · dotted: focus measure, scaled · dashed: depth · bar: full width at half maximum · "
-    "triangle: another peak"
-)
+KEY_TEXT: Final = "filled: probability · dotted: measure · dashed: depth · bar: width · ▽ other peaks"
 # fixed steps, so that the axis stands still while a pin is dragged
 _TOPS: Final = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)
 

@@ -33,7 +33,7 @@ class Format(Protocol):
     @property
     def title(self) -> str: ...
     @property
-    def extension(self) -> str: ...
+    def file_name(self) -> str: ...
 
 
 class ExportPanel(QWidget):
@@ -53,10 +53,11 @@ class ExportPanel(QWidget):
         self._list = QListWidget()
         self._list.setFrameShape(QFrame.Shape.StyledPanel)
         self._list.setMinimumHeight(120)
+        self._list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         for card in formats:
-            item = QListWidgetItem(f"{card.title}   (.{card.extension.lstrip('.')})")
+            item = QListWidgetItem(card.title)
             item.setData(Qt.ItemDataRole.UserRole, card.name)
-            item.setToolTip(card.title)
+            item.setToolTip(f"{card.title}: {card.file_name}")
             item.setFlags(Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsUserCheckable)
             item.setCheckState(Qt.CheckState.Checked if card.name in chosen else Qt.CheckState.Unchecked)
             self._list.addItem(item)

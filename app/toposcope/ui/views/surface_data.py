@@ -255,15 +255,18 @@ class Camera:
         share = 1.0 - self.span / zoomed.span
         return zoomed.panned((x - width / 2) * share, (y - height / 2) * share, height)
 
-    def fitted(self, bounds: Floats, width: float, height: float, margin: float = 1.2) -> Camera:
-        """Return the camera moved and zoomed so that ``bounds`` (2, 3) fill the view."""
+    def fitted(self, bounds: Floats, width: float, height: float, room: float = 16.0) -> Camera:
+        """Return the camera moved and zoomed so that ``bounds`` (2, 3) fill the view.
+
+        ``room`` pixels are left free at each side, half as many above and below; less in a small view.
+        """
+        free = (width - 2 * min(room, width / 5), height - min(room, height / 5))
         corners = np.array([[bounds[i, 0], bounds[j, 1], bounds[k, 2]] for i in (0, 1) for j in (0, 1) for k in (0, 1)])
         middle = bounds.mean(axis=0)
         camera = replace(self, target=(float(middle[0]), float(middle[1]), float(middle[2])))
         for _ in range(8):  # in perspective the span changes the projection; this settles in a few rounds
             xy = camera.project(corners, width, height)
-            need = max(float(np.ptp(xy[:, 0])) / width, float(np.ptp(xy[:, 1])) / height) * margin
-            camera = replace(camera, span=camera.span * max(need, 0.05))
+            camera = replace(camera, span=camera.span * max(*(np.ptp(xy, axis=0) / free), 0.05))
             xy = camera.project(corners, width, height)
             off = (xy.min(axis=0) + xy.max(axis=0)) / 2 - (width / 2, height / 2)
             camera = camera.panned(-off[0], -off[1], height)

@@ -12,9 +12,8 @@ import numpy as np
 import pyqtgraph as pg
 from numpy.typing import NDArray
 from PySide6.QtCore import QEvent, QObject, QPointF, QSize, Qt, QTimer, Signal
-from PySide6.QtGui import QAction, QKeyEvent, QMouseEvent, QNativeGestureEvent, QResizeEvent, QWheelEvent
+from PySide6.QtGui import QAction, QActionGroup, QKeyEvent, QMouseEvent, QNativeGestureEvent, QResizeEvent, QWheelEvent
 from PySide6.QtWidgets import (
-    QComboBox,
     QFormLayout,
     QHBoxLayout,
     QLabel,
@@ -78,6 +77,7 @@ class SurfaceView(QWidget):
         self._surface: PreparedSurface | None = None
         self._camera = Camera()
         self._exaggeration = 1.0
+        self._colour_mode: Colouring = "texture"
         self._fitted = False  # the view shows all, until the user moves it
         self._press: QPointF | None = None
         self._last = QPointF()
@@ -129,7 +129,7 @@ class SurfaceView(QWidget):
     @property
     def colour_mode(self) -> Colouring:
         """What the surface is coloured by."""
-        return _COLOURINGS[max(self._colour_box.currentIndex(), 0)][0]
+        return self._colour_mode
 
     @property
     def canvas_size(self) -> tuple[int, int]:
@@ -177,12 +177,15 @@ class SurfaceView(QWidget):
             self._scene.field.set_colouring(mode)
             if colour_map_name is not None:
                 self._scene.field.set_colour_map(colour_map_name)
-        self._colour_box.setCurrentIndex([name for name, _ in _COLOURINGS].index(mode))
+        self._colour_mode = mode
+        index = [name for name, _ in _COLOURINGS].index(mode)
+        self._colour_actions.actions()[index].setChecked(True)
+        self._colour_button.setText(_COLOURINGS[index][1])
         self._bar_plot.setVisible(mode == "height" and self._surface is not None)
 
     def set_colour_map(self, name: str) -> None:
         """Take another colour map for heights; what the surface is coloured by stays."""
-        self.set_colour(_COLOURINGS[self._colour_box.currentIndex()][0], name)
+        self.set_colour(self._colour_mode, name)
 
     def set_exaggeration(self, exaggeration: float) -> None:
         """Stretch heights; 1 is true to scale where the stack is calibrated."""
@@ -311,51 +314,48 @@ class SurfaceView(QWidget):
             bar.addAction(made)
             return made
 
+        def popup(icon: str, tip: str) -> tuple[QToolButton, QMenu]:
+            made = QToolButton()
+            made.setToolTip(tip)
+            made.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+            made.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+            menu = QMenu(made)
+            made.setMenu(menu)
+            if icon:
+                self._icons.append((made, icon))
+            bar.addWidget(made)
+            return made, menu
+
         action("frame-corners", "Show the whole surface (Home)").triggered.connect(lambda: self.set_view("fit"))
+        _, menu = popup("cube", "Standard views (1, 2, 3, 4)")
         for name, label, key, tip in _PRESETS:
-            made = QAction(label, self)
-            made.setToolTip(f"{tip} ({key})")
-            made.triggered.connect(lambda _=False, name=name: self.set_view(name))
-            bar.addAction(made)
-        bar.addSeparator()
+            made = menu.addAction(f"{label}\t{key}", lambda name=name: self.set_view(name))
+            made.setToolTip(tip)
+        menu.setToolTipsVisible(True)
 
-        self._colour_box = QComboBox()
-        self._colour_box.setToolTip("Colour the surface by the picture, by its height, or not at all")
-        self._colour_box.addItems([label for _, label in _COLOURINGS])
-        self._colour_box.activated.connect(lambda i: self.set_colour(_COLOURINGS[i][0]))
-        bar.addWidget(self._colour_box)
-        bar.addSeparator()
+        self._colour_button, menu = popup("palette", "Colour the surface by the picture, by its height, or not at all")
+        self._colour_actions = QActionGroup(self)
+        for mode, label in _COLOURINGS:
+            made = menu.addAction(label, lambda mode=mode: self.set_colour(mode))
+            made.setCheckable(True)
+            self._colour_actions.addAction(made)
 
+        self._exaggeration_button, menu = popup("", "How much the heights are stretched")
         self._exaggeration_slider = QSlider(Qt.Orientation.Horizontal)
         self._exaggeration_slider.setRange(-100, 300)  # hundredths of a decade
-        self._exaggeration_slider.setFixedWidth(110)
-        self._exaggeration_slider.setToolTip("Stretch the heights")
+        self._exaggeration_slider.setMinimumWidth(220)
         self._exaggeration_slider.valueChanged.connect(lambda v: self.set_exaggeration(10 ** (v / 100)))
-        bar.addWidget(self._exaggeration_slider)
-        self._exaggeration_button = QToolButton()
-        self._exaggeration_button.setToolTip("How much the heights are stretched; click for ×1, or for a good height")
-        self._exaggeration_button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
-        menu = QMenu(self._exaggeration_button)
+        panel = QWidget()
+        QFormLayout(panel).addRow("Stretch heights", self._exaggeration_slider)
+        _add_panel(menu, panel)
         menu.addAction("×1: true to scale when calibrated", lambda: self.set_exaggeration(1.0))
         menu.addAction("A good height: a quarter of the width", self._exaggerate_well)
-        self._exaggeration_button.setMenu(menu)
-        self._exaggeration_button.setMinimumWidth(58)
-        bar.addWidget(self._exaggeration_button)
-        bar.addSeparator()
 
-        light = QToolButton()
-        light.setToolTip("Light: direction, height and shadows")
-        light.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
-        light.setMenu(self._make_light_menu())
-        self._icons.append((light, "sun"))
-        bar.addWidget(light)
-        self._least_button = QToolButton()
-        self._least_button.setToolTip("Hide uncertain heights: only these are shown")
-        self._least_button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
-        self._least_button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
-        self._least_button.setMenu(self._make_least_menu())
-        self._icons.append((self._least_button, "funnel"))
-        bar.addWidget(self._least_button)
+        _, menu = popup("sun", "Light: direction, height and shadows")
+        self._light_sliders = self._fill_light_menu(menu)
+        self._least_button, menu = popup("funnel", "Hide uncertain heights: only these are shown")
+        self._fill_least_menu(menu)
+        bar.addSeparator()
         self._frame_action = action("bounding-box", "Frame with the dimensions", checkable=True)
         self._frame_action.setChecked(True)
         self._frame_action.toggled.connect(self._on_framed)
@@ -366,11 +366,10 @@ class SurfaceView(QWidget):
         action("film-strip", "Save a turn around the surface as a GIF…").triggered.connect(self.turntableRequested)
         return bar
 
-    def _make_light_menu(self) -> QMenu:
-        menu = QMenu(self)
+    def _fill_light_menu(self, menu: QMenu) -> list[QSlider]:
         panel = QWidget()
         form = QFormLayout(panel)
-        self._light_sliders: list[QSlider] = []
+        sliders = []
         for label, low, high, value in (("Direction", 0, 359, 315), ("Height", 5, 90, 45), ("Shadow fill", 0, 100, 30)):
             slider = QSlider(Qt.Orientation.Horizontal)
             slider.setRange(low, high)
@@ -378,12 +377,11 @@ class SurfaceView(QWidget):
             slider.setMinimumWidth(180)
             slider.valueChanged.connect(self._on_light_moved)
             form.addRow(label, slider)
-            self._light_sliders.append(slider)
+            sliders.append(slider)
         _add_panel(menu, panel)
-        return menu
+        return sliders
 
-    def _make_least_menu(self) -> QMenu:
-        menu = QMenu(self)
+    def _fill_least_menu(self, menu: QMenu) -> None:
         panel = QWidget()
         form = QFormLayout(panel)
         self._least_slider = QSlider(Qt.Orientation.Horizontal)
@@ -392,15 +390,14 @@ class SurfaceView(QWidget):
         self._least_label = QLabel("Show all")
         self._least_label.setMinimumWidth(170)
         form.addRow(self._least_label, self._least_slider)
-        _add_panel(menu, panel)
         self._least_slider.valueChanged.connect(self._on_least_moved)
-        return menu
+        _add_panel(menu, panel)
 
     def _show_page(self) -> None:
         shown = self._scene is not None and self._surface is not None
         self._pages.setCurrentIndex(1 if shown else 0)
         self._tools.setEnabled(shown)
-        self._bar_plot.setVisible(shown and self._colour_box.currentIndex() == 1)
+        self._bar_plot.setVisible(shown and self._colour_mode == "height")
 
     # answers to the tools
 
@@ -418,6 +415,7 @@ class SurfaceView(QWidget):
     def _on_framed(self, on: bool) -> None:
         if self._scene is not None:
             self._scene.set_framed(on)
+            self._on_resized()
 
     def _on_cut(self, on: bool) -> None:
         if self._scene is not None:
@@ -528,7 +526,9 @@ class SurfaceView(QWidget):
         """Return ``camera`` fitted to a view of this size, unless the user has moved it."""
         if not self._fitted or self._surface is None:
             return camera
-        return camera.fitted(self._surface.bounds(self._exaggeration), *size)
+        framed = self._frame_action.isChecked()
+        room = 84.0 * max(1.0, size[1] / 900) if framed else 16.0  # for what is written beside the frame
+        return camera.fitted(self._surface.bounds(self._exaggeration), *size, room)
 
     def _size(self) -> tuple[int, int]:
         return (1, 1) if self._scene is None else self._scene.size
