@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -329,14 +330,14 @@ class SurfaceView(QWidget):
         action("frame-corners", "Show the whole surface (Home)").triggered.connect(lambda: self.set_view("fit"))
         _, menu = popup("cube", "Standard views (1, 2, 3, 4)")
         for name, label, key, tip in _PRESETS:
-            made = menu.addAction(f"{label}\t{key}", lambda name=name: self.set_view(name))
+            made = menu.addAction(f"{label}\t{key}", partial(self.set_view, name))
             made.setToolTip(tip)
         menu.setToolTipsVisible(True)
 
         self._colour_button, menu = popup("palette", "Colour the surface by the picture, by its height, or not at all")
         self._colour_actions = QActionGroup(self)
         for mode, label in _COLOURINGS:
-            made = menu.addAction(label, lambda mode=mode: self.set_colour(mode))
+            made = menu.addAction(label, partial(self.set_colour, mode))
             made.setCheckable(True)
             self._colour_actions.addAction(made)
 
