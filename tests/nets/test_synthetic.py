@@ -97,7 +97,7 @@ def floating_scene() -> Scene:
     ("scene", "edge", "worst"),
     [
         (slope_scene(), cv2.INTER_LINEAR, 0.005),
-        (cliff_scene(), cv2.INTER_NEAREST, 0.018),
+        (cliff_scene(), cv2.INTER_NEAREST, 0.02),
         (floating_scene(), cv2.INTER_LINEAR, 0.005),
     ],
     ids=["slope", "cliff", "floating"],

@@ -51,7 +51,7 @@ def _sample(seed: int) -> Exhibit:
     light = (1.04 - 0.45 * away**2).astype(np.float32)
     sensor = Sensor(full_well=18_000, read_noise=8, bits=8, gamma=2.2)
     lens = Microscope(na=0.14, pixel_um=PIXEL_UM)
-    return Exhibit(scene, lens, sensor, np.arange(0.0, 421.0, 20.0), "um", "microscope", PIXEL_UM, light)
+    return Exhibit(scene, lens, sensor, np.arange(0.0, 381.0, 20.0), "um", "microscope", PIXEL_UM, light)
 
 
 def _small(heights: Floats, seed: int) -> Exhibit:

@@ -33,7 +33,7 @@ SNOW: Final = (0.80, 0.84, 0.90)
 SLATE: Final = (0.055, 0.06, 0.07)
 
 
-PEAKS: Final = ((-8, 0, 395, 125), (-82, 38, 300, 84), (78, 36, 325, 92), (28, 78, 250, 74), (-38, 88, 235, 66))
+PEAKS: Final = ((-8, 0, 368, 132), (-82, 38, 300, 84), (78, 36, 318, 92), (28, 78, 250, 74), (-38, 88, 235, 66))
 """Mountains: right and down of the middle in pixels, height in micrometres, radius of the foot in pixels."""
 
 
@@ -56,7 +56,7 @@ class _Grid:
 
 
 def medal(seed: int = 7) -> Scene:
-    """Return the scene; heights in micrometres, 0 to about 400, towards the lens."""
+    """Return the scene; heights in micrometres, 0 to about 380, towards the lens."""
     rng = np.random.default_rng(seed)
     grid = _Grid.create()
     canvas = grid.r.shape
@@ -95,9 +95,9 @@ def _mountains(grid: _Grid, rng: np.random.Generator) -> Floats:
     crags = fractal(grid.r.shape, 2.2, rng, coarsest=0.03)
     range_ = np.full(grid.r.shape, -1e3, np.float32)
     for x, y, top, foot in (
-        (-8, 0, 395, 125),
+        (-8, 0, 368, 132),
         (-82, 38, 300, 84),
-        (78, 36, 325, 92),
+        (78, 36, 318, 92),
         (28, 78, 250, 74),
         (-38, 88, 235, 66),
     ):

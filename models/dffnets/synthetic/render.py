@@ -39,6 +39,10 @@ WALL = 0.02
 """Weight of the colour of the body behind a layer, seen where only a wall is left of the layer."""
 
 
+RINGING = 3e-3
+"""Covers below this say nothing: sharp masks ring that much when they are blurred by a sharp disc."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Rendered:
     """A rendered focal stack and its truth.
@@ -124,19 +128,20 @@ class LayerRenderer:
 
     def _body_at(self, layers: list[tuple[float, torch.Tensor]], focus: float) -> tuple[torch.Tensor, torch.Tensor]:
         """Return premultiplied colour (C, H, W) and cover (H, W) of one body."""
-        union = before = beyond = colour = torch.zeros((), device=self._frequency.device)
+        union = before = beyond = colour = tint = torch.zeros((), device=self._frequency.device)
         for at, spectrum in reversed(layers):  # from the front, so that the maxima can run along
             radius = float(self._lens.radius_px(np.asarray(at, np.float64), focus))
             blur = self._sharpest * transfer(self._frequency, radius, self._lens.psf)
             planes = torch.fft.irfft2(spectrum * blur, s=self._canvas)  # (C + 2, H, W)
-            cover, band, tinted = planes[0].clamp(0, 1), planes[1].clamp(min=1e-6), planes[2:]
+            cover, band, tinted = planes[0].clamp(0, 1), planes[1].clamp(min=0), planes[2:].clamp(min=0)
             if (at - focus) * self._towards_lens > 0:
                 before = torch.maximum(before, cover)
             else:
                 beyond = torch.maximum(beyond, cover)
             stopped = (before + beyond).clamp(max=1)
-            # ratios of tiny bands ring; colours are never darker than black
-            colour = colour + (stopped - union) * (tinted / band).clamp(0, 8)
+            # a band that is hardly there rings more than it says: the layer before it lends its colour
+            tint = (tinted + RINGING * tint) / (band + RINGING)
+            colour = colour + (stopped - union) * tint
             union = stopped
         return colour, union
 

@@ -70,11 +70,17 @@ def in_bits(picture: Plane, bits: int) -> Plane:
 
 
 def write_float_tiff(
-    values: NDArray[np.float32], path: Path | str, unit: Unit | None, pixel_um: float | None, title: str = "depth"
+    values: NDArray[np.float32],
+    path: Path | str,
+    unit: Unit | None,
+    pixel_um: float | None,
+    title: str = "depth",
+    compressed: bool = False,
 ) -> None:
     """Write (H, W) float32 values as a TIFF that ImageJ opens with pixel size and unit of the values; NaN stays NaN.
 
-    ``unit`` of the values, None for plain numbers such as a confidence.
+    ``unit`` of the values, None for plain numbers such as a confidence. Uncompressed files can be
+    memory-mapped; zlib is what ImageJ reads of compressions.
     """
     known = values[np.isfinite(values)]
     metadata: dict[str, Any] = {"axes": "YX", "title": title}
@@ -89,7 +95,12 @@ def write_float_tiff(
         resolution = (1 / pixel_um, 1 / pixel_um)
     with whole_file(path) as file:
         tifffile.imwrite(
-            file, np.ascontiguousarray(values, np.float32), imagej=True, resolution=resolution, metadata=metadata
+            file,
+            np.ascontiguousarray(values, np.float32),
+            imagej=True,
+            resolution=resolution,
+            metadata=metadata,
+            compression="zlib" if compressed else None,
         )
 
 
