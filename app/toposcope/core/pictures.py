@@ -492,9 +492,9 @@ class _Projection:
         screen = np.arange(height - 1, -1, -1, dtype=np.float32) - self.bottom
         ground = cv2.warpAffine(np.ones_like(relief), self.matrix, (self.columns, self.rows), flags=cv2.INTER_NEAREST)
         rim, near = np.argmax(ground[::-1] > 0, axis=0), np.argmax(known, axis=0)
-        is_edge_known = known.any(axis=0) & (near <= rim + 2 * SMOOTHING)
+        is_edge_known = known.any(axis=0) & (near <= rim + _RIM * self.scale)
         edge = np.where(is_edge_known, lift[near, np.arange(self.columns)], foot[rim] + thickness)
-        base = (screen[:, None] >= foot[rim]) & (screen[:, None] <= edge)
+        base = (screen[:, None] >= foot[rim]) & (screen[:, None] <= edge) & ground.any(axis=0)
         return first_hits(lift, screen), base
 
     def _base_colours(self, base: NDArray[np.bool_]) -> Picture:
@@ -507,6 +507,9 @@ class _Projection:
 
 _BASE = 0.03
 """Thickness of the base that a surface is drawn on, as a share of its longer side."""
+
+_RIM = 4
+"""Pixels of the field that may be unknown between its edge and a surface that its base still reaches up to."""
 
 
 def _backdrop(height: int, width: int) -> Picture:
