@@ -6,6 +6,7 @@ shared, and so that memory can be bounded for it alone. Prints one line of JSON.
 
 from __future__ import annotations
 
+import faulthandler
 import io
 import json
 import shutil
@@ -25,6 +26,7 @@ from toposcope.core.source import ChoiceNeeded, OpenOptions, describe, open_stac
 from toposcope.errors import ToposcopeError
 
 N, HEIGHT, WIDTH = 4, 40, 56
+HANG_SECONDS = 25
 EXTREMES = (0, 1, 2, 3, 7, 8, 127, 255, 256, 32767, 32768, 65535, 65536, 2**24, 2**31 - 1, 2**31, 2**32 - 1)
 
 
@@ -112,6 +114,7 @@ def stacks() -> dict[str, bytes]:
     }
 
 
+STACK_NAMES = frozenset(stacks())
 SIDECAR = json.dumps(
     {
         "positions": [0.0, 2.5, 5.0, 7.5],
@@ -191,7 +194,7 @@ def throw(k: int, seed: int, folder: Path, files: dict[str, bytes]) -> str:
             (folder / f"frame_{number}.png").write_bytes(files["grey.png"])
         (folder / name).write_bytes(mutated(files[name], rng))
         path = folder
-    elif name in stacks():
+    elif name in STACK_NAMES:
         path = folder / name
         path.write_bytes(mutated(files[name], rng))
     else:
@@ -219,12 +222,14 @@ def main(seed: int, count: int, report: Callable[[str], object] = print) -> None
     with tempfile.TemporaryDirectory() as base:
         for k in range(count):
             start = time.process_time()
+            faulthandler.dump_traceback_later(HANG_SECONDS, exit=True)  # says where it hangs
             try:
                 outcomes[throw(k, seed, Path(base) / "case", files)] += 1
             except BaseException as error:  # the very thing that is looked for
                 failures.append(f"case {k} of seed {seed} ({list(files)[k % len(files)]}): {error!r:.300}")
                 if isinstance(error, KeyboardInterrupt):
                     raise
+            faulthandler.cancel_dump_traceback_later()
             seconds = time.process_time() - start
             if seconds > slowest:
                 slowest, worst = seconds, f"case {k}"

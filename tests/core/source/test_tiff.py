@@ -502,3 +502,16 @@ def test_reading_from_many_threads_gives_the_same(tmp_path: Path) -> None:
 def test_a_profile_travels_with_a_page(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", make_frames(3), iccprofile=b"profile" * 30, photometric="minisblack")
     assert open_stack(tmp_path / "a.tif").source.tags(0).icc == b"profile" * 30
+
+
+def test_pages_that_run_in_a_circle_are_refused_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, make_frames(4), photometric="minisblack", metadata=None)
+    with tifffile.TiffFile(path) as tiff:
+        first, last = tiff.pages[0].offset, tiff.pages[3].offset
+        tags = len(tiff.pages[3].tags)
+    data = bytearray(path.read_bytes())
+    data[last + 2 + 12 * tags : last + 6 + 12 * tags] = struct.pack("<I", first)
+    path.write_bytes(data)
+    with pytest.raises(StackError, match=r"a\.tif is damaged: its pages run in a circle"):
+        open_stack(path)

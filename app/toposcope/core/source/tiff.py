@@ -230,6 +230,7 @@ def read_tiff_header(path: Path) -> ImageHeader:
         If it is missing, no TIFF, cut short or too large.
     """
     with _opened(path) as tiff:
+        _is_cut(tiff)
         _refuse_entities(tiff)
         page = tiff.pages.first
         layout = page_layout(page, ignore_palette=tiff.is_ome or tiff.is_imagej)
@@ -360,14 +361,14 @@ def open_tiff(path: Path, options: OpenOptions) -> TiffStack:
     """
     try:
         with _opened(path) as tiff:
+            is_cut = _is_cut(tiff)
             _refuse_entities(tiff)
-            return _open(path, tiff, options)
+            return _open(path, tiff, is_cut, options)
     except Unreadable as error:
         raise StackError(f"{path.name} {error}.") from error
 
 
-def _open(path: Path, tiff: TiffFile, options: OpenOptions) -> TiffStack:
-    is_cut = _is_cut(tiff)
+def _open(path: Path, tiff: TiffFile, is_cut: bool, options: OpenOptions) -> TiffStack:
     try:
         series = [one for one in tiff.series if one.shape and one.keyframe is not None]
     except Exception as error:
@@ -566,7 +567,16 @@ def _ref_problem(tiff: TiffFile, ref: PlaneRef | None, layout: PageLayout) -> st
 
 
 def _is_cut(tiff: TiffFile) -> bool:
-    """Return whether the chain of pages leads beyond the end of the file."""
+    """Return whether the chain of pages leads beyond the end of the file.
+
+    To be called before anything else is asked of tifffile, which would follow a chain that runs in a
+    circle for minutes.
+
+    Raises
+    ------
+    Unreadable
+        If the chain runs in a circle, or is longer than any stack.
+    """
     kind, file = tiff.tiff, tiff.filehandle
     file.seek(8 if kind.offsetsize == 8 else 4)
     seen: set[int] = set()
@@ -575,15 +585,17 @@ def _is_cut(tiff: TiffFile) -> bool:
         if len(link) < kind.offsetsize:
             return True
         place = int(struct.unpack(kind.offsetformat, link)[0])
-        if place == 0 or place in seen:
+        if place == 0:
             return False
+        if place in seen:
+            raise Unreadable("is damaged: its pages run in a circle")
         seen.add(place)
         file.seek(place)
         count = file.read(kind.tagnosize)
         if len(count) < kind.tagnosize:
             return True
         file.seek(place + kind.tagnosize + int(struct.unpack(kind.tagnoformat, count)[0]) * kind.tagsize)
-    return False
+    raise Unreadable(f"has more than {MAX_PAGES} pages")
 
 
 @dataclass(frozen=True, slots=True)
