@@ -1,0 +1,332 @@
+"""The window from end to end, with the real engine on a small rendered stack, and its error paths."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import tifffile
+from PySide6.QtCore import QMimeData, QPointF, Qt, QUrl
+from PySide6.QtGui import QDropEvent, QGuiApplication
+from pytestqt.qtbot import QtBot
+
+from scenes import hemisphere
+from toposcope.ui import theme
+from toposcope.ui.actions import COMMANDS
+from toposcope.ui.engine import Engine
+from toposcope.ui.main_window import MainWindow
+from toposcope.ui.session import Layer, Offer
+from toposcope.ui.views.dialogs import ShortcutsDialog
+from window_fakes import SlowEstimate, fake_curve, make_stack, private_preferences, quick_estimate
+
+Make = Callable[..., MainWindow]
+
+
+@pytest.fixture
+def make(qtbot: QtBot, tmp_path: Path) -> Iterator[Make]:
+    theme.apply("dark")
+    windows: list[MainWindow] = []
+
+    def made(**functions: object) -> MainWindow:
+        engine = replace(Engine(), **functions)  # type: ignore[arg-type]
+        window = MainWindow(engine, private_preferences(tmp_path))
+        qtbot.addWidget(window)
+        windows.append(window)
+        with qtbot.waitExposed(window):
+            window.show()
+        return window
+
+    yield made
+    for window in windows:
+        window.shutdown()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A rendered hemisphere on disk, in a folder with a name that is not ASCII."""
+    stack = hemisphere(noise=0.002).stack
+    where = tmp_path / "Größe 深度"
+    where.mkdir()
+    for i in range(stack.n):
+        plane = np.asarray(stack.read(i))
+        pixels = plane if plane.ndim == 2 else plane[..., ::-1]
+        (where / f"img{i}.png").write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
+    positions = ", ".join(f"{v:.6g}" for v in stack.positions.value)
+    (where / "stack.json").write_text(
+        f'{{"positions": [{positions}], "unit": "um", "kind": "microscope", "pixel_size": 0.5, "pixel_unit": "um"}}'
+    )
+    return where
+
+
+def _full(window: MainWindow) -> bool:
+    run = window.session.state.run
+    return run is not None and run.reduction == 1 and not window.session.state.jobs
+
+
+def _fake(make: Make, **functions: object) -> MainWindow:
+    """Return a window whose engine needs no files."""
+    return make(
+        **{
+            "open_stack": lambda path, options, report: make_stack(),
+            "estimate": quick_estimate,
+            "curve_at": fake_curve,
+            **functions,
+        }
+    )
+
+
+def test_from_a_folder_to_depth_pins_undo_and_export(qtbot: QtBot, make: Make, folder: Path, tmp_path: Path) -> None:
+    window = make()
+    assert window.session.state.stack is None
+    window.open(folder)
+    qtbot.waitUntil(lambda: _full(window), timeout=60_000)
+    state, scene = window.session.state, hemisphere(noise=0.002)
+    assert state.message is None
+    assert state.mode == "depth"
+    assert window.windowTitle() == "Größe 深度 – Toposcope"
+    run = state.run
+    assert run is not None
+    known = scene.inner & run.result.valid
+    step = float(np.median(np.diff(run.result.positions.value)))
+    assert known.mean() > 0.5
+    assert np.median(np.abs(run.result.depth - scene.depth)[known]) < 0.25 * step
+
+    # the picture is there, and a click in it makes a pin with a curve
+    canvas = window.picture.canvas
+    qtbot.waitUntil(lambda: window.picture.range_bar.isVisible())
+    row, column = (int(v) for v in np.argwhere(known)[len(np.argwhere(known)) // 2])
+    at = canvas.mapFromScene(canvas._box.mapViewToScene(QPointF(column, row)))
+    qtbot.mouseClick(canvas.viewport(), Qt.MouseButton.LeftButton, pos=at)
+    qtbot.waitUntil(lambda: len(window.pins.curves) == 1)
+    _, curve = window.pins.curves[0]
+    assert abs(curve.position - scene.depth[curve.row, curve.column]) < 1.5 * step
+    window.actions_by_name["copy_pins"].trigger()
+    assert QGuiApplication.clipboard().text().startswith("pin\tx / px")
+
+    # export goes beside the stack unless told otherwise
+    assert window.export_panel.folder() == folder.parent / f"{folder.name}-depth"
+    window.export_panel.set_folder(tmp_path / "out")
+    window.export_panel.set_formats(["depth", "pins", "ply"])
+    window.actions_by_name["export"].trigger()
+    qtbot.waitUntil(
+        lambda: (tmp_path / "out" / "surface.ply").exists() and not window.session.state.jobs, timeout=20_000
+    )
+    written = tifffile.imread(tmp_path / "out" / "depth.tif")
+    np.testing.assert_array_equal(written, run.result.depth)
+
+    window.undo.undo()
+    qtbot.waitUntil(lambda: window.pins.curves == ())
+    assert window.session.state.pins == ()
+    window.close()
+    assert window.preferences.recent == (folder,)
+
+
+def test_skipping_a_frame_computes_again_and_undo_goes_back(qtbot: QtBot, make: Make) -> None:
+    window = _fake(make)
+    window.estimating._calm.setInterval(5)
+    window.open(Path("any"))
+    qtbot.waitUntil(lambda: _full(window))
+    window.strip.toggle(1)
+    qtbot.waitUntil(lambda: len(window.session.state.runs) == 2)
+    run = window.session.state.run
+    assert run is not None
+    assert len(run.result.positions.value) == 4
+    window.actions_by_name["next_slice"].trigger()
+    window.undo.undo()
+    assert window.session.state.skipped == frozenset()
+    qtbot.waitUntil(lambda: len(window.session.state.runs) == 3)
+
+
+def test_error_while_opening_is_shown_and_the_stack_stays(qtbot: QtBot, make: Make, folder: Path) -> None:
+    window = make(estimate=quick_estimate)
+    window.open(folder)
+    qtbot.waitUntil(lambda: _full(window), timeout=20_000)
+    stack = window.session.state.stack
+    window.open(folder / "img0.png")
+    qtbot.waitUntil(lambda: window.session.state.message is not None, timeout=20_000)
+    assert window.message_bar.isVisible()
+    assert window.session.state.message is not None
+    assert "img0.png" in window.session.state.message.text
+    assert window.session.state.stack is stack
+    empty = folder.parent / "empty"
+    empty.mkdir()
+    window.open(empty)
+    qtbot.waitUntil(lambda: "empty" in (window.session.state.message.text if window.session.state.message else ""))
+    window.message_bar.closeRequested.emit()
+    assert not window.message_bar.isVisible()
+
+
+def test_truncated_frame_is_named_and_can_be_skipped(qtbot: QtBot, make: Make, folder: Path) -> None:
+    broken = folder / "img3.png"
+    broken.write_bytes(broken.read_bytes()[:2000])
+    (folder / "stack.json").unlink()
+    window = make()
+    window.open(folder)
+    qtbot.waitUntil(lambda: window.session.state.message is not None, timeout=30_000)
+    message = window.session.state.message
+    assert message is not None
+    assert "img3.png" in message.text
+    offer = next(offer for offer in message.offers if offer.action == "skip_frame")
+    window.message_bar.offerChosen.emit(offer)
+    qtbot.waitUntil(lambda: _full(window), timeout=60_000)
+    run = window.session.state.run
+    assert run is not None
+    assert "img3.png" not in run.result.provenance.frames
+
+
+def test_drop_of_several_files_opens_them_together(qtbot: QtBot, make: Make) -> None:
+    asked: list[object] = []
+
+    def opener(path: object, options: object, report: object) -> object:
+        asked.append(path)
+        return make_stack()
+
+    window = _fake(make, open_stack=opener)
+    data = QMimeData()
+    data.setUrls([QUrl.fromLocalFile(f"/data/img_{i}.png") for i in range(3)])
+    event = QDropEvent(
+        QPointF(50, 50), Qt.DropAction.CopyAction, data, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
+    )
+    window.dropEvent(event)
+    qtbot.waitUntil(lambda: _full(window))
+    assert asked == [[Path("/data/img_0.png"), Path("/data/img_1.png"), Path("/data/img_2.png")]]
+
+
+def test_running_job_is_shown_and_escape_stops_it(qtbot: QtBot, make: Make) -> None:
+    slow = SlowEstimate()
+    window = _fake(make, estimate=slow)
+    window.open(Path("any"))
+    qtbot.waitUntil(lambda: "depth" in window.session.state.jobs and bool(slow.calls))
+    assert window.status._progress.isVisible()
+    window.actions_by_name["cancel"].trigger()
+    qtbot.waitUntil(lambda: not window.session.state.jobs)
+    assert not window.status._progress.isVisible()
+    assert window.session.state.run is None
+
+
+def test_interface_answers_while_the_engine_works(qtbot: QtBot, make: Make) -> None:
+    def busy(stack: object, settings: object, report: object) -> object:
+        deadline = time.monotonic() + 0.6
+        while time.monotonic() < deadline:  # big calls that let go of the interpreter, as the engine's are
+            cv2.GaussianBlur(np.ones((800, 800), dtype=np.float32), (0, 0), 5)
+        return quick_estimate(make_stack(), window.session.state.settings)
+
+    window = _fake(make, estimate=busy)
+    window.open(Path("any"))
+    qtbot.waitUntil(lambda: "depth" in window.session.state.jobs)
+    lateness: list[float] = []
+    while not _full(window) and len(lateness) < 200:
+        begin = time.monotonic()
+        qtbot.wait(5)
+        lateness.append(time.monotonic() - begin - 0.005)
+    assert _full(window)
+    assert np.median(lateness) < 0.05
+
+
+def test_comparison_of_two_results(qtbot: QtBot, make: Make) -> None:
+    window = _fake(make)
+    window.estimating._calm.setInterval(5)
+    window.open(Path("any"))
+    qtbot.waitUntil(lambda: _full(window))
+    window.method._method.setCurrentIndex(window.method._method.findData("tenengrad"))
+    window.method._method.activated.emit(0)
+    qtbot.waitUntil(lambda: len(window.session.state.runs) == 2)
+    first, second = window.session.state.runs
+    window.picture.compareRequested.emit(Layer("depth", first.number), Layer("depth", second.number))
+    window.actions_by_name["mode_compare"].trigger()
+    qtbot.waitUntil(lambda: window.picture.canvas.picture("right") is not None)
+    assert window.picture.canvas._names["left"].text() == "A  Depth · 1  Default"
+    assert window.picture.canvas._names["right"].text() == "B  Depth · 2  Tenengrad"
+
+
+def test_colour_limits_reach_the_picture_and_go_back(qtbot: QtBot, make: Make) -> None:
+    window = _fake(make)
+    window.open(Path("any"))
+    qtbot.waitUntil(lambda: _full(window) and window.picture.range_bar.isVisible())
+    window.picture.limitsRequested.emit((12.0, 13.0))
+    qtbot.waitUntil(lambda: window.picture.range_bar.limits == (12.0, 13.0))
+    window.picture.limitsRequested.emit(None)
+    qtbot.waitUntil(lambda: window.picture.range_bar.limits[1] > 19)
+
+
+def test_slices_follow_keys_wheel_and_curve(qtbot: QtBot, make: Make) -> None:
+    window = _fake(make)
+    window.open(Path("any"))
+    qtbot.waitUntil(lambda: _full(window))
+    window.picture.canvas.setFocus()
+    at = window.session.state.slice_index
+    window.actions_by_name["next_slice"].trigger()
+    assert (window.session.state.slice_index, window.session.state.mode) == (at + 1, "slice")
+    window.picture.canvas.scrubbed.emit(-2)
+    assert window.session.state.slice_index == at - 1
+    window.curves.sliceRequested.emit(0)
+    assert window.session.state.slice_index == 0
+    window.actions_by_name["previous_slice"].trigger()
+    assert window.session.state.slice_index == 0
+    window.actions_by_name["last_slice"].trigger()
+    assert window.session.state.slice_index == 4
+
+
+def test_layout_theme_and_recent_are_remembered(qtbot: QtBot, make: Make, tmp_path: Path) -> None:
+    window = _fake(make, open_stack=lambda path, options, report: make_stack(path=tmp_path))
+    window.open(tmp_path)
+    qtbot.waitUntil(lambda: _full(window))
+    window.docks["curves"].hide()
+    window.resize(792, 640)
+    window.set_theme("light")
+    assert theme.colours().name == "light"
+    window.close()
+    again = _fake(make)
+    assert again.preferences.theme == "light"
+    assert again.preferences.recent == (tmp_path,)
+    assert (again.width(), again.height()) == (792, 640)
+    assert not again.docks["frames"].isVisible()  # the start page shows no empty panels
+    again.open(tmp_path)
+    qtbot.waitUntil(lambda: _full(again))
+    assert again.docks["frames"].isVisible()
+    assert not again.docks["curves"].isVisible()
+
+
+def test_everything_in_the_menus_has_a_working_command(qtbot: QtBot, make: Make) -> None:
+    window = _fake(make)
+    names = [command.name for command in COMMANDS if not isinstance(command, str)]
+    keys = [key for command in COMMANDS if not isinstance(command, str) for key in command.keys]
+    assert len(set(keys)) == len(keys)
+    window.open(Path("any"))
+    qtbot.waitUntil(lambda: _full(window))
+    talking = {"open_folder", "open_files", "guide", "shortcuts", "about", "quit", "open_sample", "full_screen"}
+    for name in names:
+        assert name in window.actions_by_name
+        if name not in talking:
+            window.actions_by_name[name].trigger()
+    dialog = ShortcutsDialog(window._groups, window)
+    qtbot.addWidget(dialog)
+    assert window.session.state.message is None or window.session.state.message.level != "error"
+
+
+def test_closing_while_everything_runs_leaves_nothing(qtbot: QtBot, make: Make) -> None:
+    slow = SlowEstimate()
+    window = _fake(make, estimate=slow)
+    window.open(Path("any"))
+    qtbot.waitUntil(lambda: bool(slow.calls))
+    begin = time.monotonic()
+    window.close()  # the guards of conftest look for threads
+    assert time.monotonic() - begin < 3
+
+
+def test_offer_to_go_on_without_curves(qtbot: QtBot, make: Make) -> None:
+    window = _fake(make)
+    window.open(Path("any"))
+    qtbot.waitUntil(lambda: _full(window))
+    window.message_bar.offerChosen.emit(Offer("Compute without focus curves", "without_volume"))
+    qtbot.waitUntil(lambda: len(window.session.state.runs) == 2)
+    run = window.session.state.run
+    assert run is not None
+    assert run.result.volume is None
+    window.pins.add(3, 3)
+    assert not window.actions_by_name["mode_peaks"].isEnabled()
