@@ -131,6 +131,21 @@ def test_equal_frames_come_back_unchanged() -> None:
     assert np.abs(fused.astype(int) - frame).max() <= 1
 
 
+@pytest.mark.parametrize("height", [256, 273, 500])
+def test_bands_leave_no_trace(height: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(height)
+    frames = rng.integers(0, 65536, (3, height, 75)).astype(np.uint16)
+    index = rng.uniform(0, 2, (height, 75)).astype(np.float32)
+    pictures = []
+    for rows in (64, 10_000):
+        monkeypatch.setattr("toposcope.core.fuse.BAND_ROWS", rows)
+        fuser = Fuser((height, 75), 1, np.dtype(np.uint16), 3)
+        for i, frame in enumerate(frames):
+            fuser.add(i, frame, index)
+        pictures.append(fuser.finish(index, np.ones_like(index)).astype(int))
+    assert np.abs(pictures[0] - pictures[1]).max() <= 1
+
+
 def test_memory_does_not_grow_with_the_number_of_frames() -> None:
     def held(n: int) -> int:
         fuser = Fuser((6000, 8000), 3, np.dtype(np.uint8), n)

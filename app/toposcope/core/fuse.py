@@ -19,6 +19,9 @@ NOISE_MARGIN: Final = 5.0
 LEAST_WEIGHT: Final = 1e-30  # from here, 12 powers of the energy limit stay inside float32
 ENERGY_LIMIT: Final = 2e5
 QUANTISATION: Final = 0.3  # SD of rounding, in grey steps
+BAND_ROWS: Final = 256
+"""The finest level goes in bands: its planes stay in the cache, and only the sums are held whole."""
+MARGIN_ROWS: Final = 16  # even, and more than pyramid and energy reach
 EVEN: Final = 1e-4  # weight of every frame where the depth is unknown
 
 Float = NDArray[np.float32]
@@ -61,7 +64,7 @@ class Fuser:
         self._shapes = [shape]
         while len(self._shapes) <= FINE_LEVELS or self._rest_bytes() > KEPT_BYTES:
             self._shapes.append(_halved(self._shapes[-1]))
-        self._sums = [[np.zeros(s, np.float32) for _ in range(channels)] for s in self._shapes[:-1]]
+        self._sums: list[list[Float]] = [[np.zeros(s, np.float32) for _ in range(channels)] for s in self._shapes[:-1]]
         self._weights = [np.zeros(s, np.float32) for s in self._shapes[:-1]]
         self._rests = np.zeros((n, channels, *self._shapes[-1]), self._rest_dtype)
         self._noise: list[float] = []
@@ -71,27 +74,26 @@ class Fuser:
 
         ``measure`` (H, W) is what all that watch a pass are given; the pyramid does not need it.
         """
-        grey: Plane = to_grey(plane)
-        channels: list[Plane] = [grey]
-        for level in range(len(self._sums)):
-            grey, detail = _split(grey)
-            weight = self._weigh(detail, level)
-            cv2.add(self._weights[level], weight, dst=self._weights[level])
-            if plane.ndim == 2:
-                channels = [grey]
-                cv2.accumulateProduct(detail, weight, self._sums[level][0])
-                continue
-            del detail  # a plane less at the peak of memory
-            finer = channels if level else (self._channel(plane, c) for c in range(self._channels))
-            channels = [
-                self._gather(picture, weight, sums) for picture, sums in zip(finer, self._sums[level], strict=True)
-            ]
+        if not self._noise:
+            self._noise = self._noise_levels(to_grey(plane))
+        height = self._shapes[0][0]
+        pictures = [np.empty(self._shapes[1], np.float32) for _ in range(self._pictures)]
+        for top in range(0, height, BAND_ROWS):
+            rows = slice(top, min(top + BAND_ROWS, height))
+            wide = slice(max(rows.start - MARGIN_ROWS, 0), min(rows.stop + MARGIN_ROWS, height))
+            band = plane[wide]
+            halves = self._gather(0, self._split_channels(band), rows, rows.start - wide.start)
+            for picture, half in zip(pictures, halves, strict=True):
+                picture[top // 2 : -(-rows.stop // 2)] = half[(top - wide.start) // 2 :][: -(-(rows.stop - top) // 2)]
+        for level in range(1, len(self._sums)):
+            pictures = self._gather(level, pictures)
+        channels = pictures[-self._channels :]
         scale = 1.0 if self._rest_dtype == np.float32 else 65535.0
         for c, rest in enumerate(channels):
             self._rests[i, c] = rest if scale == 1.0 else np.rint(rest * np.float32(scale)).clip(0, scale)
 
     def finish(self, index: Float, confidence: Float) -> Plane:
-        """Return the fused picture, (H, W) or (H, W, 3), in the dtype of the frames.
+        """Return the fused picture, (H, W) or (H, W, 3), in the dtype of the frames; uses the sums up.
 
         Parameters
         ----------
@@ -102,8 +104,11 @@ class Fuser:
         for c, coarse in enumerate(self._fuse_rests(index, confidence)):
             picture = coarse
             for level in reversed(range(len(self._sums))):
+                sums = self._sums[level][c]
+                cv2.divide(sums, self._weights[level], dst=sums)
                 picture = _expand(picture, self._shapes[level])
-                picture += cv2.divide(self._sums[level][c], self._weights[level])
+                picture += sums
+                self._sums[level][c] = np.empty(0, np.float32)
             fused.append(self._native(picture))
         return fused[0] if self._channels == 1 else cv2.merge(fused)
 
@@ -146,12 +151,48 @@ class Fuser:
         height, width = self._shapes[-1]
         return self._n * self._channels * height * width * self._rest_dtype.itemsize
 
-    @staticmethod
-    def _gather(picture: Plane, weight: Plane, sums: Float) -> Plane:
-        """Add the weighted detail of ``picture`` to ``sums`` and return its coarser rest."""
-        coarse, detail = _split(picture)
-        cv2.accumulateProduct(detail, weight, sums)
-        return coarse
+    @property
+    def _pictures(self) -> int:
+        """What goes down the pyramid: the grey picture, and with colour its channels after it."""
+        return 1 if self._channels == 1 else 1 + self._channels
+
+    def _split_channels(self, plane: Plane) -> list[Plane]:
+        grey: Plane = to_grey(plane)
+        if plane.ndim == 2:
+            return [grey]
+        return [grey, *(self._channel(plane, c) for c in range(self._channels))]
+
+    def _gather(self, level: int, pictures: list[Plane], rows: slice = slice(None), skip: int = 0) -> list[Plane]:
+        """Add the weighted detail of a level to its sums and return the pictures' coarser rests.
+
+        ``pictures`` may be a band with a margin: ``rows`` are the rows of the level that they stand for,
+        after the first ``skip`` of theirs.
+        """
+        sums, weights = [total[rows] for total in self._sums[level]], self._weights[level][rows]
+        inner = slice(skip, skip + len(weights))
+        rest, detail = _split(pictures[0])
+        rests = [rest]
+        weight = self._weigh(detail, level)[inner]
+        cv2.add(weights, weight, dst=weights)
+        if self._channels == 1:
+            cv2.accumulateProduct(detail[inner], weight, sums[0])
+        for picture, total in zip(pictures[1:], sums, strict=self._channels > 1):
+            rest, detail = _split(picture)
+            cv2.accumulateProduct(detail[inner], weight, total)
+            rests.append(rest)
+        return rests
+
+    def _noise_levels(self, grey: Plane) -> list[float]:
+        """Return the energy of mere noise at each level, from a frame.
+
+        Most of a frame is out of focus: its quietest tenth holds little but noise.
+        """
+        levels = []
+        floor = (QUANTISATION / self._white) ** 2 if self._white > 1 else 1e-8
+        for level in range(len(self._sums)):
+            grey, detail = _split(grey)
+            levels.append(max(float(np.quantile(_energy(detail)[::4, ::4], 0.1)), floor / 4**level))
+        return levels
 
     def _channel(self, plane: Plane, c: int) -> Plane:
         return np.multiply(plane[..., c], np.float32(1 / self._white), dtype=np.float32)
@@ -159,22 +200,24 @@ class Fuser:
     def _native(self, picture: Plane) -> Plane:
         if self._dtype == np.float32:
             return picture.clip(0, 1)
-        return (picture * np.float32(self._white)).round().clip(0, self._white).astype(self._dtype)
+        picture *= np.float32(self._white)
+        return picture.round(out=picture).clip(0, self._white, out=picture).astype(self._dtype)
 
     def _weigh(self, detail: Plane, level: int) -> Plane:
         """Return the weight of a level's grey detail from its energy against the noise."""
-        energy: Plane = cv2.multiply(detail, detail)
-        cv2.GaussianBlur(energy, (5, 5), 1.0, dst=energy)
-        if level == len(self._noise):
-            # most of a frame is out of focus: its quietest tenth holds little but noise
-            floor = (QUANTISATION / self._white) ** 2 if self._white > 1 else 1e-8
-            self._noise.append(max(float(np.quantile(energy[::4, ::4], 0.1)), floor / 4**level))
+        energy = _energy(detail)
         np.multiply(energy, np.float32(1 / self._noise[level]), out=energy)
         np.subtract(energy, np.float32(NOISE_MARGIN), out=energy)
         np.clip(energy, 0, ENERGY_LIMIT, out=energy)
         np.multiply(energy, np.float32(LEAST_WEIGHT ** (1 / POWER)), out=energy)
         cv2.pow(energy, POWER, dst=energy)
         return np.add(energy, np.float32(LEAST_WEIGHT), out=energy)
+
+
+def _energy(detail: Plane) -> Plane:
+    """Return the local mean square of a level's detail."""
+    energy: Plane = cv2.multiply(detail, detail)
+    return cv2.GaussianBlur(energy, (5, 5), 1.0, dst=energy)
 
 
 def _halved(shape: tuple[int, int]) -> tuple[int, int]:
