@@ -133,7 +133,7 @@ def test_the_front_view_shows_height_upwards() -> None:
 
 
 @pytest.mark.parametrize("preset", ["top", "front", "side", "isometric"])
-@pytest.mark.parametrize("size", [(800, 500), (300, 700)])
+@pytest.mark.parametrize("size", [(800, 500), (360, 700)])
 def test_fitting_shows_all_and_wastes_little(preset: str, size: tuple[int, int]) -> None:
     bounds = prepared(hills()).bounds(3.0)
     camera = Camera().preset(preset).fitted(bounds, *size, 50.0)  # type: ignore[arg-type]

@@ -260,7 +260,7 @@ class Camera:
 
         ``room`` pixels are left free at each side, half as many above and below; less in a small view.
         """
-        free = (width - 2 * min(room, width / 5), height - min(room, height / 5))
+        free = (width - 2 * min(room, width / 7), height - min(room, height / 5))
         corners = np.array([[bounds[i, 0], bounds[j, 1], bounds[k, 2]] for i in (0, 1) for j in (0, 1) for k in (0, 1)])
         middle = bounds.mean(axis=0)
         camera = replace(self, target=(float(middle[0]), float(middle[1]), float(middle[2])))

@@ -249,7 +249,7 @@ class SurfaceScene:
             middle = np.array([x0 + x1, y0 + y1]) / 2
             outwards = np.array([y1 - y0, x0 - x1]) / length
             outwards *= np.copysign(1.0, outwards @ (middle - centre))
-            room = scale * (14 + 3.5 * len(text) * abs(outwards[0]))
+            room = scale * (12 + 3.5 * len(text) * abs(outwards[0]))
             texts.append(text)
             places.append(middle + outwards * room)
         self._frame_text.visible = bool(texts)

@@ -181,7 +181,6 @@ class SurfaceView(QWidget):
         self._colour_mode = mode
         index = [name for name, _ in _COLOURINGS].index(mode)
         self._colour_actions.actions()[index].setChecked(True)
-        self._colour_button.setText(_COLOURINGS[index][1])
         self._bar_plot.setVisible(mode == "height" and self._surface is not None)
 
     def set_colour_map(self, name: str) -> None:
@@ -305,6 +304,8 @@ class SurfaceView(QWidget):
     def _make_tools(self) -> QToolBar:
         bar = QToolBar()
         bar.setIconSize(QSize(18, 18))
+        # ten buttons must fit a dock; their tooltips say that they open
+        bar.setStyleSheet("QToolButton::menu-indicator { image: none; }")
         self._icons: list[tuple[QAction | QToolButton, str]] = []
 
         def action(icon: str, tip: str, checkable: bool = False) -> QAction:
@@ -334,7 +335,7 @@ class SurfaceView(QWidget):
             made.setToolTip(tip)
         menu.setToolTipsVisible(True)
 
-        self._colour_button, menu = popup("palette", "Colour the surface by the picture, by its height, or not at all")
+        _, menu = popup("palette", "Colour the surface by the picture, by its height, or not at all")
         self._colour_actions = QActionGroup(self)
         for mode, label in _COLOURINGS:
             made = menu.addAction(label, partial(self.set_colour, mode))
