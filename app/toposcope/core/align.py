@@ -411,9 +411,7 @@ def _text(
     if moves:
         zoom = [motions[i].magnification for i in held]
         change = max(zoom) / min(zoom) - 1
-        found.append(
-            f"magnification changes by {_percent(change)}" if max(zoom) != min(zoom) else "magnification steady"
-        )
+        found.append(f"magnification changes by {_percent(change)}" if change > 1e-5 else "magnification steady")
         centre = np.array([(stack.shape[1] - 1) / 2, (stack.shape[0] - 1) / 2, 1])
         places = [motions[i].matrix @ centre for i in held]
         drift = float(np.hypot(*np.ptp(places, axis=0)))

@@ -38,10 +38,14 @@ COARSEST = 160
 """Pyramids go down until the longer side has at most this many pixels."""
 TILE = 32
 """Side of a tile in pixels; half of it on levels too small for ten tiles across."""
-START_MAGNIFICATIONS = (1.0, 0.965, 1.035, 0.93, 1.07, 0.88, 1.13)
+START_MAGNIFICATIONS = (1.0, 0.98, 1.02, 0.96, 1.04, 0.94, 1.06, 0.92, 1.085, 0.89, 1.12, 0.86, 1.16)
+GOOD_START = 0.8
+"""Correlation on the coarsest level that needs no further search."""
 NOISE_FLOOR = 0.002
 """Local contrast (of white) below which a place counts as flat."""
 MOST_ITERATIONS = 12
+CRISP = 2
+"""Power of a tile's detail in its weight: varying blur mocks magnification, least in crisp tiles."""
 REGIONS = 5
 """Regions across and down over which errors are taken as independent."""
 
@@ -175,18 +179,26 @@ def _warped(band: Grey, turn: complex, shift: complex, shape: tuple[int, int]) -
 def _best_start(first: Grey, second: Grey, guesses: Sequence[tuple[complex, complex]]) -> tuple[complex, complex]:
     shape = first.shape[0], first.shape[1]
     window = cv2.createHanningWindow(shape[::-1], cv2.CV_32F)
-    starts = list(guesses)
+    best: tuple[complex, complex] = 1 + 0j, 0j
+    best_score = -2.0
+
+    def try_from(starts: Sequence[tuple[complex, complex]]) -> None:
+        nonlocal best, best_score
+        for start in starts:
+            refined = _refine(first, second, start)
+            if refined is not None and refined[4] > best_score:
+                best, best_score = refined[:2], refined[4]
+
+    try_from(guesses)
+    if best_score > GOOD_START:
+        return best
+    starts = []
     for magnification in START_MAGNIFICATIONS:
         turned = _warped(second, complex(magnification), 0j, shape)
         (dx, dy), _ = cv2.phaseCorrelate(first, turned, window)
         starts.append((complex(magnification), magnification * complex(dx, dy)))
     scores = [_overlap_correlation(first, second, *start) for start in starts]
-    best: tuple[complex, complex] = 1 + 0j, 0j
-    best_score = -2.0
-    for k in np.argsort(scores)[::-1][:3]:
-        refined = _refine(first, second, starts[k])
-        if refined is not None and refined[4] > best_score:
-            best, best_score = refined[:2], refined[4]
+    try_from([starts[k] for k in np.argsort(scores)[::-1][:4]])
     return best
 
 
@@ -311,7 +323,8 @@ def _fit(
     """Fit a small similarity to the tiles: (step (4,), information (4, 4)); None without texture.
 
     A tile's displacement d solves curvature * d = slope; tiles whose correlation has no maximum do
-    not count. Weights after Cauchy, their scale from the median of the misfits.
+    not count. Weights after Cauchy, their scale from the median of the misfits, and by detail (mean
+    squared frequency): where blur grows across a tile its displacement is biased by the inverse of it.
     """
     determinant = sums.xx.astype(np.float64) * sums.yy - sums.xy.astype(np.float64) ** 2
     good = seen & (determinant > 0) & (sums.xx + sums.yy > 0) & (sums.ab > 0.2 * np.sqrt(sums.aa * sums.bb))
@@ -324,7 +337,9 @@ def _fit(
     normal = np.einsum("tki,tkj->tij", jacobian, weighted)
     right = np.einsum("tki,tk->ti", jacobian, slope)
     inverse = np.linalg.inv(hessian)
-    weights = np.ones(len(hessian))
+    detail = (hessian[:, 0, 0] + hessian[:, 1, 1]) / np.sqrt(sums.aa * sums.bb)[good].astype(np.float64)
+    crisp = (detail / np.percentile(detail, 90)).clip(0, 1) ** CRISP
+    weights = crisp
     for _ in range(5):
         total = np.einsum("t,tij->ij", weights, normal)
         if np.linalg.cond(total) > 1e12:
@@ -333,7 +348,7 @@ def _fit(
         residual = slope - weighted @ step
         misfit = np.einsum("ti,tij,tj->t", residual, inverse, residual)
         variance = float(np.median(misfit)) / 1.386 + 1e-12  # the median of chi-squared with 2 degrees
-        weights = 1 / (1 + misfit / (6 * variance))
+        weights = crisp / (1 + misfit / (6 * variance))
     # errors of neighbouring tiles go together (parallax, moving things): the scatter is counted by region
     score = weights[:, None] * (right - normal @ step)
     by_region = np.zeros((REGIONS**2, 4))
