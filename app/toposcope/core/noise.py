@@ -23,8 +23,9 @@ BINS: Final = 8
 """Steps of brightness that the noise is told apart for."""
 
 _STRIPS: Final = 5
-_SAMPLE: Final = 400_000  # pixels of a frame that are enough for quantiles
-_FEWEST: Final = 400  # pixels that a step of brightness needs
+_STRIP_ROWS: Final = 96  # the coarsest window fits in
+_FEWEST: Final = 0.03  # of the pixels, that a step of brightness needs
+_MOST: Final = 3.0  # times the common noise: more is texture of a brightness that is only seen in focus
 _QUARTILE: Final = 0.674  # of the normal distribution, and its 5 % quantile
 _TWENTIETH: Final = 1.645
 
@@ -34,6 +35,7 @@ class NoiseLevel:
     """What a focus measure makes of noise.
 
     ``floor`` (8,) float32: mean measure of noise alone in eight equal steps of brightness 0..1;
+    ``typical`` the floor at the brightness of the picture;
     ``scatter``: standard deviation of that measure from pixel to pixel, relative to its mean, then those
     of its means over coarse windows; ``power``: 2 where the measure grows with the square of contrast,
     1 where it grows with contrast; ``drift`` how much more noise the noisiest frame has than the
@@ -41,14 +43,10 @@ class NoiseLevel:
     """
 
     floor: Grey
+    typical: float
     scatter: tuple[float, ...]
     power: int
     drift: float = 0.0
-
-    @property
-    def typical(self) -> float:
-        """The floor at medium brightness."""
-        return float(np.median(self.floor))
 
     def at(self, brightness: Grey) -> Grey:
         """Return the floor at ``brightness`` 0..1, interpolated, any shape."""
@@ -94,19 +92,20 @@ class NoiseMeter:
     ) -> None:
         strengths = [gain**power for gain in gains] or [1.0]
         self._drift = (max(strengths) - min(strengths)) / min(strengths)
-        height, width = shape
+        height = shape[0]
         self._measure, self._power, self._coarser = measure, power, coarser
-        rows = min(max(_SAMPLE // (_STRIPS * width), 96), height)
-        tops = np.unique(np.linspace(0, height - rows, max(min(_STRIPS, height // rows), 1)).astype(int))
+        rows = min(_STRIP_ROWS, height)
+        tops = np.unique(np.linspace(0, height - rows, min(_STRIPS, -(-height // rows))).astype(int))
         self._strips = [slice(int(top), int(top) + rows) for top in tops]
         self._before: list[Grey] = []
         self._floors: list[Grey] = []
         self._scatters: list[list[float]] = []
+        self._population = np.zeros(BINS)
         step = 1e-3 if np.issubdtype(dtype, np.floating) else 1 / full_scale(dtype)
         rounding = np.random.default_rng(0).uniform(-step / 2, step / 2, (320, 320)).astype(np.float32)
         of_rounding = measure(rounding)
         self._least = float(of_rounding.mean())
-        self._white = [_scatter(level) for level in self._windows(of_rounding)]
+        self._white = [float(level.std() / max(level.mean(), 1e-30)) for level in self._windows(of_rounding)]
 
     def _windows(self, measure: Grey) -> list[Grey]:
         """Return the measure over the fine and all coarser windows."""
@@ -132,7 +131,8 @@ class NoiseMeter:
         floor = np.full(BINS, np.nan, dtype=np.float32)
         for k in range(BINS):
             chosen = measure[step == k]
-            if chosen.size >= _FEWEST:
+            self._population[k] += chosen.size
+            if chosen.size >= _FEWEST * measure.size:
                 # the lower quartile: the upper pixels may be in focus and differ by more than noise
                 quarter = chosen.size // 4
                 floor[k] = np.partition(chosen, quarter)[quarter]
@@ -155,12 +155,15 @@ class NoiseMeter:
         steps = np.arange(BINS)
         known = np.isfinite(floor)
         floor = np.interp(steps, steps[known], floor[known]) if known.any() else np.zeros(BINS)
+        common = float(floor @ self._population / max(self._population.sum(), 1))
+        floor = np.clip(floor, None, _MOST * common)
         # Noise that is not white, such as that of compression, does not average out as white noise does; but
         # what is found also holds differences of noise from place to place, which are constant over the
         # sweep and do no harm. The geometric mean of the two is the compromise.
         found = np.median(np.array(self._scatters).reshape(-1, len(self._white)), axis=0)
         scatter = tuple(float(max(w, (w * min(s, 1.0)) ** 0.5)) for w, s in zip(self._white, found, strict=True))
-        return NoiseLevel(np.maximum(floor, self._least).astype(np.float32), scatter, self._power, self._drift)
+        floor = np.maximum(floor, self._least).astype(np.float32)
+        return NoiseLevel(floor, max(common, self._least), scatter, self._power, self._drift)
 
 
 def _scatter(measure: Grey) -> float:

@@ -109,11 +109,11 @@ class PeakTracker:
             best[:] = codes
             return codes
         for k in range(1, min(reach, i) + 1):
-            cv2.copyTo(codes, _compare(index, i - k, cv2.CMP_EQ), around[reach + k])
+            cv2.copyTo(codes, (index == i - k).view(np.uint8), around[reach + k])
         if i > reach:
             lesser = cv2.max(second, cv2.min(codes, best))
-            cv2.copyTo(lesser, _compare(index, i - reach, cv2.CMP_LT), second)
-        newer = cv2.compare(codes, best, cv2.CMP_GT)
+            cv2.copyTo(lesser, (index < i - reach).view(np.uint8), second)
+        newer = (codes > best).view(np.uint8)
         cv2.copyTo(codes, newer, best)
         for k in range(1, min(reach, i) + 1):
             cv2.copyTo(self._past[(i - k) % (reach + 1)][rows], newer, around[reach - k])
@@ -186,8 +186,3 @@ class PeakTracker:
                 if abs(j - k) < reach:
                     sums[j + 1] += np.float32(np.exp(-0.5 * ((j - k) / blur) ** 2)) * level
         return [np.log(s) for s in sums]
-
-
-def _compare(plane: NDArray[Any], value: int, how: int) -> NDArray[np.uint8]:
-    """Return 255 where ``plane`` compares to a number, else 0."""
-    return cv2.compare(plane, float(value), how)  # type: ignore[call-overload, no-any-return]

@@ -137,7 +137,8 @@ class MeasureVolume:
             self._codes = np.memmap(self._file, dtype=np.uint16, mode="r", shape=self._stored)
 
     def measure(self, row: int, column: int) -> NDArray[np.float32]:
-        return decode(self._kept()[:, row // self.scale, column // self.scale])
+        _, height, width = self._stored
+        return decode(self._kept()[:, row * height // self.shape[1], column * width // self.shape[2]])
 
     def probability(self, row: int, column: int) -> NDArray[np.float32]:
         return probabilities(self.measure(row, column), self._floor, self._spread)
@@ -177,8 +178,11 @@ def _scale_for(shape: tuple[int, int, int], scratch: Path | None) -> int:
     n, height, width = shape
     try:
         free = shutil.disk_usage(scratch or tempfile.gettempdir()).free - _SPARE
-    except OSError:
-        free = 0
+    except OSError as error:
+        raise OutputError(
+            f"the scratch folder {scratch} cannot be used: {error.strerror}. "
+            "Choose another one, or go on without focus curves."
+        ) from error
     for scale in (1, 2, 4, 8):
         size = 2 * n * -(-height // scale) * -(-width // scale)
         if size <= IN_MEMORY or size <= min(free, ON_DISK):
