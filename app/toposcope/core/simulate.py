@@ -98,7 +98,7 @@ def simulate(
     write_bytes(folder / "stack.json", (json.dumps(facts, indent=1) + "\n").encode())
     truth, sharp = folder / "true_depth.tif", folder / "true_all_in_focus.jpg"
     # far below what any method resolves, and a third of the size
-    grain = np.float32(2.0 ** np.floor(np.log2(np.diff(np.sort(positions)).min() / 200)))
+    grain = np.float32(2.0 ** np.floor(np.log2(np.diff(np.sort(exhibit.positions)).min() / 200)))
     depth = np.round(rendered.depth / grain) * grain
     write_float_tiff(depth, truth, exhibit.unit, exhibit.pixel_um, "true depth", compressed=True)
     _write_frame(rendered.all_in_focus, sharp)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -173,7 +174,7 @@ def export(
     if card.needs == "curves" and not curves:
         raise OutputError(f"{card.file_name} needs at least one pin. Click a pixel to set one.")
     path = Path(path)
-    return card.write(result, path / card.file_name if path.is_dir() else path, options, curves, report)
+    return card.write(result, path / card.file_name if os.path.isdir(path) else path, options, curves, report)
 
 
 def write_result(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -87,7 +88,7 @@ def read_result(path: Path | str) -> DepthResult:
         If there is no result, or it is damaged.
     """
     path = Path(path)
-    path = path / RESULT_NAME if path.is_dir() else path
+    path = path / RESULT_NAME if os.path.isdir(path) else path
     facts = _read_facts(path)
     try:
         if facts["layout"] > VERSION:

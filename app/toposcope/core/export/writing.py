@@ -41,9 +41,9 @@ def whole_file(path: Path | str) -> Iterator[IO[bytes]]:
         If the folder is missing, permission or space is lacking.
     """
     path = Path(path)
-    if not path.parent.is_dir():
+    if not os.path.isdir(path.parent):  # unlike Path.is_dir no error where a name is too long
         raise OutputError(f"{path.name} cannot be written: the folder {path.parent} does not exist. Make it first.")
-    if path.is_dir():
+    if os.path.isdir(path):
         raise OutputError(f"{path} cannot be written: it is a folder. Choose another file name.")
     # short, since the whole name may be as long as the disk allows
     beside = path.with_name(f".{secrets.token_hex(6)}.part")
