@@ -179,6 +179,16 @@ def test_data_behind_the_end_do_no_harm(tmp_path: Path) -> None:
         assert read_pixels(read_header(path)).shape == plane.shape
 
 
+def test_the_first_of_several_pictures_in_a_jpeg_is_read(tmp_path: Path) -> None:
+    plane = cv2.GaussianBlur(make_frames(1, (64, 80), 3)[0], (0, 0), 2)
+    path = tmp_path / "a.jpg"
+    preview = Image.fromarray(plane[::2, ::2])
+    Image.fromarray(plane).save(path, "MPO", save_all=True, append_images=[preview], quality=98, subsampling=0)
+    header = read_header(path)
+    assert header.format == "jpeg"
+    assert_allclose(read_pixels(header).astype(float), plane, atol=6)
+
+
 def test_flipped_bits_in_a_png_are_told(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     write_image(path, make_frames(1)[0])

@@ -207,6 +207,18 @@ def test_sidecar_chooses_and_orders_frames(make_folder: MakeFolder) -> None:
         open_stack(folder)
 
 
+@pytest.mark.parametrize("positions", [[0, 1, 5, 9], [0, 5, 9]])
+def test_sidecar_positions_stay_with_their_files_in_any_order(make_folder: MakeFolder, positions: list[float]) -> None:
+    folder = make_folder(make_frames(4))
+    (folder / "stack.json").write_text(json.dumps({"positions": positions, "unit": "um"}), encoding="utf-8")
+    skip = ("frame_1.png",) if len(positions) == 3 else ()
+    names = [f"frame_{k}.png" for k in range(4) if f"frame_{k}.png" not in skip]
+    for reverse in (False, True):
+        stack = open_stack(folder, OpenOptions(reverse=reverse, skip=skip))
+        assert list(stack.source.names) == names
+        assert_allclose(stack.positions.value, positions)
+
+
 def test_positions_fit_all_frames_or_those_that_are_left(make_folder: MakeFolder) -> None:
     folder = make_folder(make_frames(5))
     all_five = OpenOptions(positions=(0, 1, 2, 4, 8), unit="um", skip=(2,))

@@ -18,10 +18,15 @@ _TYPED = "typed in"
 
 @dataclass(frozen=True, slots=True)
 class Frames:
-    """Frames in reading order: ``names`` of all, and the ``places`` of those that are kept."""
+    """Frames in reading order: ``names`` of all, and the ``places`` of those that are kept.
+
+    ``listed`` (N,) is the place of each frame in the order in which the folder or file lists them:
+    the reading order may be by time, or reversed.
+    """
 
     names: tuple[str, ...]
     places: tuple[int, ...]
+    listed: tuple[int, ...]
 
     @property
     def kept(self) -> tuple[str, ...]:
@@ -140,6 +145,11 @@ def _typed(frames: Frames, options: OpenOptions) -> _Found | None:
 def _from_sidecar(frames: Frames, sidecar: Sidecar) -> _Found | None:
     if sidecar.positions is not None:
         values = _fitting(frames, sidecar.positions, SIDECAR_NAME)
+        if len(sidecar.positions) == len(frames.names):
+            # it tells each file's position, which no other reading order changes
+            values = np.array([sidecar.positions[frames.listed[k]] for k in frames.places])
+        else:
+            values = values[np.argsort(np.argsort([frames.listed[k] for k in frames.places]))]
         return _Found(Sourced(values, SIDECAR_NAME), sidecar.unit)
     if sidecar.z_step is not None:
         return _Found(Sourced(_steps(frames, sidecar.z_step), SIDECAR_NAME), sidecar.unit)

@@ -235,7 +235,7 @@ def _scan_start(data: bytes) -> int:
 def _has_end(file: io.BufferedReader) -> bool:
     file.seek(0)
     data = file.read()
-    return data.find(b"\xff\xd9", _scan_start(data)) >= 0
+    return data.rfind(b"\xff\xd9", _scan_start(data)) >= 0
 
 
 def _contains(file: io.BufferedReader, mark: bytes) -> bool:
@@ -256,11 +256,13 @@ def read_pixels(header: ImageHeader, scale: int = 1) -> Plane:
     """
     try:
         with open(system_path(header.path), "rb") as file:
-            data = file.read(64 * 2**20 + 16 * header.shape[0] * header.shape[1])
+            if os.fstat(file.fileno()).st_size > 64 * 2**20 + 16 * header.shape[0] * header.shape[1]:
+                raise Unreadable("is far larger than its pixels are; it is not read")
+            data = file.read()
     except OSError as error:
         raise Unreadable(access_problem(error)) from error
     jpeg = header.format == "jpeg"
-    if len(data) < header.bytes or (jpeg and data.find(b"\xff\xd9", _scan_start(data)) < 0):
+    if len(data) < header.bytes or (jpeg and data.rfind(b"\xff\xd9", _scan_start(data)) < 0):
         raise Unreadable("is cut short: its end is missing")
     if jpeg and scale > 1:
         flags = (_REDUCED_GREY if header.channels == 1 else _REDUCED)[scale]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -127,10 +128,11 @@ def _open_tiff(
 ) -> FocalStack:
     found = open_tiff(path, options)
     names = found.source.names
-    if options.reverse:
-        order = tuple(range(len(names)))[::-1]
-    else:
-        order = tuple(range(len(names)))
+    order = tuple(range(len(names)))[:: -1 if options.reverse else 1]
+    rest = f"slice {len(names) + 1}"
+    is_cut = found.is_cut and not options.skip_broken and rest not in options.skip
+    if found.is_cut:
+        options = replace(options, skip=tuple(one for one in options.skip if one != rest))
     skipped = _skipped(tuple(names[k] for k in order), options)
     more = list(notes)
     places = []
@@ -144,8 +146,7 @@ def _open_tiff(
             more.append(f"{names[k]} {problem}: left out")
         else:
             places.append(place)
-    rest = f"slice {len(names) + 1}"
-    if found.is_cut and not options.skip_broken and rest not in options.skip:
+    if is_cut:
         raise FrameError(
             f"{path.name} is cut short after slice {len(names)}: more pages should follow. "
             "Copy the file again, or skip what is missing.",
@@ -157,7 +158,7 @@ def _open_tiff(
     kept = [order[place] for place in places]
     positions = found.positions_um
     calibration = calibrate(
-        Frames(tuple(names[k] for k in order), tuple(places)),
+        Frames(tuple(names[k] for k in order), tuple(places), order),
         options,
         sidecar,
         None if positions is None else Sourced(positions.value[kept], positions.origin, positions.guessed),
@@ -223,7 +224,7 @@ def _open_images(
     camera = Counter(header.camera for header in source.headers if header.camera).most_common(1)
     kind: Sourced[Kind] | None = Sourced("camera", f"EXIF ({camera[0][0]})", guessed=True) if camera else None
     calibration = calibrate(
-        Frames(names, tuple(places)),
+        Frames(names, tuple(places), tuple(order)),
         options,
         sidecar,
         from_file,
