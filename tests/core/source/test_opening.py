@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -464,6 +465,25 @@ def test_paths_that_are_not_there_or_no_images_are_told(tmp_path: Path) -> None:
         open_stack(tmp_path / ("x" * 5000))
     with pytest.raises(StackError, match="several folders"):
         open_stack([tmp_path, tmp_path.parent])
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes in folders")
+def test_pipes_are_not_waited_for(make_folder: MakeFolder) -> None:
+    folder = make_folder(make_frames(3))
+    os.mkfifo(folder / "frame_9.png")
+    assert open_stack(folder).n == 3
+    with pytest.raises(StackError, match=r"frame_9\.png is no file and no folder"):
+        open_stack(folder / "frame_9.png")
+
+
+def test_links_to_nothing_are_named(make_folder: MakeFolder) -> None:
+    folder = make_folder(make_frames(3))
+    try:
+        (folder / "frame_1b.png").symlink_to(folder / "nothing.png")
+    except OSError:
+        pytest.skip("this system lets no ordinary user make links")
+    with pytest.raises(FrameError, match=r"frame_1b\.png is gone"):
+        open_stack(folder)
 
 
 def test_names_in_any_script_and_very_long_paths_are_read(make_folder: MakeFolder, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from toposcope.core.source.image_file import (
     ImageHeader,
     Unreadable,
     access_problem,
+    is_device,
     read_header,
     read_pixels,
     read_tags,
@@ -78,7 +79,10 @@ def list_folder(folder: Path) -> Listing:
     """
     try:
         with os.scandir(system_path(folder)) as entries:
-            found = sorted(((entry.name, entry.is_dir()) for entry in entries), key=lambda one: natural_key(one[0]))
+            found = sorted(
+                ((entry.name, entry.is_dir()) for entry in entries if not is_device(folder / entry.name)),
+                key=lambda one: natural_key(one[0]),
+            )
     except FileNotFoundError as error:
         raise StackError(f"{folder} does not exist.") from error
     except PermissionError as error:

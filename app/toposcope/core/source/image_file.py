@@ -82,6 +82,12 @@ def system_path(path: Path) -> str:
     return text
 
 
+def is_device(path: Path) -> bool:
+    """Return whether it is a pipe or the like, of which reading may wait for ever."""
+    text = system_path(path)
+    return os.path.exists(text) and not os.path.isfile(text) and not os.path.isdir(text)
+
+
 def access_problem(error: OSError) -> str:
     """Return what an error of the file system means, to go on from a file's name."""
     if isinstance(error, FileNotFoundError):

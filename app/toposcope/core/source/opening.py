@@ -14,7 +14,7 @@ from toposcope.core.calibration import Floats, Kind, Sourced
 from toposcope.core.jobs import Report, part, silent
 from toposcope.core.source.calibrating import Frames, calibrate
 from toposcope.core.source.folder import list_folder, make_source, order_by_time, read_headers, unread_format
-from toposcope.core.source.image_file import SUFFIXES, ImageHeader, Unreadable, access_problem, system_path
+from toposcope.core.source.image_file import SUFFIXES, ImageHeader, Unreadable, access_problem, is_device, system_path
 from toposcope.core.source.naming import natural_key
 from toposcope.core.source.options import OpenOptions
 from toposcope.core.source.scaled import to_unit_range
@@ -60,6 +60,9 @@ def open_stack(
         raise StackError("no files were given; choose a folder, or all images of the series.")
     if any("\0" in str(one) for one in paths):
         raise StackError("the path holds a character that no file name may hold.")
+    for one in paths:
+        if is_device(one):
+            raise StackError(f"{one.name} is no file and no folder.")
     paths = [one.parent if one.name == SIDECAR_NAME and not _is_folder(one) else one for one in paths]
     folders = [one for one in paths if _is_folder(one)]
     if len(folders) == 1 and set(paths) <= set(folders):
