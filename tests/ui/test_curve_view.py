@@ -185,7 +185,7 @@ def test_hovering_reads_the_nearest_slice_out(view: CurveView) -> None:
     shown = curve()
     view.set_curves([(1, "#ff0000", shown)])
     view._on_mouse_moved(view._item.vb.mapViewToScene(QPointF(5.1, 0.05)))
-    assert "slice 5 at 5.0" in view._read_out.text()
+    assert "slice 5 at 5 µm" in view._read_out.text()
     assert f"{100 * shown.probability[4]:.1f} %" in view._read_out.text()
 
 

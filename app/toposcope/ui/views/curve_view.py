@@ -24,7 +24,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from toposcope.core.curve import FocusCurve
+from toposcope.core.curve import FocusCurve, format_length
 from toposcope.ui import theme
 
 Floats = NDArray[np.float64]
@@ -180,7 +180,7 @@ class CurveView(QWidget):
             return ""
         unit = self._unit_symbol
         lines = [
-            f"# pin {pin}: row {c.row}, column {c.column}, depth {_number(c.depth)} {unit}, {c.verdict.text}"
+            f"# pin {pin}: row {c.row}, column {c.column}, depth {c.depth:.7g} {unit}, {c.verdict.text}"
             for pin, _, c in self._curves
         ]
         head = [f"position ({unit})"]
@@ -289,7 +289,7 @@ class CurveView(QWidget):
 
     def _label_cursor(self) -> None:
         count, z = self._positions.size, self._positions[self._slice]
-        where = "" if self._unit_symbol == "slices" else f"  {_number(z)} {self._unit_symbol}"
+        where = "" if self._unit_symbol == "slices" else f"  {z:.6g} {self._unit_symbol}"
         self._cursor.label.setFormat(f"{self._slice + 1}/{count}{where}")
 
     def _on_cursor_moved(self) -> None:
@@ -321,7 +321,7 @@ class CurveView(QWidget):
             return
         i = self._nearest(self._item.vb.mapSceneToView(at).x())
         values = "   ".join(f"pin {pin}: {100 * c.probability[i]:.1f} %" for pin, _, c in self._curves)
-        where = "" if self._unit_symbol == "slices" else f" at {_number(self._positions[i])} {self._unit_symbol}"
+        where = "" if self._unit_symbol == "slices" else f" at {self._positions[i]:.6g} {self._unit_symbol}"
         self._read_out.setText(f"slice {i + 1}{where}   {values}")
 
 
@@ -440,8 +440,9 @@ class _PinRow(QWidget):
         self._chip.setStyleSheet(f"background: {colour}; color: {ink}; border-radius: 10px; font-weight: 600;")
         self._verdict.setText(curve.verdict.text[:1].upper() + curve.verdict.text[1:])
         unit = curve.unit_symbol
-        depth = f"depth {_number(curve.depth)} {unit}" if np.isfinite(curve.depth) else "depth: void"
-        width = f" · width {_number(curve.width)} {unit}" if np.isfinite(curve.width) else ""
+        fine = float(np.median(np.diff(curve.positions))) / 10
+        depth = f"depth {format_length(curve.depth, unit, fine)}" if np.isfinite(curve.depth) else "depth: void"
+        width = f" · width {format_length(curve.width, unit, fine)}" if np.isfinite(curve.width) else ""
         self._details.setText(f"{depth}{width} · row {curve.row}, column {curve.column}")
 
 
@@ -463,11 +464,3 @@ def scaled_measure(curve: FocusCurve) -> NDArray[np.float32] | None:
 def _highest(curve: FocusCurve) -> float:
     fit = float(np.nanmax(curve.fit[:, 1])) if len(curve.fit) else 0.0
     return max(float(np.nanmax(curve.probability)), fit)
-
-
-def _number(value: float) -> str:
-    """Return a position for reading: four digits that mean something, no exponent."""
-    if not np.isfinite(value):
-        return "–"
-    digits = 4 - 1 - int(np.floor(np.log10(abs(value)))) if value else 1
-    return f"{value:.{min(max(digits, 0), 6)}f}"

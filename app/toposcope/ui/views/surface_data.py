@@ -31,8 +31,8 @@ class PreparedSurface:
     ``texture`` (h, w, 3) uint8 or None. ``shape`` (H, W) is that of the original map, whose pixels
     were averaged to texels when it was very large. ``pixel`` is the side of an *original* pixel in
     the unit of height, None when unknown. ``low`` and ``high`` bound the heights without the
-    outermost 0.2 % at each end, which are often outliers. ``confidence`` (h, w) is 255 where the
-    height is certain, or None.
+    outermost 0.2 % at each end, which are often outliers; ``reach`` is the least and the greatest of
+    all. ``confidence`` (h, w) is 255 where the height is certain, or None.
     """
 
     heights: NDArray[np.float32]
@@ -42,6 +42,7 @@ class PreparedSurface:
     pixel: float | None
     low: float
     high: float
+    reach: tuple[float, float]
     unit_symbol: str
     confidence: NDArray[np.uint8] | None = None
 
@@ -129,14 +130,16 @@ def prepare_surface(
         low, high = (float(v) for v in np.percentile(sample, (0.2, 99.8)))
     if not high > low:  # a flat map: any range will do, but not an empty one
         high = low + max(abs(low), 1.0) * 1e-3
+    heights = _fill_nearest(heights.astype(np.float32, copy=False), known)
     return PreparedSurface(
-        heights=_fill_nearest(heights.astype(np.float32, copy=False), known),
+        heights=heights,
         valid=np.where(known, np.uint8(255), np.uint8(0)),
         texture=None if texture is None else np.ascontiguousarray(texture),
         shape=(h, w),
         pixel=pixel,
         low=low,
         high=high,
+        reach=(float(heights.min()), float(heights.max())),
         unit_symbol=unit_symbol,
         confidence=None if confidence is None else np.round(255 * np.clip(confidence, 0, 1)).astype(np.uint8),
     )
@@ -304,7 +307,7 @@ def pick(
     h, w = surface.heights.shape
     side, z_scale = max(h, w), surface.z_scale * exaggeration
     x, y = surface.extent
-    z = (np.array([surface.heights.min(), surface.heights.max()], dtype=np.float64) - surface.low) * z_scale
+    z = (np.array(surface.reach) - surface.low) * z_scale
     low, high = np.array([-x / 2, -y / 2, z[0] - 1e-9]), np.array([x / 2, y / 2, z[1] + 1e-9])
     with np.errstate(divide="ignore", invalid="ignore"):
         a, b = (low - origin) / direction, (high - origin) / direction
