@@ -330,3 +330,14 @@ def test_offer_to_go_on_without_curves(qtbot: QtBot, make: Make) -> None:
     assert run.result.volume is None
     window.pins.add(3, 3)
     assert not window.actions_by_name["mode_peaks"].isEnabled()
+
+
+def test_notes_go_by_themselves_and_errors_stay(qtbot: QtBot, make: Make) -> None:
+    window = _fake(make, open_stack=lambda path, options, report: make_stack(notes=("mask.png left out",)))
+    window._note_timer.setInterval(30)
+    window.open(Path("any"))
+    qtbot.waitUntil(lambda: window.session.state.message is not None)
+    qtbot.waitUntil(lambda: window.session.state.message is None)
+    window.session.say("the disk is full", "error")
+    qtbot.wait(80)
+    assert window.message_bar.isVisible()

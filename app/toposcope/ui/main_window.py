@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from PySide6.QtCore import QByteArray, QEvent, QSize, Qt, QUrl
+from PySide6.QtCore import QByteArray, QEvent, QSize, Qt, QTimer, QUrl
 from PySide6.QtGui import (
     QAction,
     QCloseEvent,
@@ -73,6 +73,8 @@ from toposcope.ui.workers import LatestRunner
 FILE_FILTER: Final = (
     "Images (*.tif *.tiff *.jpg *.jpeg *.png *.bmp *.webp *.TIF *.TIFF *.JPG *.JPEG *.PNG *.BMP *.WEBP);;All files (*)"
 )
+NOTE_MS: Final = 12_000
+"""How long a note stays, in milliseconds."""
 THEME_TITLES: Final[dict[ThemeName, str]] = {"dark": "&Dark", "light": "&Light"}
 
 
@@ -87,6 +89,8 @@ class MainWindow(QMainWindow):
             State(colour_map=self.preferences.colour_map, automatic=self.preferences.automatic), self
         )
         self.undo = QUndoStack(self)
+        self._note_timer = QTimer(self, singleShot=True, interval=NOTE_MS)
+        self._note_timer.timeout.connect(lambda: self.session.set(message=None))
         self._view_state: ViewState | None = None
         self._closed = False
         self._make_views()
@@ -177,7 +181,7 @@ class MainWindow(QMainWindow):
     def _make_menus(self) -> None:
         acts = self.actions_by_name
         undo, redo = self.undo.createUndoAction(self, "&Undo"), self.undo.createRedoAction(self, "&Redo")
-        undo.setShortcuts(QKeySequence.StandardKey.Undo)
+        undo.setShortcut(QKeySequence("Ctrl+Z"))
         redo.setShortcuts([QKeySequence("Ctrl+Y"), QKeySequence("Ctrl+Shift+Z")])
         self._undo_actions = [undo, redo]
         self._groups: list[tuple[str, list[QAction]]] = []
@@ -360,6 +364,11 @@ class MainWindow(QMainWindow):
             self.status.set_job(now.job)
         if differs("message"):
             self.message_bar.set_message(now.message)
+            # a note may go by itself; what went wrong stays until it is read
+            if now.message is not None and now.message.level == "info":
+                self._note_timer.start()
+            else:
+                self._note_timer.stop()
         if differs("start_page", "pins", "can_export", "job", "runs", "aligned"):
             self._enable_actions(now)
 

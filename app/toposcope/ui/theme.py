@@ -17,6 +17,8 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QColor, QIcon, QPalette
 from PySide6.QtWidgets import QApplication
 
+from toposcope.core.resources import resource_path
+
 ThemeName = Literal["dark", "light"]
 THEMES: Final[tuple[ThemeName, ...]] = get_args(ThemeName)
 
@@ -162,7 +164,13 @@ def icon(name: str, colour: str | None = None) -> QIcon:
 
 def _style_sheet(c: Colours) -> str:
     """Return the few rules that a palette cannot say."""
+    # Fusion frames its boxes in a shade of the window, which nobody sees on a dark ground
+    boxes = "QCheckBox::indicator, QListView::indicator, QMenu::indicator"
+    check = resource_path("icons", f"check_{c.name}.svg").as_posix()
+    checked = ", ".join(f"{box}:checked" for box in boxes.split(", "))
     return f"""
+    {boxes} {{ width: 13px; height: 13px; background: {c.base}; border: 1px solid {c.muted}; border-radius: 2px; }}
+    {checked} {{ image: url("{check}"); }}
     QToolTip {{ color: {c.text}; background: {c.button}; border: 1px solid {c.border}; padding: 3px; }}
     QMainWindow::separator {{ background: {c.window}; width: 5px; height: 5px; }}
     QMainWindow::separator:hover {{ background: {c.accent}; }}

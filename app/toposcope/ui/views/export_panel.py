@@ -53,6 +53,7 @@ class ExportPanel(QWidget):
         self._list = QListWidget()
         self._list.setFrameShape(QFrame.Shape.StyledPanel)
         self._list.setMinimumHeight(120)
+        self._list.setSpacing(1)
         self._list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         for card in formats:
             item = QListWidgetItem(card.title)

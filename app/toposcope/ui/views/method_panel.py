@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Protocol
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import (
@@ -20,10 +21,23 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from toposcope.core.estimate import EstimateSettings, MethodCard
 from toposcope.ui import theme
 from toposcope.ui.forms import SettingsForm
 from toposcope.ui.resolve import MethodState, RunRow
+from toposcope.ui.session import State
+
+
+class Card(Protocol):
+    """What the panel shows of a method."""
+
+    @property
+    def title(self) -> str: ...
+    @property
+    def source(self) -> str: ...
+    @property
+    def good_at(self) -> str: ...
+    @property
+    def settings(self) -> type: ...
 
 
 class MethodPanel(QWidget):
@@ -35,10 +49,10 @@ class MethodPanel(QWidget):
     cancelRequested = Signal()
     resultRequested = Signal(int)
 
-    def __init__(self, methods: Mapping[str, MethodCard], parent: QWidget | None = None) -> None:
+    def __init__(self, methods: Mapping[str, Card], parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._methods = methods
-        self._settings = EstimateSettings(keep_volume=True)
+        self._settings = State().settings
         self._running = False
         self._method = QComboBox()
         for name, card in methods.items():

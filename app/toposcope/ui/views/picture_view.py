@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from PySide6.QtCore import QSize, Qt, Signal
-from PySide6.QtGui import QIcon, QImage, QPixmap
+from PySide6.QtGui import QIcon, QImage, QPixmap, QResizeEvent
 from PySide6.QtWidgets import (
     QButtonGroup,
     QComboBox,
@@ -36,6 +36,10 @@ MODE_TITLES: Final[dict[Mode, tuple[str, str]]] = {
     "sweep": ("Sweep", "What the sweep lacks, and where (6)"),
     "compare": ("A | B", "Two pictures with a line to drag between them (7)"),
 }
+SHORT_TITLES: Final[dict[Mode, str]] = {"all_in_focus": "Sharp", "confidence": "Conf.", "compare": "A|B"}
+"""Titles for narrow windows."""
+NARROW: Final = 610
+"""Width in pixels below which the titles do not fit."""
 
 
 class PictureView(QWidget):
@@ -52,6 +56,7 @@ class PictureView(QWidget):
         self.canvas = Canvas(self)
         self.range_bar = RangeBar(self)
         self._modes: dict[Mode, QToolButton] = {}
+        self._narrow = False
         self._maps = QComboBox()
         self._sides = (QComboBox(), QComboBox())
         self._slider = QSlider(Qt.Orientation.Horizontal)
@@ -140,12 +145,25 @@ class PictureView(QWidget):
         """Take icons and colours of the theme."""
         self._fit.setIcon(theme.icon("corners-out"))
         self._pixels.setIcon(theme.icon("magnifying-glass-plus"))
-        c = theme.colours()
-        checked = f"QToolButton:checked {{ background: {c.accent}; color: {c.accent_text}; border-radius: 3px; }}"
-        for button in self._modes.values():
-            button.setStyleSheet(f"QToolButton {{ padding: 4px 8px; border: none; }} {checked}")
+        self._dress_modes()
         self.canvas.apply_theme()
         self.range_bar.update()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        if (self.width() < NARROW) != self._narrow:
+            self._narrow = not self._narrow
+            self._dress_modes()
+
+    def _dress_modes(self) -> None:
+        """Give the mode buttons their colours, and titles that fit."""
+        c = theme.colours()
+        checked = f"QToolButton:checked {{ background: {c.accent}; color: {c.accent_text}; border-radius: 3px; }}"
+        padding = 4 if self._narrow else 8
+        for mode, button in self._modes.items():
+            title = MODE_TITLES[mode][0]
+            button.setText(SHORT_TITLES.get(mode, title) if self._narrow else title)
+            button.setStyleSheet(f"QToolButton {{ padding: 4px {padding}px; border: none; }} {checked}")
 
     def set_modes(self, mode: Mode, available: frozenset[Mode]) -> None:
         """Show which mode is on and which have something to show."""

@@ -1,0 +1,125 @@
+"""Pictures of the window for the README: `python tests/screenshots.py [FOLDER]`, on any screen or under Xvfb.
+
+Each is taken from the real window on the sample stack, and written as an optimised PNG.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from PIL import Image
+from PySide6.QtCore import QSettings
+from PySide6.QtWidgets import QApplication
+
+from toposcope.core.resources import sample_path
+from toposcope.ui import theme
+from toposcope.ui.app import make_application
+from toposcope.ui.main_window import MainWindow
+from toposcope.ui.preferences import Preferences
+from toposcope.ui.session import State
+
+SIZE: Final = (1480, 920)
+LARGEST: Final = 400_000
+"""Bytes of one picture at most."""
+
+
+def take_all(folder: Path, stack: Path) -> list[Path]:
+    """Write all pictures into ``folder`` and return their paths."""
+    with tempfile.TemporaryDirectory() as private:
+        settings = QSettings(str(Path(private) / "settings.ini"), QSettings.Format.IniFormat)
+        window = MainWindow(preferences=Preferences(settings))
+        theme.apply("dark")
+        window.resize(*SIZE)
+        window.show()
+        _rest()
+        try:
+            return _take(window, folder, stack, Path(private))
+        finally:
+            window.close()
+
+
+def _take(window: MainWindow, folder: Path, stack: Path, private: Path) -> list[Path]:
+    session, written = window.session, []
+
+    def shoot(name: str) -> None:
+        _until(lambda: not any(runner.busy for runner in window.pictures.runners.values()))
+        _rest()
+        path = folder / f"{name}.png"
+        window.grab().save(str(path))
+        shrink(path)
+        written.append(path)
+
+    shoot("start")
+    window.open(stack)
+    _until(lambda: "depth" in session.state.jobs and session.state.jobs["depth"].progress.fraction > 0)
+    path = folder / "running.png"
+    window.grab().save(str(path))
+    shrink(path)
+    written.append(path)
+    _until(lambda: _is_full(session.state))
+    height, width = session.state.stack.shape if session.state.stack else (0, 0)
+    session.set(message=None)
+    for row, column in ((0.5, 0.5), (0.25, 0.3), (0.7, 0.75)):
+        window.pins.add(int(row * height), int(column * width))
+    _until(lambda: len(window.pins.curves) == 3)
+    _until(lambda: not window.surfaces.runner.busy)
+    shoot("depth")
+    session.set(mode="compare")
+    shoot("compare")
+    session.set(mode="slice")
+    shoot("slice")
+    for mode in ("all_in_focus", "confidence", "peaks", "sweep"):
+        window.docks["sweep" if mode == "sweep" else "method"].raise_()
+        session.set(mode=mode)
+        shoot(mode)
+    window.docks["export"].raise_()
+    session.set(mode="depth")
+    window.set_theme("light")
+    shoot("light")
+    window.set_theme("dark")
+    (private / "holiday.png").write_bytes(b"a text file that is called .png")
+    window.open(private / "holiday.png")
+    _until(lambda: session.state.message is not None)
+    shoot("error")
+    return written
+
+
+def shrink(path: Path) -> None:
+    """Write a PNG again as small as it goes; with 256 colours if it is too large otherwise."""
+    picture = Image.open(path).convert("RGB")
+    picture.save(path, optimize=True)
+    if path.stat().st_size > LARGEST:
+        picture.quantize(256, dither=Image.Dither.FLOYDSTEINBERG).save(path, optimize=True)
+
+
+def _is_full(state: State) -> bool:
+    return state.run is not None and state.run.reduction == 1 and not state.jobs
+
+
+def _until(done: Callable[[], bool], seconds: float = 120.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not done():
+        QApplication.processEvents()
+        time.sleep(0.005)
+        if time.monotonic() > deadline:
+            raise TimeoutError("the window did not get as far as it should")
+
+
+def _rest(seconds: float = 0.6) -> None:
+    """Let the window draw itself."""
+    deadline = time.monotonic() + seconds
+    _until(lambda: time.monotonic() > deadline)
+
+
+if __name__ == "__main__":
+    make_application()
+    target = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parents[1] / "resources" / "screenshots"
+    target.mkdir(parents=True, exist_ok=True)
+    source = Path(sys.argv[2]) if len(sys.argv) > 2 else sample_path()
+    for one in take_all(target, source):
+        sys.stdout.write(f"{one} {one.stat().st_size // 1024} KB\n")
