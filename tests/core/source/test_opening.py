@@ -345,6 +345,15 @@ def test_masks_and_results_beside_the_frames_are_left_out(make_folder: MakeFolde
     )
 
 
+def test_a_list_of_as_many_numbers_is_pointed_to_but_not_used(make_folder: MakeFolder) -> None:
+    folder = make_folder(make_frames(3))
+    (folder / "focus.txt").write_text("10\n20\n40\n", encoding="utf-8")
+    (folder / "other.txt").write_text("10\n20\n", encoding="utf-8")
+    stack = open_stack(folder)
+    assert stack.unit == "index"
+    assert stack.notes[-1] == "focus.txt holds 3 numbers: give it as positions file if they are focus positions"
+
+
 def test_frames_may_all_be_called_depth(make_folder: MakeFolder) -> None:
     assert open_stack(make_folder(make_frames(4), "depth_{}.png")).n == 4
 

@@ -6,6 +6,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -27,10 +28,10 @@ from toposcope.core.source.image_file import (
 )
 from toposcope.core.source.naming import natural_key
 from toposcope.core.source.options import OpenOptions
-from toposcope.core.source.sidecar import SIDECAR_NAME
+from toposcope.core.source.sidecar import SIDECAR_NAME, read_positions_file
 from toposcope.core.source.tiff import read_tiff_frame, read_tiff_header, read_tiff_tags
 from toposcope.core.stack import MIN_FRAMES, FrameTags, Plane, Roi, reduce_plane
-from toposcope.errors import FrameError, StackError
+from toposcope.errors import CalibrationError, FrameError, StackError
 
 _PREFERRED: Final = ("tiff", "png", "bmp", "webp", "jpeg")
 _FORMATS: Final = {
@@ -105,8 +106,20 @@ def list_folder(folder: Path) -> Listing:
     images, twins = _without_twins(images)
     if twins:
         notes.append(f"{_count(twins)} left out: the same frames are there as {Path(images[0]).suffix}")
+    notes += _lists_of_positions(folder, others, len(images))
     sidecar = folder / SIDECAR_NAME
     return Listing(tuple(folder / name for name in images), sidecar if SIDECAR_NAME in names else None, tuple(notes))
+
+
+def _lists_of_positions(folder: Path, others: Sequence[str], n: int) -> list[str]:
+    """Point to text files that hold as many numbers as there are frames; they are not used unasked."""
+    found: list[str] = []
+    for name in others:
+        if Path(name).suffix.lower() in (".txt", ".csv") and len(found) < 3:
+            with suppress(CalibrationError):
+                if len(read_positions_file(folder / name).values) == n:
+                    found.append(f"{name} holds {n} numbers: give it as positions file if they are focus positions")
+    return found
 
 
 def _count(names: Sequence[str]) -> str:
