@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,9 +17,9 @@ from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from tifffile import TiffFile, TiffPage, TiffPageSeries, xml2dict
+from tifffile import TiffFile, TiffPage, TiffPageSeries
 
-from toposcope.core.calibration import MICROMETRES, Floats, Sourced
+from toposcope.core.calibration import Floats, Sourced
 from toposcope.core.source.image_file import (
     ImageHeader,
     Unreadable,
@@ -28,7 +28,8 @@ from toposcope.core.source.image_file import (
     system_path,
     turn,
 )
-from toposcope.core.source.options import Choice, ChoiceName, ChoiceNeeded, OpenOptions, length_unit
+from toposcope.core.source.options import Choice, ChoiceName, ChoiceNeeded, OpenOptions
+from toposcope.core.source.tiff_facts import as_list, as_number, find_facts, ome_pixels
 from toposcope.core.stack import MIN_FRAMES, FrameTags, Plane, Roi, reduce_plane
 from toposcope.errors import FrameError, SettingsError, StackError, ToposcopeError
 
@@ -48,7 +49,7 @@ _UNSUPPORTED: Final = {
     34892: "raw sensor data",
 }
 _JPEG: Final = (6, 7)
-_ICC, _ORIENTATION, _MICRO_MANAGER = 34675, 274, 51123
+_ICC, _ORIENTATION = 34675, 274
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -236,7 +237,7 @@ def read_tiff_header(path: Path) -> ImageHeader:
         layout = page_layout(page, ignore_palette=tiff.is_ome or tiff.is_imagej)
         _check_whole(page, tiff.filehandle.size)
         alike = _count_alike(tiff, page)
-        facts = _facts(tiff, 0, "", (), np.arange(1))
+        facts = find_facts(tiff, 0, "", (), np.arange(1))
         height = facts.positions_um
         camera = " ".join(str(page.tags.valueof(code, default="") or "").strip() for code in (271, 272)).strip()
         return ImageHeader(
@@ -379,7 +380,7 @@ def _open(path: Path, tiff: TiffFile, is_cut: bool, options: OpenOptions) -> Tif
         raise Unreadable("holds no images")
     if is_cut and max(_planes(one) for one in series) < MIN_FRAMES:
         raise Unreadable("is cut short: the file ends before its pages do. Copy it again")
-    promised = int(_number((tiff.imagej_metadata or {}).get("images")) or 0) if tiff.is_imagej else 0
+    promised = int(as_number((tiff.imagej_metadata or {}).get("images")) or 0) if tiff.is_imagej else 0
     if promised > sum(_planes(one) for one in series) and not is_cut:
         raise Unreadable(f"is cut short: it should hold {promised} slices. Copy it again")
     ignore_palette = bool(tiff.is_ome or tiff.is_imagej)  # there it colours intensities for the eye only
@@ -402,7 +403,7 @@ def _open(path: Path, tiff: TiffFile, is_cut: bool, options: OpenOptions) -> Tif
         notes += note
         if len(series) > 1 and options.series is None:
             notes.append(f"{len(series) - 1} further series of the file hold no stack and are left out")
-    facts = _facts(tiff, index, axes, outer, picked)
+    facts = find_facts(tiff, index, axes, outer, picked)
     names = tuple(f"slice {k + 1}" for k in range(len(picked)))
     kept = [refs[k] for k in picked]
     return TiffStack(
@@ -519,7 +520,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _channel_labels(tiff: TiffFile, index: int) -> tuple[str, ...]:
-    channels = _list(_ome_pixels(tiff, index).get("Channel"))
+    channels = as_list(ome_pixels(tiff, index).get("Channel"))
     return tuple(str(channel.get("Name") or f"channel {k + 1}") for k, channel in enumerate(channels))
 
 
@@ -596,167 +597,3 @@ def _is_cut(tiff: TiffFile) -> bool:
             return True
         file.seek(place + kind.tagnosize + int(struct.unpack(kind.tagnoformat, count)[0]) * kind.tagsize)
     raise Unreadable(f"has more than {MAX_PAGES} pages")
-
-
-@dataclass(frozen=True, slots=True)
-class _Facts:
-    """Calibration found in a file."""
-
-    positions_um: Sourced[Floats] | None = None
-    pixel_um: Sourced[float] | None = None
-    origin: str = "TIFF"
-    notes: tuple[str, ...] = ()
-
-
-def _facts(tiff: TiffFile, index: int, axes: str, outer: tuple[int, ...], picked: NDArray[np.int64]) -> _Facts:
-    """Return the calibration of the picked planes, from the first of OME, Micro-Manager and ImageJ."""
-    places = dict(zip(axes, np.unravel_index(picked, outer), strict=True)) if axes else {}
-    z = places.get("Z")
-    pixels = _ome_pixels(tiff, index)
-    if pixels:
-        return _ome_facts(pixels, places, len(picked))
-    if tiff.is_micromanager:
-        facts = _micro_manager_facts(tiff, picked)
-        if facts:
-            return facts
-    if tiff.is_imagej:
-        return _imagej_facts(tiff, np.arange(len(picked)) if z is None else z)
-    return _Facts(pixel_um=_resolution_um(tiff, None))
-
-
-def _ome_pixels(tiff: TiffFile, index: int) -> Mapping[str, Any]:
-    """Return the Pixels element of an image of OME-XML as a dictionary, empty where there is none."""
-    if not tiff.is_ome:
-        return {}
-    try:
-        images = _list(xml2dict(tiff.ome_metadata or "")["OME"]["Image"])
-        pixels = images[index if index < len(images) else 0]["Pixels"]
-    except Exception:  # noqa: BLE001  xml2dict may raise anything; metadata that cannot be read count as none
-        return {}
-    return pixels if isinstance(pixels, dict) else {}
-
-
-def _ome_facts(pixels: Mapping[str, Any], places: Mapping[str, NDArray[np.int64]], count: int) -> _Facts:
-    notes: list[str] = []
-    step = _ome_um(pixels, "PhysicalSizeZ")
-    found = {}
-    for plane in _list(pixels.get("Plane")):
-        position = _ome_um(plane, "PositionZ") if isinstance(plane, dict) else None
-        if position is not None:
-            found[tuple(plane.get(key, 0) for key in ("TheZ", "TheC", "TheT"))] = position
-    zero = np.zeros(count, np.int64)
-    wanted = [tuple(int(v) for v in row) for row in zip(*(places.get(axis, zero) for axis in "ZCT"), strict=True)]
-    positions: Sourced[Floats] | None = None
-    if found and all(key in found for key in wanted):
-        values = np.array([found[key].value for key in wanted])
-        if len(np.unique(values)) == count:
-            guessed = any(found[key].guessed for key in wanted)
-            positions = Sourced(values, "OME PositionZ" + (" (unit not stated)" if guessed else ""), guessed)
-            if step and count > 1:
-                ratio = float(np.median(np.abs(np.diff(values)))) / step.value
-                if not 0.02 < ratio < 50:
-                    notes.append(
-                        f"PositionZ steps are {ratio:.3g} times PhysicalSizeZ: one of the two is wrong. "
-                        "PositionZ is used; give a z step if that is the wrong one"
-                    )
-        elif count > 1:
-            notes.append("PositionZ repeats and is not used")
-    if positions is None and step and "Z" in places and count > 1:
-        positions = Sourced(places["Z"].astype(np.float64) * step.value, step.origin, step.guessed)
-    across, down = _ome_um(pixels, "PhysicalSizeX"), _ome_um(pixels, "PhysicalSizeY")
-    if across and down and abs(across.value - down.value) > 0.01 * across.value:
-        notes.append(f"pixels are {across.value:g} um wide but {down.value:g} um high; the width is used")
-    return _Facts(positions, across, "OME-TIFF", tuple(notes))
-
-
-def _ome_um(element: Mapping[str, Any], key: str) -> Sourced[float] | None:
-    """Return a length of OME-XML in micrometres; sizes must be above 0.
-
-    The schema's own unit is micrometres for sizes, but "reference frame" for positions, which says
-    nothing: micrometres are then a guess.
-    """
-    value = _number(element.get(key))
-    if value is None or (key.startswith("PhysicalSize") and value <= 0):
-        return None
-    name = str(element.get(key + "Unit") or "")
-    factor = _um_per(name)
-    if factor is None:
-        is_default = not name and key.startswith("PhysicalSize")
-        return Sourced(value, f"OME {key}" + ("" if is_default else " (unit not stated)"), guessed=not is_default)
-    return Sourced(value * factor, f"OME {key}")
-
-
-def _um_per(unit: str) -> float | None:
-    found = length_unit(unit)
-    if found:
-        return found[0] * MICROMETRES[found[1]]
-    return {"å": 1e-4, "pm": 1e-6, "in": 25400.0, "inch": 25400.0}.get(unit.strip().lower())
-
-
-def _micro_manager_facts(tiff: TiffFile, picked: NDArray[np.int64]) -> _Facts | None:
-    pages = []
-    for k in picked:
-        if k >= len(tiff.pages):
-            return None
-        tiff.filehandle.seek(tiff.pages[int(k)].offset)
-        tag = TiffPage(tiff, 0).tags.valueof(_MICRO_MANAGER)
-        pages.append(tag if isinstance(tag, dict) else {})
-    heights = [_number(page.get("ZPositionUm")) for page in pages]
-    pixel = _number(pages[0].get("PixelSizeUm")) if pages else None
-    known = [height for height in heights if height is not None]
-    positions = None
-    if len(known) == len(picked) and len(set(known)) == len(known):
-        positions = Sourced(np.array(known), "Micro-Manager ZPositionUm")
-    size = Sourced(pixel, "Micro-Manager PixelSizeUm") if pixel and pixel > 0 else None
-    return _Facts(positions, size, "Micro-Manager TIFF") if positions is not None or size else None
-
-
-def _imagej_facts(tiff: TiffFile, z: NDArray[np.int64]) -> _Facts:
-    metadata = tiff.imagej_metadata or {}
-    unit = str(metadata.get("unit") or "")
-    z_factor = _um_per(str(metadata.get("zunit") or unit))
-    spacing = _number(metadata.get("spacing"))
-    positions: Sourced[Floats] | None = None
-    notes: tuple[str, ...] = ()
-    if spacing and len(z) > 1:
-        if z_factor:
-            positions = Sourced(np.asarray(z * spacing * z_factor, dtype=np.float64), "ImageJ spacing")
-        else:
-            notes = (f"ImageJ spacing {spacing:g} has no unit of length and is not used; give a z step",)
-    return _Facts(positions, _resolution_um(tiff, unit), "ImageJ TIFF", notes)
-
-
-def _resolution_um(tiff: TiffFile, unit: str | None) -> Sourced[float] | None:
-    """Return the pixel size from XResolution: in ImageJ's ``unit``, or in the page's own unit.
-
-    A page's own unit is inch or centimetre, mostly for printing; only what is finer than a printer
-    or scanner makes (below 5 um) is taken for the size of a pixel on the object, as a guess.
-    """
-    page = tiff.pages.first
-    ratio = page.tags.valueof(282)
-    try:
-        per_unit = ratio[0] / ratio[1]
-        size = 1 / per_unit
-    except (TypeError, ValueError, ZeroDivisionError, IndexError, OverflowError):
-        return None
-    if not np.isfinite(size) or size <= 0:
-        return None
-    if unit is not None:
-        factor = _um_per(unit)
-        return Sourced(size * factor, "ImageJ pixel size") if factor else None
-    size *= {2: 25400.0, 3: 1e4}.get(int(page.resolutionunit or 0), np.inf)
-    return Sourced(size, "TIFF resolution", guessed=True) if size < 5 else None
-
-
-def _number(value: Any) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float | np.number):
-        return None
-    try:
-        number = float(value)
-    except OverflowError:
-        return None
-    return number if np.isfinite(number) else None
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [] if value is None else [value]
