@@ -8,7 +8,9 @@ from PySide6.QtCore import QUrl
 from PySide6.QtGui import QIcon, QKeySequence
 from pytestqt.qtbot import QtBot
 
+from toposcope.cli import build_parser
 from toposcope.core.estimate import METHODS
+from toposcope.core.export import FORMATS
 from toposcope.ui.actions import commands
 from toposcope.ui.views.help_dialog import PAGES, HelpDialog, page_text, page_title
 
@@ -30,6 +32,15 @@ def test_the_guide_names_every_method_with_its_source() -> None:
         assert re.search(
             rf"\| {re.escape(card.title)}[^|]*\| {re.escape(card.source)} \| {re.escape(card.good_at)} \|", text
         )
+
+
+def test_the_guide_names_every_format() -> None:
+    assert set(re.findall(r"`(\w+)`(?=[^|]*\|[^|]*\|$)", page_text("export"), re.MULTILINE)) == set(FORMATS)
+
+
+def test_the_guide_names_every_command() -> None:
+    known = set(re.findall(r"^    (\w+)  +\w", build_parser().format_help(), re.MULTILINE))
+    assert set(re.findall(r"^toposcope (\w+)", page_text("command_line"), re.MULTILINE)) == known
 
 
 def test_the_guide_names_keys_that_exist() -> None:

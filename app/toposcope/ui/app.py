@@ -5,11 +5,13 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Callable
+from importlib.resources import files
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QCoreApplication, Qt, QTimer
+from PySide6.QtGui import QIcon
 from PySide6.QtWidgets import QApplication
 
 from toposcope import __version__
@@ -49,6 +51,7 @@ def make_application() -> QApplication:
     app.setOrganizationName("Toposcope")
     app.setApplicationVersion(__version__)
     app.setDesktopFileName("toposcope")
+    app.setWindowIcon(QIcon(str(files("toposcope_resources") / "icons" / "toposcope.png")))
     from toposcope.ui import theme
     from toposcope.ui.preferences import Preferences
 
