@@ -13,6 +13,7 @@ from typing import Any, Final
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtri
 
 from toposcope.core.noise import NoiseLevel
 from toposcope.core.peak import Peaks
@@ -20,13 +21,13 @@ from toposcope.core.scan import BAND_ROWS, CELL, COARSE_SIGMA, Scan
 
 Values = NDArray[np.float32]
 
-SURE: Final = 9.0
+SURE: Final = 6.5
 """Evidence, in standard deviations of noise, from which a peak is believed without help."""
 
-SEEN: Final = 5.0
-"""Evidence below which a peak is noise: the largest of some dozen noisy slices stands about five
-deviations above the least."""
+SEEN: Final = 2.5
+"""Evidence below which a peak is noise."""
 
+_PLENTY: Final = 20.0  # evidence that leaves nothing to be wished
 _COARSE_BIAS: Final = 0.1  # slices, where nothing tells it
 _LEAST_BIAS: Final = 0.02
 _AROUND: Final = 3.0
@@ -46,7 +47,8 @@ class Estimate:
     """Depth from one size of window, (H, W) float32 each.
 
     ``index`` slice index with fraction; ``height`` of the peak above the noise; ``evidence`` height of the
-    peak above the least measure, in standard deviations of noise; ``error`` standard deviation in
+    peak above the least measure, in standard deviations of noise, less what the largest and the least
+    of as many slices of noise differ by; ``error`` standard deviation in
     slices that noise gives to ``index``; ``rival`` second peak relative to the first, 0..1.
     """
 
@@ -79,6 +81,11 @@ def judge(
     floor = np.minimum(floor, 1.2 * peaks.least)
     deviation: Values = np.maximum(noise.deviation(peaks.height, floor, window), np.float32(1e-12))
     height = np.maximum(peaks.height, np.float32(1e-12))
+    rise = peaks.height - peaks.least - np.float32(noise.drift) * floor
+    # range of that many normal values (Blom 1958), and a little more for wide windows, which hold
+    # fewer independent pixels at the border of the picture
+    n = len(coordinate)
+    expected = 2 * float(ndtri((n - 0.375) / (n + 0.25))) + 0.5 * window
     # the error of the difference of ln m at the two neighbours, over the curvature of ln m; smoothing
     # over `blur` slices lowers the first and, by the wider and lower peak, part of the second
     width = np.minimum(peaks.width, np.float32(1e3))
@@ -87,7 +94,7 @@ def judge(
     return Estimate(
         index=np.interp(peaks.coordinate, coordinate, np.arange(len(coordinate))).astype(np.float32),
         height=np.maximum(peaks.height - floor, 0),
-        evidence=np.divide(peaks.height - peaks.least - np.float32(noise.drift) * floor, deviation, dtype=np.float32),
+        evidence=np.divide(rise, deviation, dtype=np.float32) - np.float32(expected),
         error=np.divide(scale * deviation, height, dtype=np.float32),
         rival=(peaks.second - peaks.least) / np.maximum(peaks.height - peaks.least, np.float32(1e-12)),
     )
@@ -246,7 +253,7 @@ def smooth(depth: DepthMap, sigma: float, pool: Executor) -> DepthMap:
 
 def _confidence(estimate: Estimate) -> Values:
     """Return 0..1 from evidence, expected error and second peaks, each of which can veto."""
-    evidence = np.clip((estimate.evidence - SEEN) / (2 * SURE), 0, 1)
+    evidence = np.clip((estimate.evidence - SEEN) / (_PLENTY - SEEN), 0, 1)
     exactness = 1 / (1 + np.square(np.minimum(estimate.error, np.float32(1e3)) / np.float32(_SOFT_ERROR)))
     single = 1 - np.square(np.clip(estimate.rival, 0, 1))
     confidence: Values = (0.05 + 0.95 * evidence) * exactness * (0.05 + 0.95 * single)

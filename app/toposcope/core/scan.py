@@ -95,16 +95,17 @@ def scan(
         If a frame cannot be read.
     """
     height, width = stack.shape
+    coarse_too = recipe.coarse and min(height, width) >= 2 * CELL
     cells = (-(-height // CELL), -(-width // CELL))
     measure = np.empty((height, width), dtype=np.float32)
     coarse = np.empty(cells, dtype=np.float32)
     brightness = np.zeros(cells, dtype=np.float32)
     fine = PeakTracker(stack.shape, stack.coordinate)
-    wider = tuple(PeakTracker(cells, stack.coordinate) for _ in _COARSE_BLUR) if recipe.coarse else ()
-    widen: list[Callable[[Grey], Grey]] = [partial(_blurred, sigma=s) for s in _COARSE_BLUR] if recipe.coarse else []
+    wider = tuple(PeakTracker(cells, stack.coordinate) for _ in _COARSE_BLUR) if coarse_too else ()
+    widen: list[Callable[[Grey], Grey]] = [partial(_blurred, sigma=s) for s in _COARSE_BLUR] if coarse_too else []
     from_fine: list[Callable[[Grey], Grey]] = [lambda plane: widen[0](cell_means(plane)), *widen[1:]]
     meter = NoiseMeter(
-        recipe.measure, recipe.power, stack.shape, stack.source.dtype, from_fine if recipe.coarse else (), gains
+        recipe.measure, recipe.power, stack.shape, stack.source.dtype, from_fine if coarse_too else (), gains
     )
 
     def take(i: int, plane: Plane, rows: slice) -> Codes:
@@ -113,7 +114,7 @@ def scan(
         measure[rows] = recipe.measure(grey)[inner]
         of_cells = slice(rows.start // CELL, -(-rows.stop // CELL))
         brightness[of_cells] += cell_means(grey[inner]) * np.float32(1 / stack.n)
-        if recipe.coarse:
+        if coarse_too:
             coarse[of_cells] = cell_means(measure[rows])
         return fine.add(i, measure[rows], rows)
 
