@@ -59,6 +59,7 @@ def call(command: Sequence[str], extra: dict[str, str] | None = None) -> int:
     with subprocess.Popen(command, env={**clean_environment(), **(extra or {})}) as process:
         while True:
             try:
-                return process.wait()
+                code = process.wait()
+                return code if code >= 0 else 128 - code  # as shells tell of signals
             except KeyboardInterrupt:
                 continue
