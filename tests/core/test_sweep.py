@@ -164,7 +164,7 @@ def test_a_jump_is_found_and_steady_drift_is_not() -> None:
         motions = tuple(Motion(np.array([[1.0, 0, shift], [0, 1.0, 0]])) for shift in shifts)
         texts = lacks(examine(scene.stack, scene.index, still(11, motions=motions)))
         assert ("motion" in texts) is found
-    assert "jumps by 6 px between slice slice_06 and slice_07" in texts["motion"]
+    assert "jumps by 6 px between slice_06 and slice_07" in texts["motion"]
 
 
 def test_lost_field_of_view_is_marked_and_counts_for_nothing_else() -> None:

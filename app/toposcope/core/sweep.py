@@ -35,6 +35,8 @@ COARSE_WIDTH: Final = 1.7
 """In slices. Narrower curves hold less than 0.4 of the peak at the next slice, exp(-4 ln 2 / 1.7²), and less than
 0.01 at the one after it: too little to say where between the slices the peak is."""
 GOOD_WIDTH: Final = 3.0
+INNER_SHARE: Final = 0.3
+"""Less texture than this with both flanks inside the sweep does not tell how wide curves are."""
 IDLE_SHARE: Final = 0.1
 """A slice is idle when it holds less than this part of what it would hold if all held the same."""
 OVER_EXPOSED_SHARE: Final = 0.005
@@ -106,8 +108,11 @@ class SweepExaminer:
         # an outlier that its neighbours overruled speaks for no slice
         agreed = textured & (np.abs(index[self._grid] - strongest) < 1.5)
         widths = _widths(curves, strongest)
-        inner = textured & np.isfinite(widths)
-        width = float(np.median(widths[inner])) if inner.any() else math.nan
+        inner = agreed & np.isfinite(widths)
+        contrast = np.sqrt(top)
+        width = math.nan
+        if contrast[inner].sum() > INNER_SHARE * contrast[agreed].sum():
+            width = _weighted_median(widths[inner], contrast[inner])
         burnt = field & (self._saturated > n // 2)
 
         marks: dict[Lack, NDArray[np.bool_]] = {
@@ -119,7 +124,7 @@ class SweepExaminer:
             "motion": ~field,
         }
         # weighted by contrast: blurred and noisy pixels are many, spread over all slices, and faint
-        held = np.bincount(strongest[agreed], np.sqrt(top[agreed]), minlength=n).astype(np.float64)
+        held = np.bincount(strongest[agreed], contrast[agreed], minlength=n).astype(np.float64)
         notes = [
             *self._motion_notes(),
             *self._cut_notes(held, width),
@@ -250,7 +255,7 @@ class SweepExaminer:
             worst = int(jumps.argmax())
             if jumps[worst] > JUMP_SHARE * width and jumps[worst] > 5 * np.median(jumps):
                 text = (
-                    f"the picture jumps by {jumps[worst]:.0f} px between slice {names[worst]} and {names[worst + 1]}: "
+                    f"the picture jumps by {jumps[worst]:.0f} px between {names[worst]} and {names[worst + 1]}: "
                     "something moved or was touched. Wait between the shots, or fasten camera and object."
                 )
                 notes.append(SweepNote("motion", text, float(jumps[worst] / width)))
@@ -296,6 +301,12 @@ def _widths(curves: NDArray[np.float32], strongest: NDArray[np.intp]) -> NDArray
             past = value
         total += reach
     return total
+
+
+def _weighted_median(values: NDArray[np.float32], weights: NDArray[np.float32]) -> float:
+    order = np.argsort(values)
+    summed = np.cumsum(weights[order], dtype=np.float64)
+    return float(values[order][np.searchsorted(summed, summed[-1] / 2)])
 
 
 def _percent(share: float) -> str:
