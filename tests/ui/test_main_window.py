@@ -335,9 +335,34 @@ def test_offer_to_go_on_without_curves(qtbot: QtBot, make: Make) -> None:
 def test_notes_go_by_themselves_and_errors_stay(qtbot: QtBot, make: Make) -> None:
     window = _fake(make, open_stack=lambda path, options, report: make_stack(notes=("mask.png left out",)))
     window._note_timer.setInterval(30)
+    heard: list[str] = []
+    window.session.changed.connect(lambda b, now: heard.append(now.message.text) if now.message else None)
     window.open(Path("any"))
-    qtbot.waitUntil(lambda: window.session.state.message is not None)
-    qtbot.waitUntil(lambda: window.session.state.message is None)
+    qtbot.waitUntil(lambda: _full(window) and window.session.state.message is None)
+    assert "mask.png left out" in heard
     window.session.say("the disk is full", "error")
     qtbot.wait(80)
     assert window.message_bar.isVisible()
+
+
+def test_sample_opens_without_remarks_and_is_no_recent_file(qtbot: QtBot, make: Make, tmp_path: Path) -> None:
+    stack = make_stack(path=tmp_path, notes=("true_depth.tif left out",))
+    window = _fake(make, open_stack=lambda path, options, report: stack, sample_path=lambda: tmp_path)
+    heard: list[object] = []
+    window.session.changed.connect(lambda b, now: heard.append(now.message) if now.message else None)
+    window.open_sample()
+    qtbot.waitUntil(lambda: _full(window))
+    assert not heard
+    assert window.preferences.recent == ()
+
+
+def test_cursor_over_the_surface_is_read_out_too(qtbot: QtBot, make: Make) -> None:
+    window = _fake(make)
+    window.open(Path("any"))
+    qtbot.waitUntil(lambda: _full(window))
+    window.surface.pointHovered.emit(3, 63)
+    assert "depth 20 µm" in window.status._readout.text()
+    window.surface.pointHovered.emit(-1, -1)
+    assert window.status._readout.text() == ""
+    window.surface.pointPicked.emit(5, 6)
+    assert [(pin.row, pin.column) for pin in window.session.state.pins] == [(5, 6)]

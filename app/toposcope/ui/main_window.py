@@ -140,7 +140,12 @@ class MainWindow(QMainWindow):
 
     def _make_controllers(self) -> None:
         session, undo, engine = self.session, self.undo, self.engine
-        self.opening = OpeningController(session, undo, self.preferences, engine.open_stack, self._ask_choice, self)
+        sample: Path | None = None
+        with suppress(ToposcopeError):
+            sample = engine.sample_path()
+        self.opening = OpeningController(
+            session, undo, self.preferences, engine.open_stack, self._ask_choice, sample, self
+        )
         self.frames = FramesController(session, undo, self.strip, self)
         self.pictures = PicturesController(session, self.picture, engine.peak_counts, self)
         self.pins = PinsController(session, undo, self.curves, engine.curve_at, self)
@@ -296,6 +301,7 @@ class MainWindow(QMainWindow):
         self.curves.pinRemoveRequested.connect(self.pins.remove)
         self.surface.screenshotRequested.connect(self._ask_screenshot)
         self.surface.turntableRequested.connect(self._ask_turntable)
+        self.surface.pointHovered.connect(self._on_surface_hovered)
         self.surface.pointPicked.connect(lambda row, column: self.pins.add(*self.surfaces.full_pixel(row, column)))
         self.method.settingsEdited.connect(self._set_settings)
         self.method.automaticToggled.connect(self._set_automatic)
@@ -383,12 +389,11 @@ class MainWindow(QMainWindow):
         acts["export"].setEnabled(now.can_export)
         acts["copy_advice"].setEnabled(bool(now.sweep))
         acts["aligned"].setChecked(now.aligned)
-        acts["cancel"].setEnabled(now.job is not None or self.isFullScreen())
 
     def _show_start_page(self, on: bool) -> None:
         """An empty window shows three ways to begin, and no empty panels."""
         if on:
-            self.start_page.set_recent([path for path in self.preferences.recent if path.exists()])
+            self.start_page.set_recent(self.preferences.recent)
             if self._view_state is not None and self._docks is None:
                 self._docks = self.saveState()
             for dock in self.docks.values():
@@ -476,6 +481,9 @@ class MainWindow(QMainWindow):
         self.show_slice(self.session.state.slice_index + step)
         if self.session.state.mode not in ("slice", "compare"):
             self.session.set(mode="slice")
+
+    def _on_surface_hovered(self, row: int, column: int) -> None:
+        self.session.set(cursor=self.surfaces.full_pixel(row, column) if row >= 0 else None)
 
     def _set_colour_map(self, name: str) -> None:
         self.preferences.colour_map = name
@@ -618,7 +626,6 @@ class MainWindow(QMainWindow):
         self._recent_menu.clear()
         for path in self.preferences.recent:
             action = self._recent_menu.addAction(f"{path.name}   ({path.parent})")
-            action.setEnabled(path.exists())
             action.triggered.connect(lambda _=False, p=path: self.open(p))
         self._recent_menu.addSeparator()
         self._recent_menu.addAction("&Forget all", self._forget_recent).setEnabled(bool(self.preferences.recent))

@@ -30,7 +30,10 @@ class Opener(Protocol):
 
 
 class OpeningController(QObject):
-    """Opens what the user points at. ``ask`` puts the file's questions and returns answers, or None."""
+    """Opens what the user points at. ``ask`` puts the file's questions and returns answers, or None.
+
+    ``sample`` is the stack that comes with the program: it needs no remarks and no place among recent files.
+    """
 
     def __init__(
         self,
@@ -39,9 +42,11 @@ class OpeningController(QObject):
         preferences: Preferences,
         open_stack: Opener,
         ask: Ask,
+        sample: Path | None = None,
         parent: QObject | None = None,
     ) -> None:
         super().__init__(parent)
+        self._sample = sample
         self._session, self._undo, self._preferences = session, undo, preferences
         self._open_stack, self._ask = open_stack, ask
         self._wanted: tuple[Paths, OpenOptions] | None = None
@@ -86,6 +91,8 @@ class OpeningController(QObject):
     def _on_opened(self, stack: FocalStack) -> None:
         self._session.set_job("open", None)
         self._replace_stack(stack)
+        if stack.path is not None and stack.path == self._sample:
+            return
         if stack.path is not None:
             self._preferences.add_recent(stack.path)
         if stack.notes:
