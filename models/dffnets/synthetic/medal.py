@@ -161,7 +161,7 @@ def _colour(
     )
     colour = ground * (1 - disc[..., None]) + metal * disc[..., None]
     glow = np.clip((grid.y + 160) / 320, 0, 1)
-    enamel = np.array(ENAMEL, np.float32) * (1 + 1.6 * glow + 0.012 * fine)[..., None]
+    enamel = np.array(ENAMEL, np.float32) * (1 + 1.6 * glow + 0.05 * fractal(canvas, 1.2, rng, finest=0.3))[..., None]
     colour = colour * (1 - sky[..., None]) + enamel * sky[..., None]
     colour = paint(colour, SNOW, sky * _stars(grid, rng))
     grain = np.exp(0.20 * fine + 0.22 * fractal(canvas, 1.8, rng))[..., None]

@@ -39,7 +39,7 @@ WALL = 0.02
 """Weight of the colour of the body behind a layer, seen where only a wall is left of the layer."""
 
 
-RINGING = 3e-3
+RINGING = 1e-3
 """Covers below this say nothing: sharp masks ring that much when they are blurred by a sharp disc."""
 
 
