@@ -151,7 +151,9 @@ class MainWindow(QMainWindow):
         self.pins = PinsController(session, undo, self.curves, engine.curve_at, self)
         self.surfaces = SurfaceController(session, self.surface, self)
         self.calibrating = CalibratingController(session, undo, self.calibration, self._ask_positions, self)
-        self.exporting = ExportingController(session, self.export_panel, engine.export, self._pinned_curves, self)
+        self.exporting = ExportingController(
+            session, self.export_panel, engine.export, self._pinned_curves, sample, self
+        )
         # last, so that everybody knows of a new stack before its depth is computed
         self.estimating = EstimatingController(session, engine.estimate, engine.methods, self)
 

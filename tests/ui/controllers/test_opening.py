@@ -131,6 +131,15 @@ def test_broken_frame_can_be_skipped(qtbot: QtBot, tmp_path: Path, made: list[Se
     assert setup.session.state.message is None
 
 
+def test_the_only_file_cannot_be_skipped(qtbot: QtBot, tmp_path: Path, made: list[Setup]) -> None:
+    setup = Setup(tmp_path, FrameError("scan.tif is text", 0, "scan.tif"))
+    made.append(setup)
+    setup.controller.open(tmp_path / "scan.tif")
+    qtbot.waitUntil(lambda: setup.session.state.message is not None)
+    assert setup.session.state.message is not None
+    assert [offer.action for offer in setup.session.state.message.offers] == ["retry"]
+
+
 def test_unforeseen_errors_carry_details_to_copy() -> None:
     try:
         raise ZeroDivisionError("oops")

@@ -21,7 +21,10 @@ Exporter = Callable[[DepthResult, str, Path, Sequence[FocusCurve], Any, Report],
 
 
 class ExportingController(QObject):
-    """Writes what the export panel asks for. ``curves`` gives the curves of the pins now."""
+    """Writes what the export panel asks for.
+
+    ``curves`` gives the curves of the pins now. Nothing is proposed beside ``sample``, the shipped stack.
+    """
 
     def __init__(
         self,
@@ -29,9 +32,11 @@ class ExportingController(QObject):
         panel: ExportPanel,
         export: Exporter,
         curves: Callable[[], Sequence[FocusCurve]],
+        sample: Path | None = None,
         parent: QObject | None = None,
     ) -> None:
         super().__init__(parent)
+        self._sample = sample
         self._session, self._panel, self._export, self._curves = session, panel, export, curves
         self.runner = LatestRunner("export", self)
         self.runner.returned.connect(self._on_written)
@@ -62,7 +67,8 @@ class ExportingController(QObject):
 
     def _on_changed(self, before: State, now: State) -> None:
         if now.opened is not before.opened and now.opened is not None:
-            self._panel.set_folder(proposed_folder(now.opened.path, now.opened.name))
+            path = None if now.opened.path == self._sample else now.opened.path
+            self._panel.set_folder(proposed_folder(path, now.opened.name))
 
     def _on_progressed(self, progress: Progress) -> None:
         self._session.set_job("export", Job("Export", progress))

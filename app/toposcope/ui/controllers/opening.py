@@ -130,7 +130,11 @@ class OpeningController(QObject):
             if answers is not None:
                 self.retry(**{c.name: answer for c, answer in zip(error.choices, answers, strict=True)})
             return
-        self._session.set(message=problem(error, [Offer("Try again", "retry")]))
+        message = problem(error, [Offer("Try again", "retry")])
+        if self._wanted is not None and isinstance(error, FrameError) and error.name == _name(self._wanted[0]):
+            # without its only file there is nothing to go on with
+            message = replace(message, offers=message.offers[1:])
+        self._session.set(message=message)
 
 
 def problem(error: Exception, offers: Sequence[Offer] = ()) -> Message:
