@@ -42,6 +42,8 @@ LONGEST_LINK: Final = 2
 """Frames are registered against the next, up to the one so many places further."""
 SIGNIFICANT: Final = 3.0
 """Motion below so many standard errors is taken for chance."""
+CREDIBLE: Final = 5.0
+"""A turn over the sweep counts if it is so many times the shear over the sweep."""
 LIMIT_PX: Final = 3.0
 """Standard error of a pair at the corners, in measured pixels, above which the pair says nothing."""
 LEAST_CORRELATION: Final = 0.1
@@ -282,7 +284,7 @@ def measure(stack: FocalStack, report: Report = silent) -> Alignment:
     links = {ends: pair for ends, pair in links.items() if registered[list(ends)].all()}
     reduction = _reduction(stack.shape, shape)
     poses = solve(stack.n, links, shape)
-    if not _turns(poses, registered, shape, reduction):
+    if not _turns(poses, links, registered, shape, reduction):
         poses = solve(stack.n, links, shape, turning=False)
     reference = _reference(poses, registered, shape, reduction)
     gains = solve_gains(stack.n, links)
@@ -361,12 +363,24 @@ def _between(poses: Poses, first: int | np.integer[Any], second: int | np.intege
     return turn, complex(poses.shift[second] - turn * poses.shift[first])
 
 
-def _turns(poses: Poses, registered: NDArray[np.bool_], shape: tuple[int, int], reduction: int) -> bool:
-    """Whether magnification or rotation change by more than is left alone, and more than chance."""
+def _turns(
+    poses: Poses,
+    links: dict[tuple[int, int], Pair],
+    registered: NDArray[np.bool_],
+    shape: tuple[int, int],
+    reduction: int,
+) -> bool:
+    """Whether magnification or rotation change by more than is left alone, more than chance and credibly.
+
+    Slanted light and uneven blur mock a turn, but mock a shear as well, which no refocusing makes.
+    """
+    mocked = CREDIBLE * abs(sum(pair.shear for (i, j), pair in links.items() if j == i + 1))
     radius = reduction * float(np.hypot(*shape)) / 2
     away = np.abs(poses.turn - np.median(poses.turn.real[registered]))
     error = np.sqrt(np.trace(poses.covariance[range(away.size), range(away.size), :2, :2], axis1=1, axis2=2))
-    return bool(((away > STEADY_PX / radius) & (away > SIGNIFICANT * error))[registered].any())
+    spread = float(np.abs(poses.turn[registered][:, None] - poses.turn[registered]).max())
+    real = (away > STEADY_PX / radius) & (away > SIGNIFICANT * error) & (spread > mocked)
+    return bool(real[registered].any())
 
 
 def _corner_motion(turn: complex, shift: complex, shape: tuple[int, int]) -> float:

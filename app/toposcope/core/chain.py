@@ -84,7 +84,8 @@ def solve(n: int, links: Links, shape: tuple[int, int], turning: bool = True) ->
             right[at_j] += weight @ constant
             right[at_i] -= back.T @ weight @ constant
         x = np.linalg.solve(normal, right).reshape(n, 4)
-        turn, shift = x[:, 0] + 1j * x[:, 1], x[:, 2] + 1j * x[:, 3]
+        turn = x[:, 0] + 1j * x[:, 1] if turning else np.ones(n, dtype=np.complex128)
+        shift = x[:, 2] + 1j * x[:, 3]
         for (i, j), pair in links.items():
             between = turn[j] / turn[i]
             d_turn, d_shift = between - pair.turn, shift[j] - between * shift[i] - pair.shift

@@ -22,7 +22,7 @@ picture's centre, in pixels. ``turn`` = magnification * exp(i * rotation).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -76,7 +76,9 @@ class Pair:
     second; ``information`` (4, 4): inverse covariance of (real turn, imaginary turn, x shift, y shift);
     ``error``: standard error at the corners in pixels; ``correlation``: of the equalised pictures, in
     -1..1; ``gain``: factor on the second that gives the first's brightness; ``gain_spread``: standard
-    deviation of its logarithm over the picture.
+    deviation of its logarithm over the picture; ``shear``: stretch along x against y (real) and along the
+    diagonal (imaginary) that the tiles show beside the similarity. No refocusing makes one: it tells
+    how far lighting, parallax or blur falsify the turn.
     """
 
     turn: complex
@@ -84,8 +86,9 @@ class Pair:
     information: Floats
     error: float
     correlation: float
-    gain: float
-    gain_spread: float
+    gain: float = 1.0
+    gain_spread: float = 0.0
+    shear: complex = 0j
 
 
 def pyramid(grey: Grey) -> Pyramid:
@@ -122,24 +125,24 @@ def register(first: Pyramid, second: Pyramid, guesses: Sequence[tuple[complex, c
     unit = 2.0**top
     starts = [(turn, shift / unit) for turn, shift in guesses]
     motion = _best_start(first.bands[top], second.bands[top], starts)
-    best: tuple[complex, complex, Floats, float, float] | None = None
+    best: Pair | None = None
     for level in range(top, -1, -1):
         unit = 2.0**level
         found = _refine(first.bands[level], second.bands[level], motion)
         if found is None:
             break  # finer levels hold only noise: what the coarser ones said stands
-        turn, shift, information, error, correlation = found
-        if best is None or error * unit < best[3]:
-            scale = np.diag([1, 1, 1 / unit, 1 / unit])
-            best = turn, shift * unit, scale @ information @ scale, error * unit, correlation
-        elif error * unit > 4 * best[3]:
+        motion = found.turn, found.shift * 2
+        scale = np.diag([1, 1, 1 / unit, 1 / unit])
+        information = scale @ found.information @ scale
+        found = replace(found, shift=found.shift * unit, information=information, error=found.error * unit)
+        if best is None or found.error < best.error:
+            best = found
+        elif found.error > 4 * best.error:
             break
-        motion = turn, shift * 2
     if best is None:
         return None
-    turn, shift, information, error, correlation = best
-    gain, gain_spread = _gain(first.means, second.means, turn, shift / 2.0**top)
-    return Pair(turn, shift, information, error, correlation, gain, gain_spread)
+    gain, gain_spread = _gain(first.means, second.means, best.turn, best.shift / 2.0**top)
+    return replace(best, gain=gain, gain_spread=gain_spread)
 
 
 def matrix_of(turn: complex, shift: complex, shape: tuple[int, int]) -> Floats:
@@ -186,8 +189,8 @@ def _best_start(first: Grey, second: Grey, guesses: Sequence[tuple[complex, comp
         nonlocal best, best_score
         for start in starts:
             refined = _refine(first, second, start)
-            if refined is not None and refined[4] > best_score:
-                best, best_score = refined[:2], refined[4]
+            if refined is not None and refined.correlation > best_score:
+                best, best_score = (refined.turn, refined.shift), refined.correlation
 
     try_from(guesses)
     if best_score > GOOD_START:
@@ -223,10 +226,8 @@ def _inside(turn: complex, shift: complex, shape: tuple[int, int], rows: Floats,
     return inside
 
 
-def _refine(
-    first: Grey, second: Grey, start: tuple[complex, complex]
-) -> tuple[complex, complex, Floats, float, float] | None:
-    """Refine a motion on one level: (turn, shift, information, corner error in px, correlation)."""
+def _refine(first: Grey, second: Grey, start: tuple[complex, complex]) -> Pair | None:
+    """Refine a motion on one level, in pixels of that level, without the gain."""
     shape = first.shape[0], first.shape[1]
     tile = TILE if min(shape) >= 8 * TILE else TILE // 2
     rows, columns = (np.arange(side // tile) * tile + (tile - 1) / 2 for side in shape)
@@ -249,7 +250,7 @@ def _refine(
         fit = _fit(z, seen, sums, region)
         if fit is None:
             return None
-        step, information = fit
+        step, information, shear = fit
         d_turn, d_shift = complex(step[0], step[1]), complex(step[2], step[3])
         # the step is measured on the warped picture: the new motion is the old one after the step
         turn, shift = turn * (1 + d_turn), turn * d_shift + shift
@@ -260,7 +261,7 @@ def _refine(
             return None
         before = moved
     error = corner_error(np.linalg.inv(information), shape)
-    return turn, shift, information, error, sums.correlation(seen)
+    return Pair(turn, shift, information, error, sums.correlation(seen), shear=shear)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -319,8 +320,8 @@ def _tile_sums(first: Grey, slope: tuple[Grey, Grey], second: Grey, tile: int) -
 
 def _fit(
     z: NDArray[np.complex128], seen: NDArray[np.bool_], sums: _TileSums, region: NDArray[np.intp]
-) -> tuple[Floats, Floats] | None:
-    """Fit a small similarity to the tiles: (step (4,), information (4, 4)); None without texture.
+) -> tuple[Floats, Floats, complex] | None:
+    """Fit a small similarity to the tiles: step (4,), information (4, 4), shear; None without texture.
 
     A tile's displacement d solves curvature * d = slope; tiles whose correlation has no maximum do
     not count. Weights after Cauchy, their scale from the median of the misfits, and by detail (mean
@@ -355,7 +356,11 @@ def _fit(
     np.add.at(by_region, region[good], score)
     spread = by_region.T @ by_region + score.T @ score + 1e-9 * total
     information = total @ np.linalg.inv(spread) @ total
-    return step, information
+    x, y = z[good].real, z[good].imag
+    sheared = np.stack([x, y, -y, x], axis=-1).reshape(-1, 2, 2)
+    stiffness = np.einsum("t,tki,tkl,tlj->ij", weights, sheared, hessian, sheared)
+    shear = np.linalg.solve(stiffness, np.einsum("t,tki,tk->i", weights, sheared, residual))
+    return step, information, complex(*shear)
 
 
 def _gain(first: Grey, second: Grey, turn: complex, shift: complex) -> tuple[float, float]:
