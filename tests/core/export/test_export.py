@@ -200,6 +200,16 @@ def test_pictures_inherit_exif_and_colour_profile(tmp_path: Path, suffix: str, h
         assert image.getexif()[272] == "M 42"
 
 
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif"])
+@pytest.mark.parametrize(
+    "exif", [b"Exif\0\0garbage", b"II", b"II*\0\xff\xff\xff\x7f", b"MM\0*\0\0\0\x08\0\0" + bytes(70_000)]
+)
+def test_odd_exif_does_not_stop_a_picture(tmp_path: Path, suffix: str, exif: bytes) -> None:
+    picture = np.full((16, 16, 3), 100, np.uint8)
+    write_image(picture, tmp_path / f"p{suffix}", FrameTags(exif))
+    np.testing.assert_allclose(independent_reading(tmp_path / f"p{suffix}"), picture, atol=1)
+
+
 def test_jpeg_of_16_bit_is_8_bit(tmp_path: Path) -> None:
     flat = np.full((16, 16, 3), 257 * 100, np.uint16)
     write_image(flat, tmp_path / "p.jpg")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import struct
+import warnings
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,6 +25,9 @@ from toposcope.errors import OutputError
 
 NO_TAGS: Final = FrameTags()
 PICTURE_SUFFIXES: Final = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
+MAX_JPEG_EXIF: Final = 65_527
+"""Bytes of EXIF that fit into the one segment which a JPEG has for it; larger blocks are left out."""
+
 _EXIF_HEAD: Final = b"Exif\x00\x00"
 _TIFF_TAGS: Final = (271, 272, 306, 315, 33432)  # maker, model, time, artist, copyright
 
@@ -50,7 +54,7 @@ def write_image(picture: Plane, path: Path | str, tags: FrameTags = NO_TAGS, pix
     elif suffix in (".jpg", ".jpeg"):
         buffer = io.BytesIO()
         extras: dict[str, Any] = {"icc_profile": tags.icc} if tags.icc else {}
-        if tags.exif:
+        if tags.exif and len(tags.exif) < MAX_JPEG_EXIF:
             extras["exif"] = tags.exif if tags.exif.startswith(_EXIF_HEAD) else _EXIF_HEAD + tags.exif
         image = Image.fromarray(np.ascontiguousarray(in_bits(picture, 8)))
         image.save(buffer, "JPEG", quality=95, subsampling=0, **extras)
@@ -171,7 +175,12 @@ def _exif_texts(exif: bytes | None) -> dict[int, str]:
     if not exif:
         return {}
     block = Image.Exif()
-    block.load(exif)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            block.load(exif)
+        except Exception:  # noqa: BLE001  cameras write odd blocks, and a picture without them is better than none
+            return {}
     # TIFF texts are ASCII by their own law
     texts = {
         code: str(block[code]).strip("\x00 ").encode("ascii", "replace").decode()
