@@ -366,3 +366,15 @@ def test_cursor_over_the_surface_is_read_out_too(qtbot: QtBot, make: Make) -> No
     assert window.status._readout.text() == ""
     window.surface.pointPicked.emit(5, 6)
     assert [(pin.row, pin.column) for pin in window.session.state.pins] == [(5, 6)]
+
+
+def test_numbers_of_the_curves_stay_when_the_theme_changes(qtbot: QtBot, make: Make) -> None:
+    window = _fake(make)
+    window.open(Path("any"))
+    qtbot.waitUntil(lambda: _full(window))
+    window.pins.add(3, 4)
+    qtbot.waitUntil(lambda: len(window.pins.curves) == 1)
+    window.set_theme("light")
+    axis = window.curves._item.getAxis("left")
+    assert axis.autoSIPrefixScale == 1
+    window.set_theme("dark")

@@ -162,7 +162,8 @@ class CurveView(QWidget):
             axis = self._item.getAxis(name)
             axis.setPen(pg.mkPen(c.grid))
             axis.setTextPen(pg.mkPen(c.muted))
-            axis.enableAutoSIPrefix(False)
+            if axis.autoSIPrefix:  # said again to a visible label, pyqtgraph scales the numbers all the same
+                axis.enableAutoSIPrefix(False)
         self._item.showGrid(x=True, y=True, alpha=0.15)
         self._item.setLabel("left", "probability", color=c.muted)
         self._cursor.setPen(pg.mkPen(c.text, width=1))
