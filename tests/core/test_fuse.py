@@ -65,7 +65,7 @@ def test_texture_keeps_its_contrast() -> None:
         float(cv2.Laplacian(to_grey(picture), cv2.CV_32F).var())
         for picture in (fuse(scene.stack, scene.index), nearest_frames(scene.stack, scene.index))
     )
-    assert 0.85 * best < fused < 1.1 * best
+    assert 0.95 * best < fused < 1.1 * best
 
 
 def test_noise_averages_out_where_nothing_is_to_see() -> None:
@@ -76,31 +76,21 @@ def test_noise_averages_out_where_nothing_is_to_see() -> None:
     assert rms(fused, scene.all_in_focus, bare) < 0.5 * 0.02
 
 
-def test_no_halo_stands_around_a_depth_step() -> None:
-    """A bright plate above a dark textured ground: low frequencies beside its edge must stay dark."""
-    rng = np.random.default_rng(2)
-    size, n = 192, 9
-    ground = 0.15 + 0.05 * cv2.GaussianBlur(rng.standard_normal((size, size)), (0, 0), 1.0) / 0.28
-    plate = np.zeros((size, size))
-    plate[60:130, 60:130] = 1.0
-    cover = 0.85 + 0.05 * cv2.GaussianBlur(rng.standard_normal((size, size)), (0, 0), 1.0) / 0.28
-    frames = []
-    for i in range(n):
-        behind, before = abs(i - 2) * 2.0, abs(i - 6) * 2.0
-        under = cv2.GaussianBlur(ground, (0, 0), behind) if behind else ground
-        alpha, light = (cv2.GaussianBlur(p, (0, 0), before) if before else p for p in (plate, plate * cover))
-        frames.append((under * (1 - alpha) + light).clip(0, 1))
-    index = np.where(plate > 0, 6, 2).astype(np.float32)
+def test_no_halo_stands_around_bright_marks() -> None:
+    """White bars on a dark ground: the light that blur carries out of them must not stay in the picture."""
+    size, n, focus = 192, 9, 4
+    truth = np.full((size, size), 0.1, np.float32)
+    truth[40:150, 60:75] = truth[40:150, 100:130] = 0.9
+    frames = [cv2.GaussianBlur(truth, (0, 0), 3.0 * abs(i - focus)) if i != focus else truth for i in range(n)]
     fuser = Fuser((size, size), 1, np.dtype(np.float32), n)
+    index = np.full((size, size), focus, np.float32)
     for i, frame in enumerate(frames):
-        fuser.add(i, frame.astype(np.float32), index)
+        fuser.add(i, np.asarray(frame, np.float32), index)
     fused = fuser.finish(index, np.ones_like(index))
-    truth = np.where(plate > 0, cover, ground)
-    ring = cv2.dilate(plate, np.ones((41, 41))) - cv2.dilate(plate, np.ones((21, 21))) > 0
-    halo = cv2.GaussianBlur(fused - truth, (0, 0), 4.0)[ring]
-    # the frame in which the ground is sharp has the plate's blur over it already
-    unavoidable = cv2.GaussianBlur(frames[2] - truth, (0, 0), 4.0)[ring]
-    assert np.abs(halo).max() < np.abs(unavoidable).max() + 0.03
+    slow = np.abs(np.asarray(cv2.GaussianBlur(fused - truth, (0, 0), 4.0)))
+    marks = (truth > 0.5).astype(np.uint8)
+    near, far = (cv2.dilate(marks, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)) > 0 for reach in (10, 40))
+    assert slow[far & ~near].max() < 0.02
 
 
 def test_grey_stays_grey_in_colour() -> None:
