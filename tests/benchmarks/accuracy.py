@@ -42,7 +42,7 @@ RENDERED: dict[str, Callable[[], scenes.Scene]] = {
     "plane, noisy": lambda: scenes.tilted_plane(noise=0.04),
     "plane, faint": lambda: scenes.tilted_plane(noise=0.01, contrast=0.03),
     "plane, 8 slices": lambda: scenes.tilted_plane(noise=0.01, n=8),
-    "plane, 31 slices": lambda: scenes.tilted_plane(noise=0.02, n=31),
+    "plane, 21 fine slices": lambda: scenes.tilted_plane(noise=0.02, n=21, blur_px=1.0),
     "hemisphere": lambda: scenes.hemisphere(noise=0.01),
     "step": lambda: scenes.step(noise=0.01),
     "patches": lambda: scenes.textureless_patches(noise=0.02),
@@ -113,10 +113,10 @@ def main() -> None:
     print(f"{'':38}  mean median    rms    > 1   void   best 25, 50, 75 %     CPU s")
     for name, stack, truth in stacks():
         for method in chosen.methods.split(","):
-            print(f"{name:20} {method:16} {line(stack, truth, EstimateSettings(method, align='none'))}", flush=True)
+            print(f"{name:22} {method:16} {line(stack, truth, EstimateSettings(method, align='none'))}", flush=True)
         plain = METHODS["tenengrad"].settings(peak="three-point")
         settings = EstimateSettings("tenengrad", options=plain, align="none")
-        print(f"{name:20} {'three-point':16} {line(stack, truth, settings)}", flush=True)
+        print(f"{name:22} {'three-point':16} {line(stack, truth, settings)}", flush=True)
     if chosen.megapixels:
         costs(chosen.megapixels, 6)
 

@@ -39,6 +39,7 @@ _SCATTERED: Final = 0.35  # share of known pixels around, below which a weak one
 _ALONE: Final = 0.12  # share of the weight around that agrees with a pixel, below which it stands alone
 _COMPANY: Final = 0.5  # and from which it has enough company
 _WEAK: Final = 0.4  # confidence below which a pixel that stands alone is not believed
+_FAINT: Final = 0.15  # confidence below which a pixel needs neighbours that agree with it
 _SOFT_ERROR: Final = 0.35  # slices of expected error that halve the confidence
 
 
@@ -242,6 +243,7 @@ def smooth(depth: DepthMap, sigma: float, pool: Executor) -> DepthMap:
         alone = known & (found.share < _ALONE) & (trust < _WEAK)
         joins = ~known & agreed & (surrounded > 0.5) & (np.abs(index - found.mode) < 1)
         stays = known & (~alone | agreed) & ((trust > _WEAK) | (surrounded > _SCATTERED))
+        stays &= (trust > _FAINT) | (found.share > _AGREED)
         confidence = trust * np.clip(found.share / _COMPANY, 0, 1)
         confidence = np.where(joins, np.float32(0.5 * _WEAK) * found.mode_share, np.where(stays, confidence, 0))
         out.index[top:bottom] = np.where(joins | (alone & agreed), found.mode, found.index)[rows]
