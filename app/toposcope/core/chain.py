@@ -86,11 +86,14 @@ def solve(n: int, links: Links, shape: tuple[int, int], turning: bool = True) ->
         x = np.linalg.solve(normal, right).reshape(n, 4)
         turn = x[:, 0] + 1j * x[:, 1] if turning else np.ones(n, dtype=np.complex128)
         shift = x[:, 2] + 1j * x[:, 3]
+        before = dict(trust)
         for (i, j), pair in links.items():
             between = turn[j] / turn[i]
             d_turn, d_shift = between - pair.turn, shift[j] - between * shift[i] - pair.shift
             residual = np.array([d_turn.real, d_turn.imag, d_shift.real, d_shift.imag])
             trust[i, j] = 1 / (1 + float(residual @ weights[i, j] @ residual) / 8)
+        if all(abs(trust[ends] - before[ends]) < 1e-3 for ends in trust):
+            break
     covariance = np.linalg.inv(normal).reshape(n, 4, n, 4).transpose(0, 2, 1, 3)
     return Poses(turn, shift, covariance)
 
