@@ -22,7 +22,9 @@ QUANTISATION: Final = 0.3  # SD of rounding, in grey steps
 BAND_ROWS: Final = 256
 """The finest level goes in bands: its planes stay in the cache, and only the sums are held whole."""
 MARGIN_ROWS: Final = 16  # even, and more than pyramid and energy reach
-EVEN: Final = 1e-4  # weight of every frame where the depth is unknown
+NEIGHBOURS: Final = ((3.0, 1e-2), (12.0, 1e-4))
+"""Reach, in pixels of the rests, and weight of the depths around where a pixel's own is unknown."""
+EVEN: Final = 1e-6  # weight of every frame where all around is unknown, too
 
 Float = NDArray[np.float32]
 
@@ -127,6 +129,7 @@ class Fuser:
             near = np.nan_to_num(np.maximum(0, 1 - np.abs(index - np.float32(i))), copy=False)
             near *= confidence + np.float32(0.01)
             share: Plane = cv2.resize(near, shape[::-1], interpolation=cv2.INTER_AREA)
+            share = share + sum(part * cv2.GaussianBlur(share, (0, 0), reach) for reach, part in NEIGHBOURS)
             rests: list[Plane] = [rest * scale for rest in self._rests[i]]
             for level in range(len(shapes)):
                 weight = share + np.float32(EVEN)
