@@ -357,7 +357,7 @@ def test_interrupt_ends_cleanly_and_leaves_no_half_files(tmp_path: Path, number:
         "def late(*a, **k):\n"
         "    print('reading', file=sys.stderr, flush=True); time.sleep(0.3); return decode(*a, **k)\n"
         "imagecodecs.png_decode = late\n"
-        f"sys.exit(cli.main(['depth', {str(path)!r}, '-o', {str(tmp_path / 'out')!r}]))"
+        f"sys.exit(cli.main(['depth', {str(path)!r}, '-o', {str(tmp_path / 'out')!r}, '-q']))"
     )
     with subprocess.Popen([sys.executable, "-c", slow], stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
