@@ -27,6 +27,7 @@ from toposcope.core.align import (
     rescale_matrix,
     still_alignment,
 )
+from toposcope.core.calibration import Sourced
 from toposcope.core.chain import components, solve, solve_gains
 from toposcope.core.jobs import Cancelled, CancelToken, Progress
 from toposcope.core.registration import Pair, pyramid, register
@@ -165,11 +166,36 @@ def test_stack_without_texture_is_left_alone() -> None:
         assert aligned.void is None
 
 
-@pytest.mark.parametrize("shape", [(3, 5, 7), (3, 17, 200), (4, 33, 33)])
+@pytest.mark.parametrize("shape", [(3, 1, 1), (3, 3, 500), (3, 5, 7), (3, 17, 200), (4, 33, 33)])
 def test_tiny_frames_pass(shape: tuple[int, int, int]) -> None:
     frames = np.random.default_rng(0).integers(0, 255, shape).astype(np.uint8)
     aligned, _ = align(stack_of(frames))
     assert aligned.read(0).shape == shape[1:]
+
+
+def test_dim_frames_in_sixteen_bits_align_like_bright_ones() -> None:
+    scene = scenes.tilted_plane(size=192, n=5, drift=0.03, noise=0.0)
+    bright = np.stack([scene.stack.read(i) for i in range(scene.stack.n)]).astype(np.float32)
+    bright = bright / np.float32(bright.max())
+    one, other = (
+        measure(FocalStack.create(ArraySource((bright * white).round().astype(np.uint16)))) for white in (60000, 3000)
+    )
+    for motion, dim in zip(one.motions, other.motions, strict=True):
+        assert corner_rms(motion.matrix, dim.matrix, scene.stack.shape) < 0.05
+
+
+@pytest.mark.parametrize("zoom", [1.01, 0.99])
+def test_near_side_is_guessed_from_the_magnification_and_only_where_it_is_a_guess(zoom: float) -> None:
+    frames = np.zeros((4, 40, 50), dtype=np.uint8)
+    motions = tuple(Motion(similarity(zoom**i)) for i in range(4))
+    alignment = Alignment(motions, 0, needed=True, text="")
+    photographs = FocalStack.create(ArraySource(frames), kind=Sourced("camera", "EXIF"))
+    assert apply(photographs, alignment).near.value == ("high" if zoom > 1 else "low")
+    assert apply(photographs, alignment).near.guessed
+    stated = replace(photographs, near=Sourced("high", "typed in"))
+    assert apply(stated, alignment).near == stated.near
+    micrographs = FocalStack.create(ArraySource(frames), kind=Sourced("microscope", "OME-TIFF"))
+    assert apply(micrographs, alignment).near == micrographs.near
 
 
 def test_alignment_brings_frames_together(moving: tuple[scenes.Scene, Alignment]) -> None:

@@ -21,9 +21,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from toposcope.core.calibration import Side, Sourced
 from toposcope.core.chain import Poses, components, solve, solve_gains
 from toposcope.core.jobs import Progress, Report, silent
-from toposcope.core.registration import Pair, Pyramid, corner_error, corners_of, matrix_of, pyramid, register
+from toposcope.core.registration import SMALLEST, Pair, Pyramid, corner_error, corners_of, matrix_of, pyramid, register
 from toposcope.core.stack import FocalStack, FrameSource, FrameTags, Plane, Roi, to_grey
 from toposcope.errors import SettingsError
 
@@ -32,10 +33,17 @@ Floats = NDArray[np.float64]
 AlignMode = Literal["auto", "none"]
 """``auto`` measures first and warps only if that is needed; ``none`` takes frames as they are."""
 
+TELLING_ZOOM: Final = 0.015
+"""Change of magnification (of its logarithm) over the sweep that tells which side is near."""
 STEADY_PX: Final = 0.3
 """Corner motion, in full-resolution pixels, that is left alone."""
 STEADY_GAIN: Final = 0.01
-"""Brightness change that is left alone."""
+"""Brightness change (of its logarithm) that is left alone."""
+MOST_GAIN: Final = 1.4
+"""Brightness change (of its logarithm: a factor of 4) above which it is light that comes and goes with
+the focus, as in transmitted light, and no exposure."""
+DIM: Final = 0.25
+"""Frames whose brightest places stay below this are brightened for measuring: 12-bit data in 16 bits."""
 ENOUGH_PIXELS: Final = 700_000
 """Motion is measured on frames reduced as far as this many pixels remain, by 4 at most."""
 LONGEST_LINK: Final = 2
@@ -244,7 +252,22 @@ def apply(stack: FocalStack, alignment: Alignment) -> FocalStack:
     if stack.void is not None:
         void |= stack.void
     source = AlignedSource(stack.source, alignment.motions)
-    return replace(stack, source=source, void=void if void.any() else None)
+    near = near_side(stack, alignment)
+    return replace(stack, source=source, void=void if void.any() else None, near=near)
+
+
+def near_side(stack: FocalStack, alignment: Alignment) -> Sourced[Side]:
+    """Return which side is near, guessed anew from the magnification where it was a mere guess.
+
+    A lens that is focused nearer stands farther from the sensor and draws the picture larger. A camera
+    that travels on a rail does the opposite, and telecentric optics show nothing, so it stays a guess.
+    """
+    zoom = [motion.magnification for motion in alignment.motions]
+    if not stack.near.guessed or stack.kind.value != "camera" or not alignment.needed:
+        return stack.near
+    if abs(np.log(zoom[-1] / zoom[0])) < TELLING_ZOOM:
+        return stack.near
+    return Sourced("high" if zoom[-1] > zoom[0] else "low", "frames magnify towards it", guessed=True)
 
 
 def common_void(alignment: Alignment, shape: tuple[int, int]) -> NDArray[np.bool_]:
@@ -274,6 +297,8 @@ def common_void(alignment: Alignment, shape: tuple[int, int]) -> NDArray[np.bool
 
 def measure(stack: FocalStack, report: Report = silent) -> Alignment:
     """Measure the motion of all frames of a stack, without warping any."""
+    if min(stack.shape) < SMALLEST:
+        return still_alignment(stack.n, "frames are too small to measure motion: left as they are")
     links, texture, shape = _links(stack, report)
     if not links:
         return still_alignment(
@@ -289,7 +314,8 @@ def measure(stack: FocalStack, report: Report = silent) -> Alignment:
     reference = _reference(poses, registered, shape, reduction)
     gains = solve_gains(stack.n, links)
     gains /= gains[reference]
-    if np.ptp(gains[registered]) < STEADY_GAIN or not _flickers(links):
+    change = np.ptp(np.log(gains[registered]))
+    if not STEADY_GAIN <= change <= MOST_GAIN or not _flickers(links):
         gains[:] = 1.0
     moves = _moves(poses, reference, registered, shape, reduction)
     motions = []
@@ -309,9 +335,14 @@ def _links(stack: FocalStack, report: Report) -> tuple[dict[tuple[int, int], Pai
     frames: dict[int, Pyramid] = {}
     links: dict[tuple[int, int], Pair] = {}
     texture = np.zeros(stack.n)
+    factor = np.float32(1)
     for j in range(stack.n):
         report(Progress(j / stack.n, f"aligning {stack.source.names[j]}"))
-        frames[j] = pyramid(to_grey(stack.read(j, scale=scale)))
+        grey = to_grey(stack.read(j, scale=scale))
+        if j == 0:
+            brightest = float(np.percentile(grey, 99.9))
+            factor = np.float32(0.5 / brightest if 0 < brightest < DIM else 1)
+        frames[j] = pyramid(grey * factor if factor != 1 else grey)
         frames.pop(j - LONGEST_LINK - 1, None)
         texture[j] = frames[j].texture
         for i in range(j - 1, max(-1, j - LONGEST_LINK - 1), -1):

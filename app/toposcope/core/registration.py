@@ -36,6 +36,8 @@ Floats = NDArray[Any]
 
 COARSEST = 160
 """Pyramids go down until the longer side has at most this many pixels."""
+SMALLEST = 16
+"""Levels have at least so many pixels on either side."""
 TILE = 32
 """Side of a tile in pixels; half of it on levels too small for ten tiles across."""
 START_MAGNIFICATIONS = (1.0, 0.98, 1.02, 0.96, 1.04, 0.94, 1.06, 0.92, 1.085, 0.89, 1.12, 0.86, 1.16)
@@ -98,7 +100,7 @@ def pyramid(grey: Grey) -> Pyramid:
     pixel against noise and aliasing, freed of its local mean and divided by its local contrast.
     """
     levels = [grey]
-    while max(levels[-1].shape) > COARSEST:
+    while max(levels[-1].shape) > COARSEST and min(levels[-1].shape) >= 2 * SMALLEST:
         levels.append(cv2.pyrDown(levels[-1]))
     bands, contrasts = zip(*(_equalised(level) for level in levels), strict=True)
     return Pyramid(bands, levels[-1], contrasts[0])
