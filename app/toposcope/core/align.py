@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Final, Literal
 
 import cv2
@@ -182,6 +183,9 @@ class AlignedSource:
 
     def tags(self, i: int) -> FrameTags:
         return self.source.tags(i)
+
+    def file(self, i: int) -> Path | None:
+        return self.source.file(i)
 
     def close(self) -> None:
         self.source.close()

@@ -21,6 +21,7 @@ from toposcope.core.align import AlignMode, align
 from toposcope.core.calibration import to_positions
 from toposcope.core.fuse import Fuser
 from toposcope.core.jobs import Progress, Report, part, silent
+from toposcope.core.provenance import input_hashes
 from toposcope.core.refine import DepthMap, fill_voids, settle, smooth
 from toposcope.core.result import DepthResult, Provenance
 from toposcope.core.scan import Recipe, scan
@@ -242,7 +243,7 @@ def _classical(
             source=str(stack.path or stack.name),
             frames=tuple(stack.source.names),
             seconds=time.monotonic() - begin,
-            inputs={},
+            inputs=input_hashes(stack.source, part(report, 0.98, 1.0)),
         ),
     )
     report(Progress(1.0, "done"))

@@ -20,8 +20,8 @@ from toposcope.core.volume import FocusVolume
 class Provenance:
     """How a result came to be: enough to make it again.
 
-    ``seconds`` of wall time; ``inputs`` maps each frame's name to the SHA-256 of its file (or
-    pixels) where that was computed.
+    ``seconds`` of wall time; ``inputs`` maps the name of each file to its SHA-256, as
+    `toposcope.core.provenance.input_hashes` returns it.
     """
 
     version: str

@@ -65,6 +65,10 @@ class FrameSource(Protocol):
         """Return what travels with frame ``i`` into a fused image."""
         ...
 
+    def file(self, i: int) -> Path | None:
+        """Return the file that frame ``i`` comes from, None where there is none."""
+        ...
+
     def close(self) -> None:
         """Release files; reading afterwards raises `FrameError`."""
         ...
@@ -112,6 +116,9 @@ class ArraySource:
     def tags(self, i: int) -> FrameTags:
         return FrameTags()
 
+    def file(self, i: int) -> Path | None:
+        return None
+
     def close(self) -> None:
         """Nothing to release."""
 
@@ -148,6 +155,9 @@ class SelectedSource:
 
     def tags(self, i: int) -> FrameTags:
         return self.source.tags(self.indices[i])
+
+    def file(self, i: int) -> Path | None:
+        return self.source.file(self.indices[i])
 
     def close(self) -> None:
         self.source.close()
@@ -187,6 +197,9 @@ class ReducedSource:
 
     def tags(self, i: int) -> FrameTags:
         return self.source.tags(i)
+
+    def file(self, i: int) -> Path | None:
+        return self.source.file(i)
 
     def close(self) -> None:
         self.source.close()

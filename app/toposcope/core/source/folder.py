@@ -215,6 +215,9 @@ class FolderSource:
         except Unreadable as error:
             raise FrameError(f"{self.names[i]} {error}.", i, self.names[i]) from error
 
+    def file(self, i: int) -> Path | None:
+        return self.headers[i].path
+
     def close(self) -> None:
         """Nothing is open."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,9 @@ class UnitRangeSource:
 
     def tags(self, i: int) -> FrameTags:
         return self.source.tags(i)
+
+    def file(self, i: int) -> Path | None:
+        return self.source.file(i)
 
     def close(self) -> None:
         self.source.close()

@@ -329,6 +329,9 @@ class TiffSource:
         except Unreadable as error:
             raise FrameError(f"{self.names[i]} of {self.path.name} {error}.", i, self.names[i]) from error
 
+    def file(self, i: int) -> Path | None:
+        return self.refs[i].path
+
     def close(self) -> None:
         """Nothing is open."""
 
