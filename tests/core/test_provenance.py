@@ -33,7 +33,9 @@ def test_each_file_is_named_with_its_sha256(stack: FocalStack, tmp_path: Path) -
 
 def test_frames_in_memory_and_previews_have_no_hashes(stack: FocalStack) -> None:
     assert input_hashes(ArraySource(np.zeros((3, 4, 5), dtype=np.uint8))) == {}
-    assert input_hashes(stack.reduced(2).source) == {}
+    preview = stack.reduced(2).source
+    assert input_hashes(preview) == {}
+    assert input_hashes(AlignedSource(preview, still_alignment(4, "").motions)) == {}
 
 
 def test_a_file_that_is_gone_is_named(stack: FocalStack, tmp_path: Path) -> None:

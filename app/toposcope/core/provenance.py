@@ -8,7 +8,7 @@ from typing import Final
 
 from toposcope.core.jobs import Progress, Report, silent
 from toposcope.core.source.image_file import system_path
-from toposcope.core.stack import FrameSource, ReducedSource
+from toposcope.core.stack import FrameSource
 from toposcope.errors import FrameError
 
 CHUNK: Final = 1 << 22
@@ -24,8 +24,6 @@ def input_hashes(source: FrameSource, report: Report = silent) -> dict[str, str]
     FrameError
         If a file cannot be read any more.
     """
-    if isinstance(source, ReducedSource):
-        return {}
     first: dict[Path, int] = {}
     for i in range(source.n):
         if (path := source.file(i)) is not None:

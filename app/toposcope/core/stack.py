@@ -29,7 +29,6 @@ Roi = tuple[slice, slice]
 """Rows and columns, in pixels of the full frame, with plain non-negative bounds."""
 
 MIN_FRAMES = 3
-REDUCTIONS = (1, 2, 4, 8)
 
 
 class FrameSource(Protocol):
@@ -192,14 +191,15 @@ class ReducedSource:
         return self.source.names
 
     def read(self, i: int, roi: Roi | None = None, scale: int = 1) -> Plane:
-        plane = self.source.read(i, None, min(8, self.scale * scale))
+        within = min(8 // self.scale, scale)  # what the other source can reduce by beside our own
+        plane = reduce_plane(self.source.read(i, None, self.scale * within), scale // within)
         return plane if roi is None else plane[roi]
 
     def tags(self, i: int) -> FrameTags:
         return self.source.tags(i)
 
     def file(self, i: int) -> Path | None:
-        return self.source.file(i)
+        return None  # no file holds these pixels, and a preview need not be made again
 
     def close(self) -> None:
         self.source.close()
