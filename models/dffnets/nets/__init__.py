@@ -1,0 +1,1 @@
+"""The networks, one file each, to be read top to bottom."""

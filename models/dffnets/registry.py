@@ -1,0 +1,82 @@
+"""The networks by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from torch import nn
+
+from dffnets.nets.dffwild import DepthFromFocusInTheWild
+from dffnets.nets.dualfocus import DualFocus
+from dffnets.nets.fad import FrequencyAwareDepth
+from dffnets.nets.focdepthformer import FocDepthFormer
+from dffnets.nets.light import LightNetwork
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkCard:
+    """One network: what it is, where it comes from, and how it is built.
+
+    ``multiple`` is what rows and columns must divide by; `dffnets.predict` pads to it.
+    """
+
+    name: str
+    title: str
+    paper: str
+    good_at: str
+    multiple: int
+    build: Callable[..., nn.Module]
+
+
+CARDS: Mapping[str, NetworkCard] = {
+    card.name: card
+    for card in (
+        NetworkCard("light", "Light", "Toposcope's own", "quick answers on any machine", 16, LightNetwork),
+        NetworkCard(
+            "fad",
+            "FAD",
+            "Yan et al., Frequency-Aware Deep Depth from Focus, IJCAI 2025",
+            "fine detail and weak texture",
+            8,
+            FrequencyAwareDepth,
+        ),
+        NetworkCard(
+            "dffwild",
+            "Depth from Focus in the Wild",
+            "Won and Jeon, Learning Depth from Focus in the Wild, ECCV 2022",
+            "photographs from phones and cameras",
+            32,
+            DepthFromFocusInTheWild,
+        ),
+        NetworkCard(
+            "dualfocus",
+            "DualFocus",
+            "Woo and Lee, DualFocus, NeurIPS 2025",
+            "curves with one peak, smooth surfaces",
+            16,
+            DualFocus,
+        ),
+        NetworkCard(
+            "focdepthformer",
+            "FocDepthFormer",
+            "Kang et al., FocDepthFormer, 2024",
+            "scenes whose layout helps where texture fails",
+            16,
+            FocDepthFormer,
+        ),
+    )
+}
+
+
+def create_network(name: str, **options: object) -> nn.Module:
+    """Return a new network, with random weights.
+
+    Raises
+    ------
+    KeyError
+        If no network has that name; the text lists those that exist.
+    """
+    if name not in CARDS:
+        raise KeyError(f"there is no network {name!r}; there are {', '.join(CARDS)}.")
+    return CARDS[name].build(**options)
