@@ -1,0 +1,343 @@
+"""Train a network from scratch on rendered stacks.
+
+    python -m dffnets.training light.toml
+
+A configuration (TOML) says what; everything else follows from its seed. A checkpoint is written every
+few minutes and holds all that is needed to go on exactly where the run stopped: weights, their moving
+average, the optimiser and the random generator. Needs torch, numpy and safetensors, nothing else.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import sys
+import time
+import tomllib
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from dffnets import losses
+from dffnets.layers import expected_position, standardise
+from dffnets.registry import create_network
+from dffnets.synthetic.pool import fill_pool, read_pool
+from dffnets.synthetic.random_scenes import TrainingStack
+
+Batch = tuple[Tensor, Tensor, Tensor, Tensor]
+"""Stack (B, 3, N, H, W) standardised, positions (B, N), depth (B, H, W), valid (B, H, W)."""
+
+VALIDATION_SEED = 900_001
+"""Stacks of this seed are never trained on, whatever the configuration says."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainConfig:
+    """What to train and how.
+
+    ``loss`` weighs terms by name: ``absolute``, ``root_square``, ``cross_entropy``,
+    ``focal_variation``, ``spatial_variation``, ``laplacian_variance``. ``scales`` weighs the outputs
+    from the finest; ``counts`` are the numbers of slices a batch may have.
+    """
+
+    network: str
+    output: Path
+    options: dict[str, Any] = field(default_factory=dict)
+    iterations: int = 10_000
+    batch: int = 4
+    crop: int = 96
+    counts: tuple[int, ...] = (5, 6, 7, 8, 8, 9, 10, 12)
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-3
+    warm_up: int = 100
+    clip: float = 2.0
+    average: float = 0.998
+    loss: dict[str, float] = field(default_factory=lambda: {"absolute": 1.0, "cross_entropy": 0.1})
+    scales: tuple[float, ...] = (1.0, 0.5, 0.3, 0.3)
+    precision: Literal["float32", "bfloat16"] = "bfloat16"
+    device: str = "cpu"
+    threads: int = 0
+    seed: int = 0
+    pool: Path = Path("pool")
+    pool_seed: int = 1
+    pool_stacks: int = 8_000
+    validation_stacks: int = 64
+    workers: int = 0
+    checkpoint_minutes: float = 3.0
+    initial: Path | None = None
+
+    @classmethod
+    def read(cls, path: Path) -> TrainConfig:
+        """Read a TOML file; relative paths are relative to it."""
+        with path.open("rb") as file:
+            values = tomllib.load(file)
+        for name in ("output", "pool", "initial"):
+            if name in values:
+                values[name] = path.parent / values[name]
+        for name in ("counts", "scales"):
+            if name in values:
+                values[name] = tuple(values[name])
+        return cls(**values)
+
+
+class Sampler:
+    """Draws augmented batches from the pool with one generator, whose state a checkpoint keeps."""
+
+    def __init__(self, stacks: Sequence[TrainingStack], config: TrainConfig) -> None:
+        self.stacks, self.config = stacks, config
+        self.random = np.random.default_rng(config.seed)
+        self.lengths = np.array([len(stack.frames) for stack in stacks])
+
+    def batch(self) -> Batch:
+        """Return one batch, all stacks with the same number of slices."""
+        n = int(self.random.choice(self.config.counts))
+        long_enough = np.flatnonzero(self.lengths >= n)
+        drawn: list[tuple[Tensor, Tensor, Tensor]] = []
+        while len(drawn) < self.config.batch:
+            stack = self.stacks[int(self.random.choice(long_enough))]
+            frames, positions, depth = self._augment(stack, n)
+            if ((depth >= 0) & (depth <= 1)).float().mean() > 0.35:
+                drawn.append((frames, positions, depth))
+        frames, positions, depth = (torch.stack(parts).to(self.config.device) for parts in zip(*drawn, strict=True))
+        grey = standardise(frames[:, None]).expand(-1, 3, -1, -1, -1)  # (B, N, H, W) -> (B, 3, N, H, W)
+        # a tile of a large picture is not standard in itself, so crops are not exactly either
+        contrast, shift = (
+            self.random.uniform(low, high, (len(drawn), 1, 1, 1, 1)) for low, high in ((0.6, 1.5), (-0.5, 0.5))
+        )
+        grey = grey * torch.from_numpy(contrast).to(grey) + torch.from_numpy(shift).to(grey)
+        return grey, positions, depth, (depth >= 0) & (depth <= 1)
+
+    def _augment(self, stack: TrainingStack, n: int) -> tuple[Tensor, Tensor, Tensor]:
+        random, crop = self.random, self.config.crop
+        kept = self._subset(len(stack.frames), n)
+        frames, positions, depth = stack.frames[kept].float() / 255, stack.positions[kept], stack.depth.float()
+        low, high = float(positions[0]), float(positions[-1])
+        positions, depth = (positions - low) / (high - low), (depth - low) / (high - low)
+        # on the torus any place is as good as another: roll, then crop
+        shift = tuple(int(k) for k in random.integers(0, depth.shape[0], 2))
+        frames, depth = frames.roll(shift, (1, 2))[:, :crop, :crop], depth.roll(shift, (0, 1))[:crop, :crop]
+        turns = int(random.integers(8))
+        frames, depth = torch.rot90(frames, turns & 3, (1, 2)), torch.rot90(depth, turns & 3, (0, 1))
+        if turns > 3:
+            frames, depth = frames.flip(2), depth.flip(1)
+        if random.random() < 0.5:
+            frames, positions, depth = frames.flip(0), 1 - positions.flip(0), 1 - depth
+        if random.random() < 0.5:
+            frames = frames ** float(random.uniform(0.7, 1.4))
+        if random.random() < 0.3:
+            noise = torch.from_numpy(random.standard_normal(tuple(frames.shape), dtype=np.float32))
+            frames = frames + noise * float(random.uniform(0, 0.02))
+        return frames, positions, depth
+
+    def _subset(self, available: int, n: int) -> list[int]:
+        """Return n ascending slices: a run, an even thinning, or a random sorted choice."""
+        kind = self.random.random()
+        step = (available - 1) // (n - 1)
+        if kind < 0.3 and step > 1:
+            first = int(self.random.integers(available - step * (n - 1)))
+            return list(range(first, first + step * (n - 1) + 1, step))
+        if kind < 0.5:
+            return sorted(int(k) for k in self.random.choice(available, n, replace=False))
+        first = int(self.random.integers(available - n + 1))
+        return list(range(first, first + n))
+
+
+def loss_of(network: nn.Module, outputs: list[Tensor], batch: Batch, config: TrainConfig) -> Tensor:
+    """Return the weighted sum of the configured losses over all outputs, finest first in weight."""
+    _, positions, depth, valid = batch
+    total = depth.new_zeros(())
+    per_output: dict[str, Callable[..., Tensor]] = {
+        "absolute": losses.absolute_error,
+        "root_square": losses.root_square_error,
+        "cross_entropy": losses.cross_entropy,
+    }
+    for scale, probability in zip(config.scales, reversed(outputs), strict=False):
+        for name, function in per_output.items():
+            if weight := config.loss.get(name, 0.0):
+                total = total + scale * weight * function(probability, positions, depth, valid)
+        if weight := config.loss.get("focal_variation", 0.0):
+            total = total + scale * weight * losses.focal_variation(probability, valid)
+    if weight := config.loss.get("spatial_variation", 0.0):
+        total = total + weight * losses.spatial_variation(network.gradients, positions, depth, valid)  # type: ignore[arg-type]
+    if weight := config.loss.get("laplacian_variance", 0.0):
+        prediction = expected_position(outputs[-1], positions)
+        total = total + weight * losses.laplacian_variance(prediction, depth, valid)
+    return total
+
+
+@torch.no_grad()
+def validate(network: nn.Module, stacks: Sequence[TrainingStack], config: TrainConfig) -> dict[str, float]:
+    """Return the mean RMSE over ``stacks``, all and by kind, and the share of one-peak pixels."""
+    was_training = network.training
+    network.eval()
+    errors: dict[str, list[float]] = {"micro": [], "macro": []}
+    peaks = []
+    for stack in stacks:
+        frames = standardise((stack.frames.float() / 255).to(config.device)[None, None]).expand(-1, 3, -1, -1, -1)
+        positions, depth = stack.positions.to(config.device)[None], stack.depth.float().to(config.device)
+        with torch.autocast(config.device.split(":")[0], torch.bfloat16, enabled=config.precision == "bfloat16"):
+            probability = network(frames, positions)[-1]
+        valid = (depth >= 0) & (depth <= 1)
+        error = expected_position(probability, positions)[0] - depth
+        errors[stack.kind].append(float((error[valid] ** 2).mean().sqrt()))
+        peaks.append(float((count_peaks(probability)[0][valid] == 1).float().mean()))
+    network.train(was_training)
+    return {
+        "rmse": float(np.mean(errors["micro"] + errors["macro"])),
+        "rmse_micro": float(np.mean(errors["micro"])),
+        "rmse_macro": float(np.mean(errors["macro"])),
+        "unimodal": float(np.mean(peaks)),
+    }
+
+
+def count_peaks(probability: Tensor, tolerance: float = 1e-3) -> Tensor:
+    """Return how often ``probability`` (B, N, H, W) turns from rising to falling along the slices."""
+    steps = torch.nn.functional.pad(probability, (0, 0, 0, 0, 1, 1)).diff(dim=1)  # from 0, back to 0
+    direction = torch.where(steps > tolerance, 1, torch.where(steps < -tolerance, -1, 0))
+    peaks = torch.zeros_like(direction[:, 0])
+    last = torch.zeros_like(peaks)
+    for k in range(direction.shape[1]):
+        turn = direction[:, k]
+        peaks += (last == 1) & (turn == -1)
+        last = torch.where(turn != 0, turn, last)
+    return peaks
+
+
+def train(config: TrainConfig, report: Callable[[dict[str, float]], None] | None = None) -> Path:
+    """Train until ``config.iterations`` are done, from the checkpoint in ``output`` if there is one.
+
+    Returns the file of the averaged weights. ``report`` receives each line of the log; whatever it
+    raises stops the run, which can be taken up again.
+    """
+    config.output.mkdir(parents=True, exist_ok=True)
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    fill_pool(config.pool, config.pool_seed, config.pool_stacks, workers=config.workers)
+    fill_pool(config.pool, VALIDATION_SEED, config.validation_stacks, workers=config.workers)
+    stacks = list(read_pool(config.pool, config.pool_seed, config.pool_stacks))
+    held_out = list(read_pool(config.pool, VALIDATION_SEED, config.validation_stacks))
+
+    torch.manual_seed(config.seed)
+    network = create_network(config.network, **config.options).to(config.device)
+    if config.initial:
+        network.load_state_dict(read_tensors(config.initial))
+    average = copy.deepcopy(network).requires_grad_(False)
+    optimiser = torch.optim.AdamW(
+        network.parameters(), config.learning_rate, betas=(0.9, 0.99), weight_decay=config.weight_decay
+    )
+    sampler = Sampler(stacks, config)
+    state = restore(config.output / "checkpoint.safetensors", network, average, optimiser, sampler)
+    iteration, used, losses_seen = int(state.get("iteration", 0)), state.get("seconds", 0.0), []
+    network.train()
+    began = saved = time.monotonic()
+    while iteration < config.iterations:
+        # 1. the rate rises over the warm-up, then falls to nothing along a cosine
+        rate = 0.5 + 0.5 * math.cos(math.pi * iteration / config.iterations)
+        for group in optimiser.param_groups:
+            group["lr"] = config.learning_rate * min(1.0, (iteration + 1) / config.warm_up) * rate
+        # 2. one step
+        batch = sampler.batch()
+        with torch.autocast(config.device.split(":")[0], torch.bfloat16, enabled=config.precision == "bfloat16"):
+            outputs = network(batch[0], batch[1])
+        loss = loss_of(network, outputs, batch, config)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(network.parameters(), config.clip)
+        optimiser.step()
+        iteration += 1
+        update_average(average, network, min(config.average, (iteration + 1) / (iteration + 10)))
+        losses_seen.append(loss.detach())
+        # 3. every few minutes, and at the end: validate, log, checkpoint
+        if time.monotonic() - saved > 60 * config.checkpoint_minutes or iteration == config.iterations:
+            seconds = used + time.monotonic() - began
+            line = {"iteration": iteration, "minutes": seconds / 60, "loss": float(torch.stack(losses_seen).mean())}
+            line |= validate(average, held_out, config)
+            save(config, iteration, seconds, network, average, optimiser, sampler)
+            with (config.output / "log.jsonl").open("a") as log:
+                log.write(json.dumps(line) + "\n")
+            if report:
+                report(line)
+            saved, losses_seen = time.monotonic(), []
+    return config.output / "weights.safetensors"
+
+
+@torch.no_grad()
+def update_average(average: nn.Module, network: nn.Module, keep: float) -> None:
+    """Move the averaged weights and statistics towards the network's by 1 - ``keep``."""
+    for old, new in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
+        if old.dtype.is_floating_point:
+            old.lerp_(new, 1 - keep)
+        else:
+            old.copy_(new)
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Return all tensors of a safetensors file, as float32 where they are floating."""
+    with safe_open(path, "pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}
+    return {name: t.float() if t.dtype.is_floating_point else t for name, t in tensors.items()}
+
+
+def save(
+    config: TrainConfig,
+    iteration: int,
+    seconds: float,
+    network: nn.Module,
+    average: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    sampler: Sampler,
+) -> None:
+    """Write the checkpoint, and the averaged weights in half precision."""
+    tensors = {f"network.{k}": v for k, v in network.state_dict().items()}
+    tensors |= {f"average.{k}": v for k, v in average.state_dict().items()}
+    for index, values in optimiser.state_dict()["state"].items():
+        tensors |= {f"optimiser.{index}.{k}": v for k, v in values.items()}
+    meta = {"iteration": iteration, "seconds": seconds, "random": sampler.random.bit_generator.state}
+    write(config.output / "checkpoint.safetensors", tensors, {"state": json.dumps(meta)})
+    half = {k: v.half() if v.dtype.is_floating_point else v for k, v in average.state_dict().items()}
+    about = {"network": config.network, "options": json.dumps(config.options), "iteration": str(iteration)}
+    about["config"] = json.dumps(asdict(config), default=str)
+    write(config.output / "weights.safetensors", half, about)
+
+
+def write(path: Path, tensors: dict[str, Tensor], meta: dict[str, str]) -> None:
+    """Write a safetensors file beside and rename it, so that a kill leaves the old one whole."""
+    partial = path.with_suffix(".part")
+    save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, partial, meta)
+    partial.replace(path)
+
+
+def restore(
+    path: Path, network: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer, sampler: Sampler
+) -> dict[str, float]:
+    """Load a checkpoint into the parts; return its iteration and seconds, or nothing without a file."""
+    if not path.exists():
+        return {}
+    with safe_open(path, "pt") as file:
+        meta = json.loads(file.metadata()["state"])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}
+
+    def part(prefix: str) -> dict[str, Tensor]:
+        return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+    network.load_state_dict(part("network."))
+    average.load_state_dict(part("average."))
+    moments: dict[int, dict[str, Tensor]] = {}
+    for key, value in part("optimiser.").items():
+        index, name = key.split(".", 1)
+        moments.setdefault(int(index), {})[name] = value
+    optimiser.load_state_dict({"state": moments, "param_groups": optimiser.state_dict()["param_groups"]})
+    sampler.random.bit_generator.state = meta["random"]
+    return {"iteration": meta["iteration"], "seconds": meta["seconds"]}
+
+
+if __name__ == "__main__":
+    train(TrainConfig.read(Path(sys.argv[1])), lambda line: print(json.dumps(line), flush=True))  # noqa: T201
