@@ -1,0 +1,63 @@
+"""Windows over a large picture, and the weights that blend their answers. Pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """A window: rows ``top``..``bottom`` and columns ``left``..``right``, ends not included."""
+
+    top: int
+    bottom: int
+    left: int
+    right: int
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """The window as an index."""
+        return slice(self.top, self.bottom), slice(self.left, self.right)
+
+
+def spans(length: int, tile: int, overlap: int) -> list[tuple[int, int]]:
+    """Return (begin, end) of windows of ``tile`` that cover 0..length, neighbours sharing at least ``overlap``.
+
+    All windows have the same size, so that what depends on the size (FFT, pooling) sees the same
+    everywhere; they are spread evenly.
+
+    >>> spans(100, 60, 16)
+    [(0, 60), (40, 100)]
+    """
+    if length <= tile:
+        return [(0, length)]
+    count = -(-(length - overlap) // (tile - overlap))
+    begins = np.linspace(0, length - tile, count).round().astype(int)
+    return [(int(b), int(b) + tile) for b in begins]
+
+
+def tiles(shape: tuple[int, int], tile: int, overlap: int) -> Iterator[Tile]:
+    """Yield the windows over (H, W), row by row."""
+    for top, bottom in spans(shape[0], tile, overlap):
+        for left, right in spans(shape[1], tile, overlap):
+            yield Tile(top, bottom, left, right)
+
+
+def ramp(begin: int, end: int, length: int, overlap: int) -> NDArray[np.float32]:
+    """Return weights of one window along one axis: 1 inside, falling to near 0 over ``overlap``.
+
+    No fall where the window ends at the picture's border. Smooth (raised cosine), so that a seam
+    has no kink; the outer quarter of the overlap, where the window sees least, counts for nothing
+    as long as a neighbour covers it.
+    """
+    weight = np.ones(end - begin, dtype=np.float64)
+    rise = (1 - np.cos(np.pi * np.clip((np.arange(overlap) + 0.5) / overlap * 2 - 0.5, 0, 1))) / 2
+    if begin > 0:
+        weight[:overlap] *= rise
+    if end < length:
+        weight[-overlap:] *= rise[::-1]
+    return np.maximum(weight, 1e-4).astype(np.float32)

@@ -1,0 +1,95 @@
+"""Prediction on stacks of any size."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from torch import nn
+
+from dffnets.predict import forward, predict_tiles, statistics
+from dffnets.registry import CARDS, create_network
+from dffnets.tiling import ramp, spans
+
+
+@given(st.integers(1, 3000), st.integers(64, 512), st.integers(8, 32))
+def test_windows_cover_everything_and_share_enough(length: int, tile: int, overlap: int) -> None:
+    windows = spans(length, tile, overlap)
+    assert windows[0][0] == 0
+    assert windows[-1][1] == length
+    for (_, end), (begin, _) in itertools.pairwise(windows):
+        assert end - begin >= overlap
+    assert len({end - begin for begin, end in windows}) == 1
+
+
+def test_ramp_falls_only_where_a_neighbour_takes_over() -> None:
+    weight = ramp(0, 60, 100, 16)
+    assert weight[0] == 1
+    assert weight[-1] < 1e-3
+    assert (ramp(0, 60, 60, 16) == 1).all()
+
+
+def collect(network: nn.Module, frames: NDArray[np.uint8], multiple: int, **options: int) -> NDArray[np.float32]:
+    volume = np.full(frames.shape, np.nan, dtype=np.float32)
+
+    def write(rows: slice, probability: NDArray[np.float32]) -> None:
+        assert np.isnan(volume[:, rows]).all(), "rows were written twice"
+        volume[:, rows] = probability
+
+    predict_tiles(network, frames, np.linspace(0, 1, len(frames)), write, multiple, **options)
+    assert np.isfinite(volume).all()
+    return volume
+
+
+@pytest.mark.parametrize("name", list(CARDS))
+def test_odd_sizes_are_padded_and_probabilities_sum_to_one(name: str) -> None:
+    torch.manual_seed(0)
+    frames = np.random.default_rng(0).integers(0, 255, (4, 37, 51), dtype=np.uint8)
+    volume = collect(create_network(name), frames, CARDS[name].multiple)
+    np.testing.assert_allclose(volume.sum(0), 1, atol=1e-4)
+
+
+def test_tiles_of_a_local_network_agree_with_the_whole() -> None:
+    torch.manual_seed(0)
+    network = create_network("light", width=4)
+    frames = np.random.default_rng(0).integers(0, 255, (5, 208, 240), dtype=np.uint8)
+    whole = collect(network, frames, 16, tile=512)
+    tiled = collect(network, frames, 16, tile=144, overlap=80)
+    depth = [np.einsum("nhw,n->hw", volume, np.linspace(0, 1, 5)) for volume in (whole, tiled)]
+    assert np.abs(depth[0] - depth[1]).max() < 1e-3
+
+
+def test_statistics_are_those_of_the_whole_stack() -> None:
+    frames = np.random.default_rng(0).integers(0, 65535, (3, 20, 30), dtype=np.uint16)
+    mean, deviation = statistics(frames)
+    assert mean == pytest.approx(frames.mean())
+    assert deviation == pytest.approx(frames.std())
+
+
+@pytest.mark.parametrize(("slices", "text"), [(2, "2 slices"), (101, "101 slices")])
+def test_too_few_or_too_many_slices_are_refused(slices: int, text: str) -> None:
+    frames = np.zeros((slices, 16, 16), dtype=np.uint8)
+    with pytest.raises(ValueError, match=text):
+        predict_tiles(nn.Identity(), frames, np.linspace(0, 1, slices), lambda rows, values: None, 16)
+
+
+def test_positions_must_ascend() -> None:
+    with pytest.raises(ValueError, match="ascending"):
+        predict_tiles(nn.Identity(), np.zeros((3, 8, 8)), np.array([0.0, 0.7, 0.5]), lambda rows, values: None, 8)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+@pytest.mark.parametrize("name", list(CARDS))
+def test_cpu_and_gpu_agree(name: str) -> None:
+    torch.manual_seed(0)
+    network = create_network(name).eval()
+    frames, positions = torch.randn(5, 64, 64), torch.linspace(0, 1, 5)
+    multiple = CARDS[name].multiple
+    on_cpu = forward(network, frames, positions, multiple, bfloat16=False)
+    on_gpu = forward(network.cuda(), frames.cuda(), positions.cuda(), multiple, bfloat16=False)
+    torch.testing.assert_close(on_gpu.cpu(), on_cpu, atol=1e-3, rtol=1e-3)
