@@ -99,6 +99,16 @@ def textureless_patches(**look: Any) -> Scene:
     return _textureless_patches(Look(**look))
 
 
+def print_on_board(**look: Any) -> Scene:
+    """Return a dark, faintly textured, nearly level board with bright print, blurred far at the ends."""
+    return _print_on_board(Look(**({"n": 10, "blur_px": 6.0, "size": 320, "contrast": 0.012, "noise": 0.004} | look)))
+
+
+def hard(**look: Any) -> Scene:
+    """Return `occlusion` with discs on the ground and on the floating disc that show no texture at all."""
+    return _hard(Look(**look))
+
+
 def occlusion(**look: Any) -> Scene:
     """Return a tilted ground with a disc and two bars that float high above it and hide it."""
     return _occlusion(Look(**look))
@@ -133,8 +143,32 @@ def _textureless_patches(look: Look) -> Scene:
 
 
 @lru_cache(maxsize=32)
-def _occlusion(look: Look) -> Scene:
+def _print_on_board(look: Look) -> Scene:
     rows, columns = _grid(look)
+    ring = np.abs(np.hypot(rows - 0.32, columns - 0.35) - 0.14) < 0.03
+    line = np.abs(rows - 0.72) < 0.025
+    pad = (np.abs(rows - 0.42) < 0.1) & (np.abs(columns - 0.8) < 0.06)
+    ink = cv2.GaussianBlur((ring | line | pad).astype(np.float32), (0, 0), 2.5)
+    colour = _texture(look) - np.float32(0.35) + np.float32(0.8) * ink[..., None]
+    return _photograph(look, [(0.3 + 0.02 * columns, colour, None)])
+
+
+@lru_cache(maxsize=32)
+def _occlusion(look: Look) -> Scene:
+    return _hanging(look, bare=False)
+
+
+@lru_cache(maxsize=32)
+def _hard(look: Look) -> Scene:
+    return _hanging(look, bare=True)
+
+
+def _hanging(look: Look, bare: bool) -> Scene:
+    rows, columns = _grid(look)
+    textures = [_texture(look, number) for number in range(4)]
+    if bare:
+        for number, row, column, radius in ((0, 0.35, 0.56, 0.06), (0, 0.9, 0.3, 0.08), (2, 0.35, 0.32, 0.08)):
+            textures[number][np.hypot(rows - row, columns - column) < radius] = 0.45
     disc = np.clip((0.16 - np.hypot(rows - 0.35, columns - 0.32)) * look.size + 0.5, 0, 1)
     bars = np.clip((0.04 - np.abs(rows - 0.75)) * look.size + 0.5, 0, 1)
     upright = np.clip((0.03 - np.abs(columns - 0.72)) * look.size + 0.5, 0, 1)
@@ -142,10 +176,10 @@ def _occlusion(look: Look) -> Scene:
     return _photograph(
         look,
         [
-            (ground, _texture(look), None),
-            (np.full_like(ground, 0.6), _texture(look, 1), bars),
-            (np.full_like(ground, 0.7), _texture(look, 2), disc),
-            (np.full_like(ground, 0.85), _texture(look, 3), upright),
+            (ground, textures[0], None),
+            (np.full_like(ground, 0.6), textures[1], bars),
+            (np.full_like(ground, 0.7), textures[2], disc),
+            (np.full_like(ground, 0.85), textures[3], upright),
         ],
     )
 

@@ -105,6 +105,29 @@ def test_confident_half_has_a_third_of_the_error(make: Callable[..., scenes.Scen
     assert best < 0.05
 
 
+@pytest.mark.parametrize("fill", [False, True], ids=["measured pixels", "all pixels, voids filled"])
+@pytest.mark.parametrize("noise", [0.01, 0.03])
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_confident_half_has_a_third_of_the_error_with_patches_noise_and_steps(
+    fill: bool, noise: float, seed: int
+) -> None:
+    """Score measured pixels alone (at most 5 % are void), then every pixel: voids filled, at confidence 0."""
+    scene = scenes.hard(noise=noise, seed=seed)
+    result = unaligned(scene.stack, options=DefaultSettings(fill=fill))
+    known = result.valid
+    assert known.mean() >= (1.0 if fill else 0.95)
+    error, order = slices_off(scene, result)[known], np.argsort(-result.confidence[known], kind="stable")
+    assert error[order[: error.size // 2]].mean() <= error.mean() / 3
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_blur_of_bright_print_is_not_taken_for_the_faint_board_around_it(seed: int) -> None:
+    scene = scenes.print_on_board(seed=seed)
+    error = slices_off(scene, unaligned(scene.stack))
+    assert (error > 1).mean() < 0.006  # 0.028 where blurred edges count as texture
+    assert np.isfinite(error).mean() > 0.88
+
+
 def test_textureless_patches_are_void_and_the_rest_is_not() -> None:
     scene = scenes.textureless_patches(noise=0.02)
     valid = unaligned(scene.stack).valid

@@ -14,12 +14,15 @@ from toposcope.core.refine import (
     SEEN,
     DepthMap,
     Estimate,
+    Spill,
     coarse_bias,
     fill_voids,
     merge,
     smooth,
     smooth_by_layers,
+    spill,
     without_shadows,
+    without_spill,
 )
 
 Floats = NDArray[np.float32]
@@ -81,6 +84,25 @@ def test_low_peak_beside_a_high_one_at_another_depth_loses_its_evidence() -> Non
     for index, height in ((2.5, 1.0), (8.0, 0.2)):  # same depth; not so much higher
         kept = without_shadows(peak, [(plane(index), plane(height), 23.0)])
         assert_array_equal(kept.evidence, peak.evidence)
+
+
+def test_smooth_low_peak_beside_a_far_higher_one_is_spill_and_texture_is_not() -> None:
+    index, height, smoothness = plane(8.0), plane(0.01), plane(0.8)
+    index[:, 25:28], height[:, 25:28] = 2.0, 1.0  # an edge, 8 cells and more from column 15
+    heard = Estimate(index, height, plane(50), plane(0.1), plane(0))
+    assert np.isnan(spill(heard, smoothness).own[:, 15]).all()
+    assert_array_equal(spill(heard, smoothness).own[:, 25:28], 2.0)
+    assert_array_equal(spill(heard, plane(0.1)).own, index)  # texture, however low
+    height[:, :20] = 0.3  # too high for the blur of that edge
+    assert_array_equal(spill(heard, smoothness).own[:, 15], 8.0)
+
+
+def test_only_peaks_at_the_depth_of_the_spill_lose_their_evidence() -> None:
+    spilt = Spill(own=plane(np.nan), high=plane(8.0), low=plane(8.0))
+    for index, evidence in ((7.5, 0.0), (3.0, 50.0)):
+        assert_array_equal(without_spill(guess(index), spilt).evidence, evidence)
+    kept = without_spill(guess(7.5), Spill(own=plane(7.2), high=plane(8.0), low=plane(8.0)))
+    assert_array_equal(kept.evidence, 50)  # as the cell itself shows
 
 
 def test_smoothing_lowers_noise_and_keeps_steps() -> None:

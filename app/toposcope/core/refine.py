@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from toposcope.core.noise import NoiseLevel
-from toposcope.core.peak import Peaks
+from toposcope.core.peak import STEPS, Peaks
 from toposcope.core.scan import BAND_ROWS, CELL, COARSE_SIGMA, Scan
 
 Values = NDArray[np.float32]
@@ -34,6 +34,14 @@ _AROUND: Final = 3.0
 _BORROWED: Final = 0.1  # a pixel's own share of what its coarse window shows, up to which that is none of its own
 _SHARED: Final = 0.4  # and from which it is
 _SHADOW: Final = 3.0  # see `without_shadows`
+_SMOOTH: Final = 0.3  # see `spill`
+_SPILL: Final = 200.0
+_MOST_SPILT: Final = 0.5
+_BESIDE: Final = 3  # cells
+_HEARD: Final = 5.0  # cells
+_SPILL_AGREED: Final = 0.4
+_SPILL_SLICES: Final = 2.0
+_REACHES: Final = (2, 3, 4, 6, 8, 12, 16, 24, 32)  # in cells
 _AGREED: Final = 0.6  # share of the weight around that makes the neighbours agree with each other
 _SCATTERED: Final = 0.35  # share of known pixels around, below which a weak one is a speck in a void
 _ALONE: Final = 0.12  # share of the weight around that agrees with a pixel, below which it stands alone
@@ -169,6 +177,90 @@ def without_shadows(estimate: Estimate, wider: Sequence[tuple[Values, Values, fl
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Spill:
+    """Where peaks are the blur of strong edges nearby, (H, W) float32 each, in slices.
+
+    ``own`` peak of the cell, NaN where that is false. ``high`` and ``low``: there, the false peak; elsewhere the
+    highest and lowest of the false peaks nearby, infinite where there are none.
+    """
+
+    own: Values
+    high: Values
+    low: Values
+
+
+def spill(window: Estimate, smoothness: Values) -> Spill:
+    """Return where the peaks of a window are the blur of a strong edge nearby.
+
+    A blurred edge, far from itself, shows four things together:
+
+    * its gradient is smooth, so that means of cells show it as well as pixels do;
+    * within reach r of the blur there is a far higher peak at another depth. A step of A grey levels
+      puts A / (π d) at most, at any focus, on a place at distance d: the gradient 2 A / (π R) √(1 - d²/R²) of
+      a blur disc of radius R is steepest for R = √2 d. In focus the same step has the energy
+      0.28 A² / s in a line s pixels wide, which a window of 4.6 pixels averages to 0.025 A² / s. For d
+      of r / 2 and more the ratio is 16 s / r² at most; soft edges and edges that add up ask for some more;
+    * that neighbour is out of focus where the pixel peaks;
+    * neither such a neighbour nor texture that is not smooth lies at the depth of the peak nearby.
+
+    Parameters
+    ----------
+    window : the first coarse window, by cells
+    smoothness : of `Scan`
+    """
+    share, _ = _outshone(window, np.ones(smoothness.shape, dtype=bool))
+    # once more, without those that were found: a false peak neither spills nor vouches for another
+    share, agreed = _outshone(window, (share >= 1) | (smoothness <= _SMOOTH))
+    false = (share < 1) & (smoothness > _SMOOTH) & ~agreed
+    perhaps = (share < 3) & (smoothness > 0.5 * _SMOOTH)
+    around = np.ones((2 * _BESIDE + 1,) * 2, np.uint8)
+    near = cv2.dilate(np.where(false, window.index, np.float32(-np.inf)), around)
+    false |= perhaps & (np.abs(near - window.index) < _SPILL_SLICES)
+    # a smooth place at the depth of the texture around it is just that
+    heard = (window.evidence > SURE) & (smoothness < _SMOOTH) & ~false & (share > 1)
+    weight = heard.astype(np.float32)
+    agreed |= smooth_by_layers(np.nan_to_num(window.index), weight, _HEARD).share > _SPILL_AGREED
+    false &= ~agreed
+    high = cv2.dilate(np.where(false, window.index, np.float32(-np.inf)), around)
+    low = cv2.erode(np.where(false, window.index, np.float32(np.inf)), around)
+    return Spill(
+        own=np.where(false, np.float32(np.nan), window.index),
+        high=np.where(false, window.index, high),
+        low=np.where(false, window.index, low),
+    )
+
+
+def _outshone(window: Estimate, sources: NDArray[np.bool_]) -> tuple[Values, NDArray[np.bool_]]:
+    """Return each peak relative to what the highest ones near it may spill, and where one of these lies at its depth.
+
+    Only peaks at another depth count in the first; ``sources`` are the cells that may spill.
+    """
+    level = np.round(np.log(np.maximum(window.height, 1e-12, dtype=np.float64)) * STEPS) + 2.0**16
+    # height in front of depth: a dilation carries the depth of the highest neighbour along
+    best = np.where(sources, level * 2.0**24 + np.round(np.nan_to_num(window.index) * 256), 0)
+    share = np.full(level.shape, np.inf, dtype=np.float32)
+    agreed, before = np.zeros(level.shape, dtype=bool), 0
+    for reach in _REACHES:
+        best = cv2.dilate(best, np.ones((2 * (reach - before) + 1,) * 2, np.uint8))
+        before = reach
+        highest, depth = np.divmod(best, 2.0**24)
+        spilt = np.float32(min(_SPILL / (CELL * reach) ** 2, _MOST_SPILT))
+        ratio = np.exp(np.minimum((level - highest) * (1 / STEPS), 50)).astype(np.float32) / spilt
+        apart = np.abs(depth / 256 - window.index) > 1
+        np.minimum(share, ratio, out=share, where=apart)
+        agreed |= ~apart & (ratio < 1)
+    return share, agreed
+
+
+def without_spill(estimate: Estimate, spilt: Spill) -> Estimate:
+    """Return ``estimate`` without evidence where its peak is a false one that `spill` found nearby."""
+    index = estimate.index
+    false = np.minimum(np.abs(index - spilt.high), np.abs(index - spilt.low)) < _SPILL_SLICES
+    false &= ~(np.abs(index - spilt.own) < 1)
+    return replace(estimate, evidence=np.where(false, 0, estimate.evidence))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class DepthMap:
     """Depth of each pixel as slice index with fraction, and its confidence in 0..1.
 
@@ -189,7 +281,10 @@ def settle(seen: Scan, blur: float, pool: Executor) -> DepthMap:
     floor = seen.noise.at(seen.brightness)
     windows = [judge(t.fit(blur), t.coordinate, floor, seen.noise, blur, k) for k, t in enumerate(seen.coarse, 1)]
     wider = [(w.index, w.height, radius) for w, radius in zip(windows, COARSE_SIGMA, strict=False)]
+    false = None if seen.smoothness is None else spill(windows[0], seen.smoothness)
     windows = [without_shadows(w, wider[k + 1 :]) for k, w in enumerate(windows)]
+    if false is not None:
+        windows = [without_spill(w, false) for w in windows]
     coarse, bias = _merged(windows), np.zeros_like(floor)
     if coarse is not None:
         centres = (slice(CELL // 2, None, CELL), slice(CELL // 2, None, CELL))
@@ -209,6 +304,10 @@ def settle(seen: Scan, blur: float, pool: Executor) -> DepthMap:
         if coarse is not None:
             best = without_shadows(best, [(spread(i), spread(h), radius) for i, h, radius in wider])
             best = merge(best, _each(coarse, spread), spread(bias))
+            if false is not None:
+                best = without_spill(
+                    best, Spill(*(_nearest(p, rows, shape[1]) for p in (false.own, false.high, false.low)))
+                )
         out.index[rows] = best.index
         known = np.isfinite(best.index) & (best.evidence > SEEN)
         out.confidence[rows] = np.where(known, _confidence(best), 0)
@@ -284,6 +383,14 @@ def _spread(cells: Values, rows: slice, width: int) -> Values:
     # across a step of depth (or a void) nothing lies between
     whole = np.where(np.abs(whole - nearest) < 0.5 * np.maximum(np.abs(nearest), 1), whole, nearest)
     band: Values = whole[rows.start - first * CELL : rows.stop - first * CELL, :width]
+    return band
+
+
+def _nearest(cells: Values, rows: slice, width: int) -> Values:
+    """Return ``rows`` (starting at a cell) of a plane given by cells, each pixel that of its own cell."""
+    part = cells[rows.start // CELL : -(-rows.stop // CELL)]
+    whole = np.repeat(np.repeat(part, CELL, axis=0), CELL, axis=1)
+    band: Values = whole[: rows.stop - rows.start, :width]
     return band
 
 

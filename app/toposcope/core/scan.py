@@ -25,6 +25,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from toposcope.core.focus import gradient_energy
 from toposcope.core.jobs import Progress, Report
 from toposcope.core.noise import NoiseLevel, NoiseMeter
 from toposcope.core.peak import Codes, PeakTracker
@@ -67,12 +68,15 @@ class Scan:
     """What one pass leaves behind.
 
     ``fine`` the peaks at full size; ``coarse`` those of wider windows, one value for each cell of `CELL`
-    x `CELL` pixels; ``brightness`` mean grey value of each cell over the sweep.
+    x `CELL` pixels; ``brightness`` mean grey value of each cell over the sweep; ``smoothness`` what share of
+    the peak in the first coarse window is gradient that the means of cells show too, None without
+    coarse windows: much where the peak is a blurred edge, little where it is texture.
     """
 
     fine: PeakTracker
     coarse: tuple[PeakTracker, ...]
     brightness: Grey
+    smoothness: Grey | None
     noise: NoiseLevel
 
 
@@ -99,7 +103,7 @@ def scan(
     cells = (-(-height // CELL), -(-width // CELL))
     measure = np.empty((height, width), dtype=np.float32)
     coarse = np.empty(cells, dtype=np.float32)
-    brightness = np.zeros(cells, dtype=np.float32)
+    cell_grey, brightness, smoothness = (np.zeros(cells, dtype=np.float32) for _ in range(3))
     fine = PeakTracker(stack.shape, stack.coordinate)
     wider = tuple(PeakTracker(cells, stack.coordinate) for _ in _COARSE_BLUR) if coarse_too else ()
     widen: list[Callable[[Grey], Grey]] = [partial(_blurred, sigma=s) for s in _COARSE_BLUR] if coarse_too else []
@@ -113,7 +117,7 @@ def scan(
         grey, inner = to_grey(plane[top:bottom]), slice(rows.start - top, rows.stop - top)
         measure[rows] = recipe.measure(grey)[inner]
         of_cells = slice(rows.start // CELL, -(-rows.stop // CELL))
-        brightness[of_cells] += cell_means(grey[inner]) * np.float32(1 / stack.n)
+        cell_grey[of_cells] = cell_means(grey[inner])
         if coarse_too:
             coarse[of_cells] = cell_means(measure[rows])
         return fine.add(i, measure[rows], rows)
@@ -128,15 +132,19 @@ def scan(
                 coming = reader.submit(stack.read, i + 1)
             codes = list(pool.map(partial(take, i, plane), bands))
             meter.add(plane)
+            brightness += cell_grey * np.float32(1 / stack.n)
             level = coarse
-            for tracker, wide in zip(wider, widen, strict=True):
+            for k, (tracker, wide) in enumerate(zip(wider, widen, strict=True)):
                 level = wide(level)
                 tracker.add(i, level)
+                if k == 0:
+                    smooth = wide(gradient_energy(cell_grey)) / np.maximum(level, np.float32(1e-12)) / CELL**2
+                    cv2.copyTo(smooth, (tracker.index == i).view(np.uint8), smoothness)
             if volume is not None:
                 volume.add(i, codes, measure)
             for consumer in consumers:
                 consumer(i, plane, measure)
-    return Scan(fine, wider, brightness, meter.level())
+    return Scan(fine, wider, brightness, smoothness if coarse_too else None, meter.level())
 
 
 def cell_means(plane: Grey) -> Grey:
