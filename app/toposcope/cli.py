@@ -500,15 +500,12 @@ def _write(result: DepthResult, folder: Path, image: str | None, report: Report)
 
 def _write_pictures(result: DepthResult, folder: Path) -> dict[str, Path]:
     """Draw the depth with its colour bar and the surface in 3D; return the files by what they show."""
-    from toposcope.core.calibration import MICROMETRES
     from toposcope.core.export import write_image
     from toposcope.core.pictures import map_picture, surface_picture
 
     pixel_um = result.pixel_um.value if result.pixel_um else None
-    true_scale = pixel_um and result.unit != "index" and result.kind.value == "microscope"
-    pixel = pixel_um / MICROMETRES[result.unit] if pixel_um and true_scale else None
     depth = map_picture(result.depth, result.unit_symbol, "position of best focus", pixel_um=pixel_um)
-    surface = surface_picture(result.heights(), result.all_in_focus, pixel, result.unit_symbol)
+    surface = surface_picture(result.heights(), result.all_in_focus, result.pixel_pitch, result.unit_symbol)
     files = {"depth_picture": folder / "depth.png", "surface_picture": folder / "surface_3d.png"}
     write_image(depth, files["depth_picture"])
     write_image(surface, files["surface_picture"])

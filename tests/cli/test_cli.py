@@ -160,6 +160,24 @@ def test_depth_writes_what_it_says_and_hits_the_truth(run: Run, folder: Path, sc
     assert fused.dtype == np.uint16
 
 
+def test_a_camera_of_known_pixel_size_is_drawn_to_scale(
+    run: Run, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pixels: list[object] = []
+
+    def draw(heights: object, texture: object, pixel: float | None, unit: str) -> np.ndarray[Any, Any]:
+        pixels.append(pixel)
+        return np.zeros((2, 2, 3), dtype=np.uint8)
+
+    monkeypatch.setattr("toposcope.core.pictures.surface_picture", draw)
+    positions = tmp_path / "positions.txt"
+    positions.write_text("\n".join(str(300 + i) for i in range(11)))
+    options = ("--kind", "camera", "--unit", "mm", "--positions", positions, "--pixel-size", "20um")
+    done = run("depth", folder, "-o", tmp_path / "out", "--method", "tenengrad", "--pictures", *options)
+    assert done.code == cli.DONE, done.err
+    assert pixels == [pytest.approx(0.02)]
+
+
 @pytest.mark.parametrize("method", [name for name in METHODS if name != "default"])
 def test_every_method_can_be_called_by_name(run: Run, folder: Path, tmp_path: Path, method: str) -> None:
     done = run("depth", folder, "-o", tmp_path / "out", "--method", method, "--align", "none", "--json")

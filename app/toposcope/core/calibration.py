@@ -45,6 +45,11 @@ class Sourced(Generic[T]):
     guessed: bool = False
 
 
+def typical_step(positions: Floats) -> float:
+    """Return the usual distance between neighbouring slices: the median of (N,) ascending ``positions``' steps."""
+    return float(np.median(np.diff(positions)))
+
+
 def focus_coordinate(positions: Floats, unit: Unit, kind: Kind) -> Floats:
     """Map positions to the coordinate in which blur is linear, 0..1 over the stack.
 

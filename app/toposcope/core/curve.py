@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from toposcope.core.calibration import UNIT_SYMBOLS, Floats, Kind, Unit, focus_coordinate, to_positions
+from toposcope.core.calibration import UNIT_SYMBOLS, Floats, Kind, Unit, focus_coordinate, to_positions, typical_step
 from toposcope.core.jobs import Progress, Report, silent
 
 if TYPE_CHECKING:
@@ -326,7 +326,7 @@ def _half_maximum(x: Floats, curve: Floats, peak: int, height: float) -> tuple[f
 def _verdict(
     positions: Floats, unit: Unit, peaks: tuple[Peak, ...], at_end: bool, width: float, depth: float | None
 ) -> Verdict:
-    symbol, step = UNIT_SYMBOLS[unit], _step(positions)
+    symbol, step = UNIT_SYMBOLS[unit], typical_step(positions)
     strongest = peaks[0]
     if at_end:
         end: Shape = "at_first" if strongest.slice_index == 0 else "at_last"
@@ -351,13 +351,9 @@ def _verdict(
 def _flat(positions: Floats, unit: Unit, depth: float | None) -> Verdict:
     text = "flat: no texture here"
     if depth is not None and math.isfinite(depth):
-        place = format_position(depth, UNIT_SYMBOLS[unit], _step(positions))
+        place = format_position(depth, UNIT_SYMBOLS[unit], typical_step(positions))
         text += f"; the depth of {place} comes from its neighbours"
     return Verdict("flat", text)
-
-
-def _step(positions: Floats) -> float:
-    return float(np.median(np.diff(positions)))
 
 
 def _seen_by_all(alignment: Alignment | None, row: int, column: int, shape: tuple[int, int]) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toposcope.core.align import Alignment
-from toposcope.core.calibration import UNIT_SYMBOLS, Floats, Kind, Side, Sourced, Unit
+from toposcope.core.calibration import MICROMETRES, UNIT_SYMBOLS, Floats, Kind, Side, Sourced, Unit
 from toposcope.core.stack import FrameTags, Plane
 from toposcope.core.sweep import SweepReport
 from toposcope.core.volume import FocusVolume
@@ -67,6 +67,13 @@ class DepthResult:
     def unit_symbol(self) -> str:
         """The unit as it is written for users."""
         return UNIT_SYMBOLS[self.unit]
+
+    @property
+    def pixel_pitch(self) -> float | None:
+        """The side of a pixel in the unit of the depth, None where no scale joins the two."""
+        if self.pixel_um is None or self.unit == "index":
+            return None
+        return self.pixel_um.value / MICROMETRES[self.unit]
 
     def heights(self) -> NDArray[np.float32]:
         """Return (H, W) heights that grow towards the lens, in the stack's unit, NaN in voids.

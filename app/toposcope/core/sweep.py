@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from toposcope.core.calibration import typical_step
 from toposcope.core.curve import flat_curves, format_length, format_position
 from toposcope.core.stack import FocalStack, Plane, full_scale
 
@@ -269,7 +270,7 @@ class SweepExaminer:
         return notes
 
     def _pitch(self) -> float:
-        return float(np.median(np.diff(self._stack.positions.value)))
+        return typical_step(self._stack.positions.value)
 
     def _at(self, i: int) -> str:
         """Return where slice ``i`` is."""

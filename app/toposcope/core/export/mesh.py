@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from toposcope.core.calibration import MICROMETRES
-from toposcope.core.export.images import in_bits, pixel_size
+from toposcope.core.calibration import typical_step
+from toposcope.core.export.images import in_bits
 from toposcope.core.export.writing import whole_file
 from toposcope.core.jobs import Progress, Report, part, silent
 from toposcope.core.result import DepthResult
@@ -151,7 +151,6 @@ def _grid(result: DepthResult, max_points: int, cut_steps: float) -> _Grid:
     height, width = result.shape
     every = int(np.ceil(np.sqrt(height * width / max(max_points, 4))))
     heights = result.heights()
-    pitch_z = float(np.median(np.diff(result.positions.value)))
     z = np.ascontiguousarray(heights[::every, ::every])
     colour = result.all_in_focus
     if every > 1:  # colours are averaged; heights are picked, so that each is one that was measured
@@ -159,12 +158,11 @@ def _grid(result: DepthResult, max_points: int, cut_steps: float) -> _Grid:
     colour = in_bits(colour, 8)
     if colour.ndim == 2:
         colour = np.repeat(colour[..., None], 3, axis=2)
-    pixel_um = pixel_size(result)
-    if pixel_um and result.unit != "index":
-        pitch, unit, factor = every * pixel_um / MICROMETRES[result.unit], str(result.unit), 1.0
+    if result.pixel_pitch is not None:
+        pitch, unit, factor = every * result.pixel_pitch, str(result.unit), 1.0
     else:
         span = float(np.nanmax(z) - np.nanmin(z))
         factor = RELIEF * width / span if span > 0 else 1.0
         pitch, unit = float(every), f"pixel (no pixel size known: heights are {result.unit} times {factor:.6g})"
-    jump = cut_steps * pitch_z * factor if cut_steps > 0 else np.inf
+    jump = cut_steps * typical_step(result.positions.value) * factor if cut_steps > 0 else np.inf
     return _Grid(z * np.float32(factor), np.asarray(colour, np.uint8), pitch, unit, jump)

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PySide6.QtCore import QObject
 
-from toposcope.core.calibration import MICROMETRES
 from toposcope.core.export import write_image
 from toposcope.core.jobs import CancelToken, Progress, Report
 from toposcope.errors import MissingPartError
@@ -118,9 +117,6 @@ def prepared(run: Run, report: Report) -> PreparedSurface:
     report(Progress(0.0))
     fused = to_display(result.all_in_focus, *display_range(result.all_in_focus))
     texture: NDArray[np.uint8] = np.repeat(fused[..., None], 3, axis=2) if fused.ndim == 2 else fused
-    pixel = None
-    if result.pixel_um is not None and result.unit != "index":
-        pixel = result.pixel_um.value / MICROMETRES[result.unit]
     heights = result.heights()
     report(Progress(0.5))
-    return prepare_surface(heights, texture, pixel, result.unit_symbol, confidence=result.confidence)
+    return prepare_surface(heights, texture, result.pixel_pitch, result.unit_symbol, confidence=result.confidence)
