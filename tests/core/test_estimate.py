@@ -292,6 +292,25 @@ def test_threads_do_not_change_the_result() -> None:
     assert_array_equal(one.confidence, four.confidence)
 
 
+@pytest.mark.parametrize("word", ["finding the peaks", "fusing", "is hashed"])
+def test_cancelled_at_its_end_the_scratch_file_is_closed(monkeypatch: pytest.MonkeyPatch, word: str) -> None:
+    closed, close = [], MeasureVolume.close
+    monkeypatch.setattr(MeasureVolume, "close", lambda self: (closed.append(True), close(self))[1])
+
+    def hashing(source: object, report: Callable[[Progress], None]) -> dict[str, str]:
+        report(Progress(0.5, "is hashed"))
+        return {}
+
+    def stop(progress: Progress) -> None:
+        if word in progress.text:
+            raise Cancelled
+
+    monkeypatch.setattr(estimate_module, "input_hashes", hashing)
+    with pytest.raises(Cancelled):
+        estimate(counted()[1], EstimateSettings(align="none", keep_volume=True), stop)
+    assert closed
+
+
 def test_bands_leave_no_seams(monkeypatch: pytest.MonkeyPatch) -> None:
     scene = scenes.tilted_plane(noise=0.01)
     whole = unaligned(scene.stack)

@@ -9,7 +9,7 @@ from PySide6.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QSpinBox
 from pytestqt.qtbot import QtBot
 
 from toposcope.core.estimate import METHODS
-from toposcope.core.settings import NoSettings, setting
+from toposcope.core.settings import setting
 from toposcope.ui.forms import SettingsForm
 
 
@@ -54,7 +54,11 @@ def test_setting_a_value_is_no_edit(qtbot: QtBot) -> None:
 
 
 def test_form_of_nothing_is_empty(qtbot: QtBot) -> None:
-    form = SettingsForm(NoSettings)
+    @dataclass(frozen=True)
+    class Nothing:
+        pass
+
+    form = SettingsForm(Nothing)
     qtbot.addWidget(form)
     assert form.is_empty
     with pytest.raises(TypeError, match="no dataclass"):

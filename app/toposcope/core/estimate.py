@@ -217,6 +217,8 @@ def _classical(
         sweep = examiner.report(depth.index, depth.confidence)
         if volume is not None:
             volume.settle(noise.typical, noise.scatter[0] * noise.typical)
+        seconds = time.monotonic() - begin
+        inputs = input_hashes(stack.source, part(report, 0.98, 1.0))
     except BaseException:
         if volume is not None:
             volume.close()
@@ -242,8 +244,8 @@ def _classical(
             settings={**asdict(options), "align": settings.align},
             source=str(stack.path or stack.name),
             frames=tuple(stack.source.names),
-            seconds=time.monotonic() - begin,
-            inputs=input_hashes(stack.source, part(report, 0.98, 1.0)),
+            seconds=seconds,
+            inputs=inputs,
         ),
     )
     report(Progress(1.0, "done"))

@@ -14,7 +14,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from typing import Any, TypeVar
 
 from toposcope.errors import SettingsError
@@ -109,8 +109,3 @@ def _value(setting_field: Any, value: Any) -> Any:
     if about["odd"] and int(number) % 2 == 0:
         raise SettingsError(f"{name} is {number:g}{unit}; it must be odd, such as {int(number) + 1}.")
     return int(number) if whole else number
-
-
-@dataclass(frozen=True, slots=True)
-class NoSettings:
-    """Settings of a method that has none."""
