@@ -70,10 +70,8 @@ def test_cancel_is_quick_and_no_error(qtbot: QtBot, runner: LatestRunner) -> Non
     runner.failed.connect(failures.append)
     runner.start(_until_cancelled)
     qtbot.waitUntil(lambda: runner.busy)
-    begin = time.monotonic()
-    with qtbot.waitSignal(runner.cancelled, timeout=2000):
+    with qtbot.waitSignal(runner.cancelled):  # the work would go on for 10 seconds, twice as long as this waits
         runner.cancel()
-    assert time.monotonic() - begin < 1
     assert not failures
     assert not runner.busy
 
@@ -88,7 +86,7 @@ def test_cancelling_work_that_has_not_begun(qtbot: QtBot, runner: LatestRunner) 
     runner.start(first)
     assert begun.wait(5)
     runner.start(lambda report: "second")  # waits for the deaf first
-    with qtbot.waitSignal(runner.cancelled, timeout=2000):
+    with qtbot.waitSignal(runner.cancelled):
         runner.cancel()
     release.set()
 
@@ -142,18 +140,23 @@ def test_shutdown_while_busy_leaves_no_thread(qtbot: QtBot) -> None:
     assert not runner.busy
 
 
-def test_a_stream_of_followers_is_answered_on_the_way(qtbot: QtBot, runner: LatestRunner) -> None:
+def test_of_a_stream_of_followers_the_running_and_the_newest_are_answered(qtbot: QtBot, runner: LatestRunner) -> None:
     answers: list[int] = []
     runner.returned.connect(answers.append)
+    gates = [threading.Event() for _ in range(8)]
 
-    def slow(i: int) -> int:
-        time.sleep(0.02)
+    def work(i: int) -> int:
+        assert gates[i].wait(30)
         return i
 
-    for i in range(40):  # quicker than the work
-        runner.follow(lambda report, i=i: slow(i))
-        qtbot.wait(5)
+    for i in range(4):  # quicker than the work
+        runner.follow(lambda report, i=i: work(i))
+    gates[0].set()
+    qtbot.waitUntil(lambda: answers == [0])
+    for i in range(4, 8):  # while 3 is at work
+        runner.follow(lambda report, i=i: work(i))
+    gates[3].set()
+    qtbot.waitUntil(lambda: answers == [0, 3])
+    gates[7].set()
     qtbot.waitUntil(lambda: not runner.busy)
-    assert answers == sorted(answers)
-    assert answers[-1] == 39
-    assert 5 < len(answers) < 40
+    assert answers == [0, 3, 7]
