@@ -98,10 +98,10 @@ def test_smooth_low_peak_beside_a_far_higher_one_is_spill_and_texture_is_not() -
 
 
 def test_only_peaks_at_the_depth_of_the_spill_lose_their_evidence() -> None:
-    spilt = Spill(own=plane(np.nan), high=plane(8.0), low=plane(8.0))
-    for index, evidence in ((7.5, 0.0), (3.0, 50.0)):
+    spilt = Spill(own=plane(np.nan), high=plane(8.0), low=plane(8.0), edge=plane(2.5))
+    for index, evidence in ((7.5, 0.0), (5.0, 50.0), (3.0, 50.0)):
         assert_array_equal(without_spill(guess(index), spilt).evidence, evidence)
-    kept = without_spill(guess(7.5), Spill(own=plane(7.2), high=plane(8.0), low=plane(8.0)))
+    kept = without_spill(guess(7.5), Spill(own=plane(7.2), high=plane(8.0), low=plane(8.0), edge=plane(2.5)))
     assert_array_equal(kept.evidence, 50)  # as the cell itself shows
 
 

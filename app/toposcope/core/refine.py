@@ -181,12 +181,14 @@ class Spill:
     """Where peaks are the blur of strong edges nearby, (H, W) float32 each, in slices.
 
     ``own`` peak of the cell, NaN where that is false. ``high`` and ``low``: there, the false peak; elsewhere the
-    highest and lowest of the false peaks nearby, infinite where there are none.
+    highest and lowest of the false peaks nearby, infinite where there are none. ``edge`` depth of the edge
+    that outshines the cell most.
     """
 
     own: Values
     high: Values
     low: Values
+    edge: Values
 
 
 def spill(window: Estimate, smoothness: Values) -> Spill:
@@ -208,9 +210,9 @@ def spill(window: Estimate, smoothness: Values) -> Spill:
     window : the first coarse window, by cells
     smoothness : of `Scan`
     """
-    share, _ = _outshone(window, np.ones(smoothness.shape, dtype=bool))
+    share, _, _ = _outshone(window, np.ones(smoothness.shape, dtype=bool))
     # once more, without those that were found: a false peak neither spills nor vouches for another
-    share, agreed = _outshone(window, (share >= 1) | (smoothness <= _SMOOTH))
+    share, edge, agreed = _outshone(window, (share >= 1) | (smoothness <= _SMOOTH))
     false = (share < 1) & (smoothness > _SMOOTH) & ~agreed
     perhaps = (share < 3) & (smoothness > 0.5 * _SMOOTH)
     around = np.ones((2 * _BESIDE + 1,) * 2, np.uint8)
@@ -227,18 +229,19 @@ def spill(window: Estimate, smoothness: Values) -> Spill:
         own=np.where(false, np.float32(np.nan), window.index),
         high=np.where(false, window.index, high),
         low=np.where(false, window.index, low),
+        edge=edge,
     )
 
 
-def _outshone(window: Estimate, sources: NDArray[np.bool_]) -> tuple[Values, NDArray[np.bool_]]:
-    """Return each peak relative to what the highest ones near it may spill, and where one of these lies at its depth.
+def _outshone(window: Estimate, sources: NDArray[np.bool_]) -> tuple[Values, Values, NDArray[np.bool_]]:
+    """Return each peak relative to what a far higher one nearby at another depth may spill, and the depth of that.
 
-    Only peaks at another depth count in the first; ``sources`` are the cells that may spill.
+    Third, where such a high peak lies at the same depth. ``sources`` are the cells that may spill.
     """
     level = np.round(np.log(np.maximum(window.height, 1e-12, dtype=np.float64)) * STEPS) + 2.0**16
     # height in front of depth: a dilation carries the depth of the highest neighbour along
     best = np.where(sources, level * 2.0**24 + np.round(np.nan_to_num(window.index) * 256), 0)
-    share = np.full(level.shape, np.inf, dtype=np.float32)
+    share, edge = (np.full(level.shape, np.inf, dtype=np.float32) for _ in range(2))
     agreed, before = np.zeros(level.shape, dtype=bool), 0
     for reach in _REACHES:
         best = cv2.dilate(best, np.ones((2 * (reach - before) + 1,) * 2, np.uint8))
@@ -247,16 +250,18 @@ def _outshone(window: Estimate, sources: NDArray[np.bool_]) -> tuple[Values, NDA
         spilt = np.float32(min(_SPILL / (CELL * reach) ** 2, _MOST_SPILT))
         ratio = np.exp(np.minimum((level - highest) * (1 / STEPS), 50)).astype(np.float32) / spilt
         apart = np.abs(depth / 256 - window.index) > 1
-        np.minimum(share, ratio, out=share, where=apart)
+        worse = apart & (ratio < share)
+        np.copyto(share, ratio, where=worse)
+        np.copyto(edge, depth / 256, where=worse, casting="same_kind")
         agreed |= ~apart & (ratio < 1)
-    return share, agreed
+    return share, edge, agreed
 
 
 def without_spill(estimate: Estimate, spilt: Spill) -> Estimate:
     """Return ``estimate`` without evidence where its peak is a false one that `spill` found nearby."""
     index = estimate.index
     false = np.minimum(np.abs(index - spilt.high), np.abs(index - spilt.low)) < _SPILL_SLICES
-    false &= ~(np.abs(index - spilt.own) < 1)
+    false &= ~((np.abs(index - spilt.own) < 1) | (np.abs(index - spilt.edge) < 1))
     return replace(estimate, evidence=np.where(false, 0, estimate.evidence))
 
 
@@ -306,7 +311,7 @@ def settle(seen: Scan, blur: float, pool: Executor) -> DepthMap:
             best = merge(best, _each(coarse, spread), spread(bias))
             if false is not None:
                 best = without_spill(
-                    best, Spill(*(_nearest(p, rows, shape[1]) for p in (false.own, false.high, false.low)))
+                    best, Spill(*(_nearest(p, rows, shape[1]) for p in (false.own, false.high, false.low, false.edge)))
                 )
         out.index[rows] = best.index
         known = np.isfinite(best.index) & (best.evidence > SEEN)
