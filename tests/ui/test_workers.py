@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 from PySide6.QtCore import QThread
@@ -145,16 +146,16 @@ def test_of_a_stream_of_followers_the_running_and_the_newest_are_answered(qtbot:
     runner.returned.connect(answers.append)
     gates = [threading.Event() for _ in range(8)]
 
-    def work(i: int) -> int:
+    def work(i: int, report: Report) -> int:
         assert gates[i].wait(30)
         return i
 
     for i in range(4):  # quicker than the work
-        runner.follow(lambda report, i=i: work(i))
+        runner.follow(partial(work, i))
     gates[0].set()
     qtbot.waitUntil(lambda: answers == [0])
     for i in range(4, 8):  # while 3 is at work
-        runner.follow(lambda report, i=i: work(i))
+        runner.follow(partial(work, i))
     gates[3].set()
     qtbot.waitUntil(lambda: answers == [0, 3])
     gates[7].set()
