@@ -67,7 +67,11 @@ class SurfaceController(QObject):
         return min(row * k + k // 2, stack.shape[0] - 1), min(column * k + k // 2, stack.shape[1] - 1)
 
     def save_screenshot(self, path: Path, width: int = 2400, height: int = 1600, transparent: bool = False) -> None:
-        """Write the view as a picture, larger than it is on the screen."""
+        """Write the view as a picture, larger than it is on the screen; a ``transparent`` ground needs a PNG."""
+        if transparent and path.suffix.lower() != ".png":
+            text = f"{path.name} cannot hold a transparent ground. End the name in .png, or choose a solid ground."
+            self._session.say(text, "error")
+            return
         try:
             picture = self._view.screenshot(width, height, transparent)
         except MissingPartError as error:
@@ -75,7 +79,7 @@ class SurfaceController(QObject):
             return
 
         def write(report: Report) -> Path:
-            write_image(np.ascontiguousarray(picture[..., :3]), path)
+            write_image(np.ascontiguousarray(picture if transparent else picture[..., :3]), path)
             return path
 
         self.writer.start(write)

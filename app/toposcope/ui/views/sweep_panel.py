@@ -39,7 +39,7 @@ class SweepPanel(QScrollArea):
             layout.addWidget(self._row(note))
         if notes:
             button = QPushButton(theme.icon("map-trifold"), "  Show where")
-            button.setToolTip("Show the sweep map in the picture (6)")
+            button.setToolTip("Show the sweep map in the picture (Ctrl+6)")
             button.clicked.connect(self.mapRequested)
             layout.addWidget(button)
         layout.addStretch(1)
