@@ -31,6 +31,16 @@ def test_each_file_is_named_with_its_sha256(stack: FocalStack, tmp_path: Path) -
     assert input_hashes(aligned) == {name: value for name, value in expected.items() if name != "frame_1.png"}
 
 
+def test_files_of_the_same_name_are_told_apart(stack: FocalStack, tmp_path: Path) -> None:
+    paths = []
+    for k, path in enumerate(sorted(tmp_path.glob("*.png"))):
+        paths.append(tmp_path / f"z{k}" / "frame.png")
+        paths[-1].parent.mkdir()
+        path.rename(paths[-1])
+    expected = {f"{p.parent.name}/frame.png": hashlib.sha256(p.read_bytes()).hexdigest() for p in paths}
+    assert input_hashes(open_stack(paths).source) == expected
+
+
 def test_frames_in_memory_and_previews_have_no_hashes(stack: FocalStack) -> None:
     assert input_hashes(ArraySource(np.zeros((3, 4, 5), dtype=np.uint8))) == {}
     preview = stack.reduced(2).source

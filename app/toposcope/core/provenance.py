@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +18,7 @@ CHUNK: Final = 1 << 22
 def input_hashes(source: FrameSource, report: Report = silent) -> dict[str, str]:
     """Return file name and SHA-256 of each file that the frames of ``source`` come from.
 
+    Files of the same name in different folders are told apart by the names of these.
     Empty for frames in memory and for reduced frames, whose results are previews.
 
     Raises
@@ -28,6 +30,7 @@ def input_hashes(source: FrameSource, report: Report = silent) -> dict[str, str]
     for i in range(source.n):
         if (path := source.file(i)) is not None:
             first.setdefault(path, i)
+    times = Counter(path.name for path in first)
     hashes = {}
     for k, (path, i) in enumerate(first.items()):
         digest = hashlib.sha256()
@@ -40,5 +43,5 @@ def input_hashes(source: FrameSource, report: Report = silent) -> dict[str, str]
             name = source.names[i]
             reason = error.strerror or "no reason given"
             raise FrameError(f"{name} cannot be read any more ({reason}); open the stack again.", i, name) from error
-        hashes[path.name] = digest.hexdigest()
+        hashes[path.name if times[path.name] == 1 else f"{path.parent.name}/{path.name}"] = digest.hexdigest()
     return hashes
