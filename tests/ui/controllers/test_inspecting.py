@@ -214,6 +214,51 @@ def test_maps_are_made_once_and_peaks_counted_once(qtbot: QtBot, closing: list[A
     assert counted == [1]
 
 
+class GatedSource(ArraySource):
+    """16-bit frames of one grey value, each read of which waits for a gate."""
+
+    def __init__(self, value: int) -> None:
+        frames = np.full((4, 20, 30), value, dtype=np.uint16)
+        frames[:, 0] = 0
+        super().__init__(frames)
+        object.__setattr__(self, "gate", threading.Event())
+        object.__setattr__(self, "begun", threading.Event())
+
+    def read(self, i: int, roi: Roi | None = None, scale: int = 1) -> Plane:
+        self.begun.set()  # type: ignore[attr-defined]
+        assert self.gate.wait(30)  # type: ignore[attr-defined]
+        return super().read(i, roi, scale)
+
+
+def test_a_late_frame_of_a_closed_stack_does_not_set_the_grey_levels_of_the_next(
+    qtbot: QtBot, closing: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: list[tuple[int, tuple[float, float]]] = []
+
+    def render(plane: Plane, limits: tuple[float, float], shape: tuple[int, int] | None = None) -> Rendered:
+        used.append((int(plane.max()), limits))
+        return render_frame(plane, limits, shape)
+
+    monkeypatch.setattr("toposcope.ui.controllers.pictures.render_frame", render)
+    sources = [GatedSource(60_000), GatedSource(900)]
+    old, new = (FocalStack.create(source) for source in sources)
+    session = Session(state_of(old))
+    _, controller = _pictures(session, closing)
+    _ask(session, controller)
+    assert sources[0].begun.wait(30)  # type: ignore[attr-defined]
+    session.set(opened=new, stack=new)
+    _ask(session, controller)
+    sources[0].gate.set()  # type: ignore[attr-defined]
+    assert sources[1].begun.wait(30)  # type: ignore[attr-defined]
+    session.set(slice_index=1)
+    _ask(session, controller)
+    sources[1].gate.set()  # type: ignore[attr-defined]
+    qtbot.waitUntil(lambda: not any(runner.busy for runner in (*controller.runners.values(), controller.ahead)))
+    of_new = [limits for value, limits in used if value == 900]
+    assert of_new
+    assert all(high < 1000 for _, high in of_new), of_new
+
+
 def test_colour_limits_make_another_picture(qtbot: QtBot, closing: list[Any]) -> None:
     stack = make_stack()
     session = Session(state_of(stack, make_run(stack), mode="depth"))

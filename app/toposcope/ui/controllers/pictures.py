@@ -41,11 +41,16 @@ Key = tuple[object, ...]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Made:
-    """What a worker made, for which request, and whether it is as good as it gets."""
+    """What a worker made, for which request, and whether it is as good as it gets.
+
+    ``limits`` and ``peaks`` are what it had to find out for it, and what later pictures can use.
+    """
 
     key: Key
     rendered: Rendered
     final: bool
+    limits: tuple[float, float] | None = None
+    peaks: NDArray[np.uint8] | None = None
 
 
 class PictureCache:
@@ -90,7 +95,7 @@ class PicturesController(QObject):
         self._session, self._view, self._peak_counts = session, view, peak_counts
         self.cache = PictureCache()
         self._quick = PictureCache(CACHE_BYTES // 4)
-        self._peaks: dict[int, NDArray[np.uint8]] = {}
+        self._peaks: dict[object, NDArray[np.uint8]] = {}  # by number of the run
         self._requests: dict[Where, PictureRequest | None] = {"left": None, "right": None}
         self._keys: dict[Where, Key | None] = {"left": None, "right": None}
         self._limits: tuple[float, float] | None = None
@@ -182,9 +187,8 @@ class PicturesController(QObject):
             counts = peaks
             if kind == "peaks" and counts is None and run.result.volume is not None:
                 counts = self._peak_counts(run.result.volume, report)
-                self._peaks[run.number] = counts
             rendered = render_result(run.result, kind, shape, request.colour_map, request.limits, counts, scale)
-            return _Made(key, rendered, scale == 1)
+            return _Made(key, rendered, scale == 1, peaks=counts)
 
         return work
 
@@ -199,15 +203,15 @@ class PicturesController(QObject):
         def work(report: Report) -> _Made:
             report(Progress(0.0))
             limits = known or frame_limits(stack)
-            self._limits = limits
             plane = source.read(place, scale=scale)
             report(Progress(0.5))
-            return _Made(key, render_frame(plane, limits, stack.shape), scale == 1)
+            return _Made(key, render_frame(plane, limits, stack.shape), scale == 1, limits)
 
         return work
 
     def _on_made(self, where: Where, made: _Made) -> None:
         self._set_peaks_job(None)
+        self._keep(made)
         if made.final or made.key[0] == "slice":
             (self.cache if made.final else self._quick).put(made.key, made.rendered)
         request, state = self._requests[where], self._session.state
@@ -237,7 +241,15 @@ class PicturesController(QObject):
                 self.ahead.start(work)
                 return
 
+    def _keep(self, made: _Made) -> None:
+        """Keep what was found out; a late answer about a closed stack never comes here."""
+        if made.limits is not None:
+            self._limits = made.limits
+        if made.peaks is not None:
+            self._peaks[made.key[1]] = made.peaks
+
     def _on_read_ahead(self, made: _Made) -> None:
+        self._keep(made)
         self.cache.put(made.key, made.rendered)
         self._read_ahead("left")
 
