@@ -460,8 +460,6 @@ def _estimate(options: argparse.Namespace, stack: FocalStack, report: Report, ke
     from toposcope.core.estimate import METHODS, EstimateSettings, estimate
     from toposcope.core.settings import checked
 
-    if options.device not in ("auto", "cpu"):
-        raise SettingsError(f"{options.method} runs on the CPU, not on {options.device}. Leave --device out.")
     card = METHODS.get(options.method)  # estimate refuses an unknown name, and lists the known ones
     settings = EstimateSettings(
         method=options.method,
@@ -469,6 +467,7 @@ def _estimate(options: argparse.Namespace, stack: FocalStack, report: Report, ke
         align=options.align,
         keep_volume=keep_volume,
         threads=options.threads,
+        device=options.device,
     )
     return estimate(stack, settings, report)
 

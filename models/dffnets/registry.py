@@ -32,7 +32,14 @@ class NetworkCard:
 CARDS: Mapping[str, NetworkCard] = {
     card.name: card
     for card in (
-        NetworkCard("light", "Light", "Toposcope's own", "quick answers on any machine", 16, LightNetwork),
+        NetworkCard(
+            "light",
+            "Light network",
+            "Toposcope's own",
+            "faint texture, noise and fine structures; where the default leaves holes",
+            16,
+            LightNetwork,
+        ),
         NetworkCard(
             "fad",
             "FAD",

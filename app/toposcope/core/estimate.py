@@ -6,24 +6,23 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from toposcope import __version__
 from toposcope.core import focus
-from toposcope.core.align import AlignMode, align
-from toposcope.core.calibration import to_positions
+from toposcope.core.align import align
 from toposcope.core.fuse import Fuser
 from toposcope.core.jobs import Progress, Report, part, silent
+from toposcope.core.method import EstimateSettings, MethodCard, compose
+from toposcope.core.networks import network_methods
 from toposcope.core.provenance import input_hashes
 from toposcope.core.refine import DepthMap, fill_voids, settle, smooth
-from toposcope.core.result import DepthResult, Provenance
+from toposcope.core.result import DepthResult
 from toposcope.core.scan import Recipe, scan
 from toposcope.core.settings import checked, setting
 from toposcope.core.stack import FocalStack
@@ -31,40 +30,9 @@ from toposcope.core.sweep import SweepExaminer
 from toposcope.core.volume import MeasureVolume
 from toposcope.errors import SettingsError
 
+__all__ = ["METHODS", "EstimateSettings", "MethodCard", "estimate"]
+
 Grey = NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True)
-class EstimateSettings:
-    """What to estimate with.
-
-    ``options`` is the method's own settings dataclass, None for its defaults. ``keep_volume`` keeps
-    the focus volume for inspection (on disk, under ``scratch``, when it is large). ``threads`` of
-    0 means as many as the machine has cores.
-    """
-
-    method: str = "default"
-    options: Any = None
-    align: AlignMode = "auto"
-    keep_volume: bool = False
-    scratch: Path | None = None
-    threads: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class MethodCard:
-    """One method, as the command line, the window's form and the README's table see it.
-
-    ``settings`` is a frozen dataclass; its fields carry ``metadata`` with ``label``, ``help``,
-    ``min``, ``max``, ``step``, ``unit`` or ``choices``, from which forms and options are made.
-    """
-
-    name: str
-    title: str
-    source: str
-    good_at: str
-    settings: type
-    run: Callable[[FocalStack, EstimateSettings, Report], DepthResult] = field(repr=False)
 
 
 def estimate(stack: FocalStack, settings: EstimateSettings | None = None, report: Report = silent) -> DepthResult:
@@ -189,6 +157,8 @@ def _classical(
     recipe_of: Callable[[Any], Recipe], stack: FocalStack, settings: EstimateSettings, report: Report
 ) -> DepthResult:
     """Run a classical method: align, one pass over the frames, peaks, fusion."""
+    if settings.device not in ("auto", "cpu"):
+        raise SettingsError(f"{settings.method} runs on the CPU, not on {settings.device}. Choose cpu or auto.")
     begin = time.monotonic()
     options: DepthSettings = settings.options
     recipe = recipe_of(options)
@@ -224,30 +194,7 @@ def _classical(
             volume.close()
         raise
     coordinate = np.interp(depth.index, np.arange(stack.n), stack.coordinate)
-    result = DepthResult(
-        depth=to_positions(coordinate, stack.positions.value, stack.unit, stack.kind.value).astype(np.float32),
-        confidence=depth.confidence,
-        valid=np.isfinite(depth.index),
-        all_in_focus=picture,
-        tags=stack.source.tags(alignment.reference),
-        positions=stack.positions,
-        unit=stack.unit,
-        kind=stack.kind,
-        near=stack.near,
-        pixel_um=stack.pixel_um,
-        alignment=alignment,
-        volume=volume,
-        sweep=sweep,
-        provenance=Provenance(
-            version=__version__,
-            method=settings.method,
-            settings={**asdict(options), "align": settings.align},
-            source=str(stack.path or stack.name),
-            frames=tuple(stack.source.names),
-            seconds=seconds,
-            inputs=inputs,
-        ),
-    )
+    result = compose(stack, alignment, settings, coordinate, depth.confidence, picture, volume, sweep, seconds, inputs)
     report(Progress(1.0, "done"))
     return result
 
@@ -361,5 +308,6 @@ METHODS: Mapping[str, MethodCard] = {
             WaveletSettings,
             _wavelet,
         ),
+        *network_methods(),
     )
 }

@@ -1,0 +1,197 @@
+"""Networks as methods: frames in, probabilities of the slices out, depth from their mean position.
+
+torch is imported inside the functions, so that the window opens and the command line answers before
+it is loaded.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dffnets.shipped import WeightsCard, WeightsError, load_network, shipped_cards
+from toposcope.core import focus
+from toposcope.core.align import align
+from toposcope.core.fuse import Fuser
+from toposcope.core.jobs import Progress, Report, part
+from toposcope.core.method import EstimateSettings, MethodCard, compose
+from toposcope.core.provenance import input_hashes
+from toposcope.core.result import DepthResult
+from toposcope.core.scratch import ScratchArray
+from toposcope.core.settings import setting
+from toposcope.core.stack import FocalStack, to_grey
+from toposcope.core.sweep import SweepExaminer
+from toposcope.errors import SettingsError, StackError
+
+UNKNOWN: Final = 0.92
+"""Spread of a curve, as a share of that of a flat one, above which the network does not know."""
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkSettings:
+    """Settings of a network."""
+
+    tile: int = setting(
+        512,
+        "Tile",
+        "side of the squares that large pictures are cut into; smaller needs less memory",
+        minimum=256,
+        maximum=2048,
+        step=64,
+        unit="px",
+    )
+
+
+class ProbabilityVolume:
+    """Focus volume of a network: its probabilities, (N, H, W) in half precision; see `FocusVolume`."""
+
+    def __init__(self, shape: tuple[int, int, int], scratch: Path | None = None) -> None:
+        self.shape = shape
+        self._array = ScratchArray(shape, np.float16, scratch)
+
+    def write(self, rows: slice, probability: NDArray[np.float32]) -> None:
+        """Store finished rows (N, rows, W)."""
+        self._array.values[:, rows] = probability
+
+    def probability(self, row: int, column: int) -> NDArray[np.float32]:
+        curve: NDArray[np.float32] = self._array.values[:, row, column].astype(np.float32)
+        curve /= curve.sum()  # rounding to half precision undone
+        return curve
+
+    def measure(self, row: int, column: int) -> None:
+        return None
+
+    def plane(self, i: int) -> NDArray[np.float32]:
+        plane: NDArray[np.float32] = self._array.values[i].astype(np.float32)
+        return plane
+
+    def close(self) -> None:
+        self._array.close()
+
+
+def network_methods() -> list[MethodCard]:
+    """Return a method card for each network that is shipped. Does not load torch."""
+    return [
+        MethodCard(card.name, card.title, card.paper, card.good_at, NetworkSettings, partial(_learned, card))
+        for card in shipped_cards()
+    ]
+
+
+def _learned(card: WeightsCard, stack: FocalStack, settings: EstimateSettings, report: Report) -> DepthResult:
+    """Run a network: align, one pass over the frames, tiles through the network, fusion.
+
+    Depth is the mean position of the probabilities. Confidence is one minus their spread relative to
+    that of a flat curve, which ranks errors well; where the curve is nearly flat the network does not
+    know, and the pixel is void.
+    """
+    begin = time.monotonic()
+    options: NetworkSettings = settings.options
+    device = _device(settings.device)
+    import torch
+
+    from dffnets.predict import MAX_SLICES, predict_tiles
+
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    if stack.n > MAX_SLICES:
+        raise StackError(
+            f"{stack.name} has {stack.n} slices; the networks take up to {MAX_SLICES}. "
+            "Skip some, or use the default method."
+        )
+    try:
+        network = load_network(card)
+    except WeightsError as error:
+        raise SettingsError(str(error)) from error
+    stack, alignment = align(stack, settings.align, part(report, 0.0, 0.2))
+    shape = (stack.n, *stack.shape)
+    fuser = Fuser(stack.shape, stack.source.channels, stack.source.dtype, stack.n)
+    examiner = SweepExaminer(stack, alignment)
+    frames = ScratchArray(shape, np.float16, settings.scratch)
+    volume = ProbabilityVolume(shape, settings.scratch) if settings.keep_volume else None
+    mean = np.empty(stack.shape, np.float32)
+    spread = np.empty(stack.shape, np.float32)
+    place = stack.coordinate.astype(np.float32)
+
+    def write(rows: slice, probability: NDArray[np.float32]) -> None:
+        mean[rows] = np.einsum("nhw,n->hw", probability, place)
+        squares = np.einsum("nhw,n->hw", probability, place * place)
+        spread[rows] = np.sqrt(np.maximum(squares - mean[rows] ** 2, 0))
+        if volume is not None:
+            volume.write(rows, probability)
+
+    try:
+        for i in range(stack.n):
+            report(Progress(0.2 + 0.2 * i / stack.n, f"reading slice {i + 1} of {stack.n}"))
+            plane = stack.read(i)
+            grey = to_grey(plane)
+            measure = focus.tenengrad(grey, 9)
+            frames.values[i] = grey
+            fuser.add(i, plane, measure)
+            examiner.add(i, plane, measure)
+        told = part(report, 0.4, 0.95)
+        predict_tiles(
+            network,
+            frames.values,
+            place,
+            write,
+            card.multiple,
+            device,
+            options.tile,
+            options.tile // 4,
+            lambda share: told(Progress(share, f"{card.title} on {device}")),
+        )
+        confidence = np.clip(1 - spread / np.float32(place.std()), 0, 1)
+        known = spread < UNKNOWN * place.std()
+        if stack.void is not None:
+            known &= ~stack.void
+        coordinate = np.where(known, mean, np.float32(np.nan))
+        confidence[~known] = 0
+        index = np.interp(coordinate, place, np.arange(stack.n)).astype(np.float32)
+        report(Progress(0.96, "fusing"))
+        picture = fuser.finish(index, confidence)
+        sweep = examiner.report(index, confidence)
+        result = compose(
+            stack,
+            alignment,
+            settings,
+            coordinate,
+            confidence,
+            picture,
+            volume,
+            sweep,
+            time.monotonic() - begin,
+            input_hashes(stack.source, part(report, 0.98, 1.0)),
+            device=device,
+            weights=card.sha256,
+        )
+    except BaseException:
+        if volume is not None:
+            volume.close()
+        raise
+    finally:
+        frames.close()
+    report(Progress(1.0, "done"))
+    return result
+
+
+def _device(wanted: str) -> str:
+    """Return the device to use.
+
+    Raises
+    ------
+    SettingsError
+        If the wanted one is not there.
+    """
+    from dffnets.predict import best_device, device_is_there
+
+    if wanted == "auto":
+        return best_device()
+    if not device_is_there(wanted):
+        raise SettingsError(f"there is no {wanted} device here; {best_device()} is. Choose that, or auto.")
+    return wanted

@@ -1,0 +1,90 @@
+"""The weights that are shipped: one safetensors file a network, and a card that says what they are.
+
+Cards are JSON, so that a program can list the networks without loading torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import nn
+
+FOLDER = Path(__file__).parent / "weights"
+
+
+class WeightsError(ValueError):
+    """Weights cannot be used; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsCard:
+    """What shipped weights are.
+
+    ``name`` of the network in the registry; ``title``, ``paper`` and ``good_at`` for users; ``options``
+    that the network is built with; ``multiple`` that rows and columns must divide by; ``parameters``
+    how many; ``data`` what it was trained on, with licence; ``training`` how long and how; ``figures``
+    as measured, beside classical methods on the same stacks; ``sha256`` of the file.
+    """
+
+    name: str
+    title: str
+    paper: str
+    good_at: str
+    options: Mapping[str, Any]
+    multiple: int
+    parameters: int
+    data: str
+    training: str
+    figures: Mapping[str, Any]
+    sha256: str
+
+    @property
+    def path(self) -> Path:
+        """The weights file."""
+        return FOLDER / f"{self.name}.safetensors"
+
+
+def shipped_cards() -> list[WeightsCard]:
+    """Return the cards of all shipped weights, by name."""
+    return [WeightsCard(**json.loads(path.read_text("utf-8"))) for path in sorted(FOLDER.glob("*.json"))]
+
+
+def load_network(card: WeightsCard, path: Path | None = None) -> nn.Module:
+    """Return the network of ``card`` with its weights, or with those of another file of the same network.
+
+    Raises
+    ------
+    WeightsError
+        If the file is damaged, or holds the weights of another network.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    from dffnets.registry import create_network
+
+    file = path or card.path
+    if path is None and hashlib.sha256(file.read_bytes()).hexdigest() != card.sha256:
+        raise WeightsError(f"{file.name} is not the file that its card describes. Install Toposcope again.")
+    network = create_network(card.name, **card.options)
+    expected = network.state_dict()
+    try:
+        with safe_open(file, "pt") as opened:
+            found = {name: opened.get_tensor(name) for name in opened.keys()}
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"{file} cannot be read as weights ({error}). Give a .safetensors file.") from error
+    missing, unexpected = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
+    wrong = [name for name in expected.keys() & found.keys() if expected[name].shape != found[name].shape]
+    if missing or unexpected or wrong:
+        said = [
+            f"{what} {', '.join(names[:3])}{' ...' if len(names) > 3 else ''}"
+            for what, names in (("lacks", missing), ("has besides", unexpected), ("has other sizes of", sorted(wrong)))
+            if names
+        ]
+        raise WeightsError(f"{file.name} holds no weights of the network {card.title}: it {'; '.join(said)}.")
+    network.load_state_dict(found)
+    return network.eval()
