@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from toposcope.core.pictures import VOID, colour_table
+from toposcope.core.sweep import Lack
 from toposcope.ui.pyramid import display_range, make_pyramid, to_display
 from toposcope.ui.rendering import (
+    LACK_TITLES,
     PEAK_LEGEND,
+    SWEEP_LEGEND,
     render_codes,
     render_frame,
     render_result,
     render_values,
-    sweep_legend,
     thumbnail,
 )
 from window_fakes import make_result, make_stack
@@ -125,7 +129,7 @@ def test_all_pictures_of_a_result() -> None:
     scale = render_result(result, "confidence", stack.shape, "viridis", None).scale
     assert scale is not None
     assert (scale.low, scale.high) == (0, 1)
-    assert len(sweep_legend(result)) == 8
+    assert [title for title, _ in SWEEP_LEGEND][1:] == [LACK_TITLES[lack] for lack in get_args(Lack)]
 
 
 def test_thumbnail_knows_sharp_from_blurred() -> None:

@@ -58,10 +58,6 @@ class Preferences:
         names = [str(path), *(str(old) for old in self.recent if old != path)]
         self._settings.setValue("recent", names[:RECENT])
 
-    def remove_recent(self, path: Path) -> None:
-        """Forget a path that does not exist any more."""
-        self._settings.setValue("recent", [str(old) for old in self.recent if old != path])
-
     def clear_recent(self) -> None:
         """Forget all of them."""
         self._settings.remove("recent")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, get_args
 
 import cv2
 import numpy as np
@@ -44,14 +44,18 @@ LACK_COLOURS: Final[dict[Lack, tuple[int, int, int]]] = {
     "motion": (204, 121, 167),
     "textureless": (110, 100, 200),
 }
-PEAK_LEGEND: Final[tuple[tuple[str, tuple[int, int, int]], ...]] = (
+Legend = tuple[tuple[str, tuple[int, int, int]], ...]
+
+PEAK_LEGEND: Final[Legend] = (
     ("No peak", VOID),
     ("One peak", (53, 124, 148)),
     ("Two peaks", (240, 200, 80)),
     ("Three or more", (213, 94, 40)),
 )
-
-Legend = tuple[tuple[str, tuple[int, int, int]], ...]
+SWEEP_LEGEND: Final[Legend] = (
+    ("Nothing lacks", VOID),
+    *((LACK_TITLES[lack], LACK_COLOURS[lack]) for lack in get_args(Lack)),  # in the order of the codes
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -146,11 +150,6 @@ def render_codes(codes: NDArray[np.uint8], legend: Legend, shape: tuple[int, int
     )
 
 
-def sweep_legend(result: DepthResult) -> Legend:
-    """Return the legend of the sweep map: all codes, in their order."""
-    return (("Nothing lacks", VOID), *((LACK_TITLES[lack], LACK_COLOURS[lack]) for lack in LACK_TITLES))
-
-
 def render_result(
     result: DepthResult,
     kind: LayerKind,
@@ -176,7 +175,7 @@ def render_result(
         if peaks is None:
             raise ValueError("the peaks map needs the peak counts")
         return render_codes(_fit(peaks, result.shape), PEAK_LEGEND, shape, under)
-    return render_codes(_fit(result.sweep.map, result.shape), sweep_legend(result), shape, under)
+    return render_codes(_fit(result.sweep.map, result.shape), SWEEP_LEGEND, shape, under)
 
 
 def _fit(codes: NDArray[np.uint8], shape: tuple[int, int]) -> NDArray[np.uint8]:

@@ -24,7 +24,6 @@ LayerKind = Literal["slice", "all_in_focus", "depth", "confidence", "peaks", "sw
 Mode = Literal["slice", "all_in_focus", "depth", "confidence", "peaks", "sweep", "compare"]
 """What the centre of the window shows: one layer, or two of them side by side."""
 
-LAYERS: Final[tuple[LayerKind, ...]] = get_args(LayerKind)
 MODES: Final[tuple[Mode, ...]] = get_args(Mode)
 KEPT_RUNS: Final = 4
 """Results kept for comparison; each holds some 20 bytes a pixel."""

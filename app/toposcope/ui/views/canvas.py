@@ -295,13 +295,6 @@ class Canvas(pg.GraphicsView):  # type: ignore[misc]
         self._fitted = False
         self._box.scaleBy((1 / factor, 1 / factor))
 
-    def centre_on(self, row: int, column: int) -> None:
-        """Bring a pixel into view, without changing the zoom; nothing moves when it is visible."""
-        if not self._box.viewRect().contains(QPointF(column, row)):
-            rect = self._box.viewRect()
-            self._fitted = False
-            self._box.translateBy((column - rect.center().x(), row - rect.center().y()))
-
     @property
     def zoom(self) -> float:
         """Logical screen pixels per picture pixel."""

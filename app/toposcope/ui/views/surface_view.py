@@ -128,11 +128,6 @@ class SurfaceView(QWidget):
         return self._problem
 
     @property
-    def colour_mode(self) -> Colouring:
-        """What the surface is coloured by."""
-        return self._colour_mode
-
-    @property
     def canvas_size(self) -> tuple[int, int]:
         """Width and height of the view itself, in logical pixels."""
         return self._size()
