@@ -207,3 +207,17 @@ def test_colours_follow_the_theme(view: CurveView, qapp: object) -> None:
     theme.apply("dark")
     view.apply_theme()
     assert view._plot.backgroundBrush().color().name() == theme.DARK.base
+
+
+def test_legend_is_read_whole_in_a_narrow_dock(qtbot: QtBot) -> None:
+    view = CurveView()
+    qtbot.addWidget(view)
+    view.resize(420, 260)
+    view.show()
+    view.set_curves([(1, "#ff0000", curve())])
+    label = view._read_out
+    qtbot.waitUntil(lambda: label.height() > 1)
+    text = label.fontMetrics().boundingRect(label.contentsRect(), int(Qt.TextFlag.TextWordWrap), label.text())
+    assert text.width() <= label.width()
+    assert text.height() <= label.height()
+    assert label.fontMetrics().horizontalAdvance(label.text()) > label.width()

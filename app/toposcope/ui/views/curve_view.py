@@ -78,6 +78,7 @@ class CurveView(QWidget):
         self._read_out = QLabel(KEY_TEXT)
         self._read_out.setProperty("role", "muted")
         self._read_out.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self._read_out.setWordWrap(True)
         self._read_out.setMinimumWidth(1)  # a long read-out must not widen the dock
         plot_side = QWidget()
         column = QVBoxLayout(plot_side)
