@@ -51,6 +51,18 @@ def view(qtbot: QtBot) -> CurveView:
     return view
 
 
+def test_cursor_and_read_out_name_a_slice_alike(view: CurveView) -> None:
+    view.set_curves([(1, "#ff0000", curve())])
+    view.set_slice(5)
+    assert view._cursor.label.format == "7 µm · 6 of 10"
+    counted = replace(curve(), positions=np.arange(10.0), unit_symbol="slices")
+    view.set_curves([(1, "#ff0000", counted)])
+    view.set_slice(5)
+    assert view._cursor.label.format == "slice 5 · 6 of 10"
+    view._on_mouse_moved(view._item.vb.mapViewToScene(QPointF(5.0, 0.1)))
+    assert view._read_out.text().startswith("slice 5 · 6 of 10   pin 1:")
+
+
 def test_empty_it_says_what_to_do(view: CurveView) -> None:
     assert view._stack.currentWidget() is view._empty
     assert view._empty.text() == EMPTY_TEXT
@@ -185,7 +197,7 @@ def test_hovering_reads_the_nearest_slice_out(view: CurveView) -> None:
     shown = curve()
     view.set_curves([(1, "#ff0000", shown)])
     view._on_mouse_moved(view._item.vb.mapViewToScene(QPointF(5.1, 0.05)))
-    assert "slice 5 at 5 µm" in view._read_out.text()
+    assert "5 µm · 5 of 10" in view._read_out.text()
     assert f"{100 * shown.probability[4]:.1f} %" in view._read_out.text()
 
 

@@ -40,7 +40,15 @@ def test_without_a_result_only_slices_can_be_seen() -> None:
     assert view.modes == {"slice", "compare"}
     assert view.left is not None
     assert view.left.layer == Layer("slice", 2)
-    assert view.slices.text == "3 / 5  ·  15 µm"
+    assert view.slices.text == "15 µm · 3 of 5"
+
+
+def test_a_slice_without_a_position_bears_the_number_that_axes_and_depths_give_it() -> None:
+    frames = ArraySource(np.zeros((10, 8, 8), dtype=np.uint8), tuple(f"img_{i}.png" for i in range(10)))
+    stack = FocalStack.create(frames, Sourced(np.arange(10.0), "order of the files", guessed=True), "index")
+    view = resolve(state_of(stack, slice_index=5))
+    assert view.slices.text == "slice 5 · 6 of 10"
+    assert view.frames[5].position == "slice 5"
 
 
 def test_pictures_of_the_shown_run() -> None:

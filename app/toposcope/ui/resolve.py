@@ -228,9 +228,8 @@ def layer_choices(state: State) -> tuple[tuple[Layer, str], ...]:
 
 def frame_rows(stack: FocalStack, skipped: frozenset[int]) -> tuple[FrameRow, ...]:
     """Return the lines of the film strip."""
-    symbol = "" if stack.unit == "index" else f" {stack.unit_symbol}"
     return tuple(
-        FrameRow(name, f"{value:.6g}{symbol}" if symbol else f"no. {i + 1}", i in skipped)
+        FrameRow(name, place_text(value, stack.unit_symbol), i in skipped)
         for i, (name, value) in enumerate(zip(stack.source.names, stack.positions.value, strict=True))
     )
 
@@ -239,8 +238,19 @@ def slice_state(stack: FocalStack | None, index: int) -> SliceState:
     """Return the slice slider's range, place and caption."""
     if stack is None:
         return SliceState(0, 0, "")
-    place = "" if stack.unit == "index" else f"  ·  {stack.positions.value[index]:.5g} {stack.unit_symbol}"
-    return SliceState(stack.n, index, f"{index + 1} / {stack.n}{place}")
+    return SliceState(
+        stack.n, index, slice_text(float(stack.positions.value[index]), stack.unit_symbol, index, stack.n)
+    )
+
+
+def slice_text(position: float, unit_symbol: str, index: int, count: int) -> str:
+    """Return a slice in words, by position and place in the stack: "41.2 µm · 6 of 10"."""
+    return f"{place_text(position, unit_symbol)} · {index + 1} of {count}"
+
+
+def place_text(position: float, unit_symbol: str) -> str:
+    """Return a position in words: "41.2 µm"; "slice 5" where only slices are counted, from 0 as on all axes."""
+    return f"slice {position:.6g}" if unit_symbol == UNIT_SYMBOLS["index"] else f"{position:.6g} {unit_symbol}"
 
 
 def calibration(stack: FocalStack, edit: CalibrationEdit) -> Calibration:

@@ -26,6 +26,7 @@ from PySide6.QtWidgets import (
 
 from toposcope.core.curve import FocusCurve, format_length
 from toposcope.ui import theme
+from toposcope.ui.resolve import slice_text
 
 Floats = NDArray[np.float64]
 PinCurve = tuple[int, str, FocusCurve]
@@ -290,9 +291,10 @@ class CurveView(QWidget):
         self._label_cursor()
 
     def _label_cursor(self) -> None:
-        count, z = self._positions.size, self._positions[self._slice]
-        where = "" if self._unit_symbol == "slices" else f"  {z:.6g} {self._unit_symbol}"
-        self._cursor.label.setFormat(f"{self._slice + 1}/{count}{where}")
+        self._cursor.label.setFormat(self._slice_text(self._slice))
+
+    def _slice_text(self, i: int) -> str:
+        return slice_text(float(self._positions[i]), self._unit_symbol, i, self._positions.size)
 
     def _on_cursor_moved(self) -> None:
         self._request_slice(self._nearest(float(self._cursor.value())))
@@ -323,8 +325,7 @@ class CurveView(QWidget):
             return
         i = self._nearest(self._item.vb.mapSceneToView(at).x())
         values = "   ".join(f"pin {pin}: {100 * c.probability[i]:.1f} %" for pin, _, c in self._curves)
-        where = "" if self._unit_symbol == "slices" else f" at {self._positions[i]:.6g} {self._unit_symbol}"
-        self._read_out.setText(f"slice {i + 1}{where}   {values}")
+        self._read_out.setText(f"{self._slice_text(i)}   {values}")
 
 
 class _DrawnCurve:
