@@ -91,9 +91,7 @@ class OpeningController(QObject):
     def _on_opened(self, stack: FocalStack) -> None:
         self._session.set_job("open", None)
         self._replace_stack(stack)
-        if stack.path is not None and stack.path == self._sample:
-            return
-        if stack.path is not None:
+        if stack.path is not None and stack.path != self._sample:
             self._preferences.add_recent(stack.path)
         if stack.notes:
             self._session.set(message=Message("\n".join(stack.notes), "info"))
