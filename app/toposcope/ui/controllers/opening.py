@@ -32,7 +32,7 @@ class Opener(Protocol):
 class OpeningController(QObject):
     """Opens what the user points at. ``ask`` puts the file's questions and returns answers, or None.
 
-    ``sample`` is the stack that comes with the program: it needs no remarks and no place among recent files.
+    ``sample`` is the stack that comes with the program: it needs no place among recent files.
     """
 
     def __init__(
@@ -91,7 +91,9 @@ class OpeningController(QObject):
     def _on_opened(self, stack: FocalStack) -> None:
         self._session.set_job("open", None)
         self._replace_stack(stack)
-        if stack.path is not None and stack.path != self._sample:
+        if stack.path is not None and stack.path == self._sample:
+            return
+        if stack.path is not None:
             self._preferences.add_recent(stack.path)
         if stack.notes:
             self._session.set(message=Message("\n".join(stack.notes), "info"))
