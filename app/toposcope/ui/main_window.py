@@ -547,6 +547,8 @@ class MainWindow(QMainWindow):
         self.session.set(message=None)
         if offer.action == "skip_frame":
             self._skip_frame(str(offer.value))
+        elif offer.action == "skip_all":
+            self.opening.skip_all()
         elif offer.action == "retry":
             self.opening.retry()
         elif offer.action == "run":

@@ -96,7 +96,7 @@ class Offer:
     """A way out that a message offers: ``action`` is a name that the controllers know."""
 
     label: str
-    action: Literal["skip_frame", "retry", "run", "without_volume"]
+    action: Literal["skip_frame", "skip_all", "retry", "run", "without_volume"]
     value: Any = None
 
 

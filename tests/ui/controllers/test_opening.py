@@ -6,12 +6,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 from PySide6.QtGui import QUndoStack
 from pytestqt.qtbot import QtBot
 
 from toposcope.core.jobs import Report
-from toposcope.core.source import Choice, ChoiceNeeded, OpenOptions
+from toposcope.core.source import Choice, ChoiceNeeded, OpenOptions, open_stack
 from toposcope.core.stack import FocalStack
 from toposcope.errors import FrameError, StackError
 from toposcope.ui.controllers.opening import OpeningController, problem
@@ -124,11 +126,37 @@ def test_broken_frame_can_be_skipped(qtbot: QtBot, tmp_path: Path, made: list[Se
     qtbot.waitUntil(lambda: setup.session.state.message is not None)
     message = setup.session.state.message
     assert message is not None
-    assert [(o.action, o.value) for o in message.offers] == [("skip_frame", "img_3.png"), ("retry", None)]
+    offered = [(o.action, o.value) for o in message.offers]
+    assert offered == [("skip_frame", "img_3.png"), ("skip_all", None), ("retry", None)]
     setup.controller.skip_frame("img_3.png")
     qtbot.waitUntil(lambda: setup.session.state.stack is not None)
     assert setup.opener.asked[1][1].skip == ("img_3.png",)
     assert setup.session.state.message is None
+
+
+def test_all_that_cannot_be_read_is_left_out_at_once_and_named(qtbot: QtBot, tmp_path: Path, made: list[Setup]) -> None:
+    folder = tmp_path / "scan"
+    folder.mkdir()
+    for i in range(6):
+        pixels = np.random.default_rng(i).integers(0, 255, (32, 40), dtype=np.uint8)
+        (folder / f"img_{i}.png").write_bytes(
+            b"no picture" if i in (1, 4) else cv2.imencode(".png", pixels)[1].tobytes()
+        )
+    setup = Setup(tmp_path)
+    made.append(setup)
+    setup.controller._open_stack = open_stack
+    setup.controller.open(folder)
+    qtbot.waitUntil(lambda: setup.session.state.message is not None)
+    assert setup.session.state.stack is None
+    setup.controller.skip_all()
+    qtbot.waitUntil(lambda: setup.session.state.stack is not None)
+    stack, message = setup.session.state.stack, setup.session.state.message
+    assert stack is not None
+    assert stack.n == 4
+    assert message is not None
+    assert "img_1.png" in message.text
+    assert "img_4.png" in message.text
+    stack.close()
 
 
 def test_the_only_file_cannot_be_skipped(qtbot: QtBot, tmp_path: Path, made: list[Setup]) -> None:

@@ -81,6 +81,10 @@ class OpeningController(QObject):
         if self._wanted is not None:
             self.retry(skip=(*self._wanted[1].skip, name))
 
+    def skip_all(self) -> None:
+        """Open what was wanted last without any frame that cannot be read; the stack's notes name them."""
+        self.retry(skip_broken=True)
+
     def close(self) -> None:
         """Close the stack and go back to the start page."""
         self._replace_stack(None)
@@ -130,10 +134,12 @@ class OpeningController(QObject):
             if answers is not None:
                 self.retry(**{c.name: answer for c, answer in zip(error.choices, answers, strict=True)})
             return
-        message = problem(error, [Offer("Try again", "retry")])
+        again = Offer("Try again", "retry")
+        is_frame = isinstance(error, FrameError)
+        message = problem(error, [Offer("Skip all that cannot be read", "skip_all"), again] if is_frame else [again])
         if self._wanted is not None and isinstance(error, FrameError) and error.name == _name(self._wanted[0]):
             # without its only file there is nothing to go on with
-            message = replace(message, offers=message.offers[1:])
+            message = replace(message, offers=(again,))
         self._session.set(message=message)
 
 
