@@ -39,6 +39,9 @@ COMMANDS: Final[tuple[Command | str, ...]] = (
     Command("close_stack", "&File", "&Close the stack", ("Ctrl+W",), "x"),
     SEPARATOR,
     Command("export", "&File", "&Export …", ("Ctrl+E",), "export", "Write depth, pictures and surfaces", toolbar=True),
+    Command(
+        "save_picture", "&File", "Save &picture as …", ("Ctrl+S",), "image", "What is shown, the left side of A | B"
+    ),
     SEPARATOR,
     Command("quit", "&File", "&Quit", ("Ctrl+Q",), "sign-out"),
     Command("copy_picture", "&Edit", "&Copy the picture", ("Ctrl+C",), "copy", picture=True),

@@ -73,6 +73,7 @@ from toposcope.ui.workers import LatestRunner
 FILE_FILTER: Final = (
     "Images (*.tif *.tiff *.jpg *.jpeg *.png *.bmp *.webp *.TIF *.TIFF *.JPG *.JPEG *.PNG *.BMP *.WEBP);;All files (*)"
 )
+PICTURE_FILTER: Final = "PNG (*.png);;TIFF (*.tif *.tiff);;JPEG (*.jpg *.jpeg)"
 NOTE_MS: Final = 12_000
 """How long a note stays, in milliseconds."""
 THEME_TITLES: Final[dict[ThemeName, str]] = {"dark": "&Dark", "light": "&Light"}
@@ -252,6 +253,7 @@ class MainWindow(QMainWindow):
             "reopen": self.opening.retry,
             "close_stack": self.opening.close,
             "export": self._on_export,
+            "save_picture": self.save_picture,
             "quit": self.close,
             "copy_picture": self.copy_picture,
             "copy_pins": lambda: self._copy(self.pins.table()),
@@ -299,6 +301,7 @@ class MainWindow(QMainWindow):
         canvas.menuRequested.connect(self._on_picture_menu)
         canvas.cursorMoved.connect(lambda pixel: session.set(cursor=pixel))
         canvas.scrubbed.connect(self._step_slice)
+        self.pictures.saved.connect(lambda path: self.status.showMessage(f"Saved {path}", 6000))
         self.curves.sliceRequested.connect(lambda i: session.set(slice_index=self._stack_index(i), mode="slice"))
         self.curves.pinRemoveRequested.connect(self.pins.remove)
         self.surface.screenshotRequested.connect(self._ask_screenshot)
@@ -384,7 +387,7 @@ class MainWindow(QMainWindow):
         acts, opened = self.actions_by_name, not now.start_page
         for name in ("reopen", "close_stack", "run", "next_slice", "previous_slice", "first_slice", "last_slice"):
             acts[name].setEnabled(opened)
-        for name in ("zoom_in", "zoom_out", "zoom_fit", "zoom_pixels", "copy_picture", "aligned"):
+        for name in ("zoom_in", "zoom_out", "zoom_fit", "zoom_pixels", "copy_picture", "save_picture", "aligned"):
             acts[name].setEnabled(opened)
         for name in ("remove_pin", "remove_pins", "copy_pins"):
             acts[name].setEnabled(bool(now.pins))
@@ -473,6 +476,16 @@ class MainWindow(QMainWindow):
         image = QImage(picture.data, picture.shape[1], picture.shape[0], picture.strides[0], kind)
         QGuiApplication.clipboard().setImage(image.copy())
         self.status.showMessage(f"Copied {picture.shape[1]} × {picture.shape[0]} pixels", 4000)
+
+    def save_picture(self) -> None:
+        """Let the user choose a file for what is shown (the left side of A|B)."""
+        stack, view = self.session.state.stack, self._view_state
+        if stack is None or view is None or view.left is None:
+            return
+        name = f"{stack.name}-{view.left.layer.kind}.png".replace("/", "_")
+        path = self._ask_file("Save picture as", name, PICTURE_FILTER)
+        if path is not None:
+            self.pictures.save(path)
 
     def _copy(self, text: str) -> None:
         if text:
@@ -578,7 +591,7 @@ class MainWindow(QMainWindow):
         if row >= 0:
             menu.addAction(theme.icon("map-pin"), "Set a pin here", lambda: self.pins.add(row, column))
             menu.addSeparator()
-        for name in ("copy_picture", "copy_pins", "zoom_fit", "zoom_pixels"):
+        for name in ("copy_picture", "save_picture", "copy_pins", "zoom_fit", "zoom_pixels"):
             menu.addAction(self.actions_by_name[name])
         self._pop_up(menu, where)
 
@@ -619,12 +632,13 @@ class MainWindow(QMainWindow):
 
     def _ask_file(self, title: str, name: str, kinds: str) -> Path | None:
         """Let the user choose where to write one file."""
-        chosen, _ = QFileDialog.getSaveFileName(self, title, str(Path(self.preferences.folder) / name), kinds)
+        chosen, kind = QFileDialog.getSaveFileName(self, title, str(Path(self.preferences.folder) / name), kinds)
         if not chosen:
             return None
         path = Path(chosen)
         self.preferences.folder = str(path.parent)
-        return path if path.suffix else path.with_suffix(Path(name).suffix)
+        suffix = next(iter(kind.partition("(*")[2].rstrip(")").split()), Path(name).suffix)
+        return path if path.suffix else path.with_suffix(suffix)
 
     def _fill_recent_menu(self) -> None:
         self._recent_menu.clear()
@@ -672,6 +686,7 @@ class MainWindow(QMainWindow):
             self.surfaces.writer,
             *self.pictures.runners.values(),
             self.pictures.ahead,
+            self.pictures.writer,
         ]
 
     def shutdown(self) -> None:

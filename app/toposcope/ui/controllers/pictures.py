@@ -9,19 +9,22 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PySide6.QtCore import QObject
+from PySide6.QtCore import QObject, Signal
 
 from toposcope.core.align import AlignedSource
+from toposcope.core.export import write_image
 from toposcope.core.jobs import Progress, Report
+from toposcope.core.pictures import map_picture
 from toposcope.core.stack import FocalStack, FrameSource
 from toposcope.core.volume import FocusVolume
 from toposcope.errors import ToposcopeError
 from toposcope.ui.controllers.opening import problem
-from toposcope.ui.pyramid import display_range
+from toposcope.ui.pyramid import Picture, display_range
 from toposcope.ui.rendering import Rendered, render_frame, render_result
 from toposcope.ui.resolve import PictureRequest, worked_stack
 from toposcope.ui.session import Job, Layer, Run, Session, State
@@ -86,7 +89,9 @@ class PictureCache:
 
 
 class PicturesController(QObject):
-    """Shows the pictures that the view state asks for."""
+    """Shows the pictures that the view state asks for, and writes the one that is shown to a file."""
+
+    saved = Signal(object)  # Path
 
     def __init__(
         self, session: Session, view: PictureView, peak_counts: PeakCounter, parent: QObject | None = None
@@ -104,6 +109,10 @@ class PicturesController(QObject):
         self._add_runner("right")
         self.ahead = LatestRunner("ahead", self)
         self.ahead.returned.connect(self._on_read_ahead)
+        self.writer = LatestRunner("save-picture", self)
+        self.writer.returned.connect(self._on_saved)
+        self.writer.failed.connect(self._on_not_saved)
+        self.writer.cancelled.connect(lambda: session.set_job("picture", None))
         session.changed.connect(self._on_changed)
 
     def _add_runner(self, where: Where) -> None:
@@ -266,8 +275,39 @@ class PicturesController(QObject):
         self._set_peaks_job(None)
         self._session.set(message=problem(error))
 
+    def save(self, path: Path) -> None:
+        """Write what is shown (the left side of A|B) at full size; maps of numbers with colour bar and scale bar."""
+        request, state = self._requests["left"], self._session.state
+        if request is None or state.stack is None:
+            return
+        key = self._key(request, state)
+        shown, work = self.cache.get(key), self._work(request, key, state, final=True)
+        run = state.run_of(request.layer.index) if request.layer.kind != "slice" else None
+        if work is None:
+            return
+        pixel = run.result.pixel_um if run else state.stack.pixel_um
+        pixel_um = pixel.value if pixel else None
+
+        def write(report: Report) -> Path:
+            rendered: Rendered = shown or work(report).rendered
+            write_image(drawn(rendered, request, run, pixel_um), path, pixel_um=pixel_um)
+            return path
+
+        self._session.set(message=None)
+        self._session.set_job("picture", Job(f"Saving {path.name}", Progress(0.0)))
+        self.writer.start(write)
+
+    def _on_saved(self, path: Path) -> None:
+        self._session.set_job("picture", None)
+        self.saved.emit(path)
+
+    def _on_not_saved(self, error: Exception) -> None:
+        self._session.set_job("picture", None)
+        self._session.set(message=problem(error))
+
     def cancel(self) -> None:
-        """Stop what takes long, the peaks map."""
+        """Stop what takes long, the peaks map and writing."""
+        self.writer.cancel()
         if "peaks" in self._session.state.jobs:
             for runner in self.runners.values():
                 runner.cancel()
@@ -276,8 +316,24 @@ class PicturesController(QObject):
 
     def shutdown(self) -> None:
         """Stop all threads."""
-        for runner in (*self.runners.values(), self.ahead):
+        for runner in (*self.runners.values(), self.ahead, self.writer):
             runner.shutdown()
+
+
+def drawn(rendered: Rendered, request: PictureRequest, run: Run | None, pixel_um: float | None) -> Picture:
+    """Return a picture for a file: pixel by pixel, and with the colours explained where they mean numbers."""
+    if rendered.scale is None or run is None:
+        return rendered.pyramid.finest
+    is_depth = request.layer.kind == "depth"
+    values = run.result.depth if is_depth else run.result.confidence
+    return map_picture(
+        values,
+        rendered.scale.unit or "confidence",
+        name=request.colour_map,
+        pixel_um=pixel_um,
+        longest=max(values.shape),
+        limits=(rendered.scale.low, rendered.scale.high),
+    )
 
 
 def quick_scale(shape: tuple[int, int]) -> int:
