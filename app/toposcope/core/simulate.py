@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from toposcope.core.export import made_folder, write_bytes, write_float_tiff, write_image
+from toposcope.core.export import made_folder, together, write_bytes, write_float_tiff, write_image
 from toposcope.core.jobs import Progress, Report, silent
 from toposcope.errors import SettingsError
 
@@ -84,8 +84,6 @@ def simulate(
     )
     digits = max(2, len(str(count - 1)))
     names = [f"{settings.scene}_{i:0{digits}d}.{settings.picture}" for i in range(count)]
-    for frame, name in zip(rendered.frames, names, strict=True):
-        _write_frame(frame, folder / name)
     facts: dict[str, Any] = {
         "name": settings.scene,
         "frames": names,
@@ -95,13 +93,16 @@ def simulate(
     }
     if exhibit.pixel_um is not None:
         facts |= {"pixel_size": exhibit.pixel_um, "pixel_unit": "um"}
-    write_bytes(folder / "stack.json", (json.dumps(facts, indent=1) + "\n").encode())
     truth, sharp = folder / "true_depth.tif", folder / "true_all_in_focus.jpg"
     # far below what any method resolves, and a third of the size
     grain = np.float32(2.0 ** np.floor(np.log2(np.diff(np.sort(exhibit.positions)).min() / 200)))
     depth = np.round(rendered.depth / grain) * grain
-    write_float_tiff(depth, truth, exhibit.unit, exhibit.pixel_um, "true depth", compressed=True)
-    _write_frame(rendered.all_in_focus, sharp)
+    with together():
+        for frame, name in zip(rendered.frames, names, strict=True):
+            _write_frame(frame, folder / name)
+        write_bytes(folder / "stack.json", (json.dumps(facts, indent=1) + "\n").encode())
+        write_float_tiff(depth, truth, exhibit.unit, exhibit.pixel_um, "true depth", compressed=True)
+        _write_frame(rendered.all_in_focus, sharp)
     report(Progress(1.0, "written"))
     return {"stack": folder, "true_depth": truth, "all_in_focus": sharp}
 

@@ -32,6 +32,7 @@ from toposcope.core.export import (
     export,
     pins_csv,
     read_result,
+    together,
     whole_file,
     write_depth_png16,
     write_depth_tiff,
@@ -511,3 +512,41 @@ def test_options_are_described_for_forms() -> None:
     from toposcope.core.settings import checked
 
     assert checked(ExportOptions, {"max_points": "5000"}).max_points == 5000
+
+
+def test_files_written_together_all_come_or_none(tmp_path: Path) -> None:
+    write_result(result(), tmp_path, "png")
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def stop(progress: Progress) -> None:
+        if progress.fraction > 0.9:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        write_result(result(np.full((9, 12), 3, np.float32)), tmp_path, "png", stop)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    with together():
+        write_result(result(np.full((9, 12), 3, np.float32)), tmp_path, "png")
+        assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.name in before} == before
+    assert read_result(tmp_path).depth[0, 0] == 3
+    assert {path.name for path in tmp_path.iterdir()} == set(before)
+
+
+def test_short_writes_of_numpy_are_told_as_lack_of_room(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="Free some space"), whole_file(tmp_path / "a"):
+        raise OSError("32000 requested and 28572 written")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("corner", [(0, 0), (0, 1), (1, 0), (1, 1)])
+def test_square_with_one_void_corner_keeps_its_triangle(tmp_path: Path, corner: tuple[int, int]) -> None:
+    depth = np.array([[1, 2], [3, 4]], np.float32)
+    depth[corner] = np.nan
+    write_stl(result(depth), tmp_path / "a.stl")
+    facets = np.frombuffer((tmp_path / "a.stl").read_bytes()[84:], np.uint8).reshape(-1, 50)
+    assert len(facets) == 1
+    normal = facets[:, :12].copy().view("<f4")[0]
+    assert normal[2] > 0
+    corners = facets[:, 12:48].copy().view("<f4").reshape(3, 3)
+    heights = result(depth).heights()
+    assert sorted(corners[:, 2]) == pytest.approx(sorted(heights[np.isfinite(heights)]))

@@ -16,7 +16,7 @@ from toposcope.core.export.images import (
 from toposcope.core.export.mesh import write_ply, write_stl
 from toposcope.core.export.stored import read_result, result_facts, write_result_json
 from toposcope.core.export.tables import curves_csv, pins_csv, write_curves_csv, write_pins_csv
-from toposcope.core.export.writing import made_folder, whole_file, write_bytes
+from toposcope.core.export.writing import made_folder, together, whole_file, write_bytes
 
 __all__ = [
     "FORMATS",
@@ -28,6 +28,7 @@ __all__ = [
     "pins_csv",
     "read_result",
     "result_facts",
+    "together",
     "whole_file",
     "write_bytes",
     "write_confidence_tiff",

@@ -19,7 +19,7 @@ from toposcope.core.export.images import (
 from toposcope.core.export.mesh import write_ply, write_stl
 from toposcope.core.export.stored import RESULT_NAME, write_result_json
 from toposcope.core.export.tables import write_curves_csv, write_pins_csv
-from toposcope.core.export.writing import made_folder
+from toposcope.core.export.writing import made_folder, together
 from toposcope.core.jobs import Progress, Report, silent
 from toposcope.core.result import DepthResult
 from toposcope.core.settings import setting
@@ -180,7 +180,7 @@ def export(
 def write_result(
     result: DepthResult, directory: Path | str, image: str | None = None, report: Report = silent
 ) -> dict[str, Path]:
-    """Write a result as a folder: depth.tif, confidence.tif, all_in_focus and, last, result.json.
+    """Write a result as a folder: depth.tif, confidence.tif, all_in_focus and, last, result.json; all or none.
 
     Parameters
     ----------
@@ -198,15 +198,16 @@ def write_result(
         "all_in_focus": folder / f"all_in_focus.{image}",
         "result": folder / RESULT_NAME,
     }
-    report(Progress(0.0, "depth"))
-    write_depth_tiff(result, files["depth"])
-    report(Progress(0.3, "confidence"))
-    write_confidence_tiff(result, files["confidence"])
-    report(Progress(0.6, "all-in-focus picture"))
-    write_image(result.all_in_focus, files["all_in_focus"], result.tags, pixel_size(result))
-    report(Progress(0.95, RESULT_NAME))
     names = {what: path.name for what, path in files.items() if what != "result"}
-    write_result_json(result, files["result"], names)
+    with together():
+        report(Progress(0.0, "depth"))
+        write_depth_tiff(result, files["depth"])
+        report(Progress(0.3, "confidence"))
+        write_confidence_tiff(result, files["confidence"])
+        report(Progress(0.6, "all-in-focus picture"))
+        write_image(result.all_in_focus, files["all_in_focus"], result.tags, pixel_size(result))
+        report(Progress(0.95, RESULT_NAME))
+        write_result_json(result, files["result"], names)
     return files
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from toposcope.core.calibration import Unit
-from toposcope.core.export.writing import whole_file, write_bytes
+from toposcope.core.export.writing import together, whole_file, write_bytes
 from toposcope.core.result import DepthResult
 from toposcope.core.stack import FrameTags, Plane, full_scale
 from toposcope.errors import OutputError
@@ -146,9 +146,10 @@ def write_depth_png16(result: DepthResult, path: Path | str) -> Path:
         "pixel_um": pixel_size(result),
     }
     texts = {key.capitalize(): str(value) for key, value in facts.items() if value is not None}
-    write_bytes(path, _png(values, NO_TAGS, facts["pixel_um"], texts))
     beside = path.with_suffix(".json")
-    write_bytes(beside, (json.dumps(facts, indent=1) + "\n").encode())
+    with together():
+        write_bytes(path, _png(values, NO_TAGS, facts["pixel_um"], texts))
+        write_bytes(beside, (json.dumps(facts, indent=1) + "\n").encode())
     return beside
 
 

@@ -48,12 +48,17 @@ class _Grid:
     def triangles(self) -> Iterator[NDArray[np.intp]]:
         """Yield (T, 3) flat pixel numbers, counter-clockwise seen from the lens, a band of rows at a time."""
         height, width = self.z.shape
+        z = self.z.ravel()
         for top in range(0, height - 1, BAND_ROWS):
             rows = np.arange(top, min(top + BAND_ROWS, height - 1))[:, None]
             a = rows * width + np.arange(width - 1)
             b, d, e = a + 1, a + width, a + width + 1
-            corners = np.stack([np.stack([a, d, b], axis=2), np.stack([b, d, e], axis=2)], axis=2).reshape(-1, 3)
-            heights = self.z.ravel()[corners]
+            # cut each square so that a single void corner leaves the triangle of the other three
+            other = np.isnan(z[b]) | np.isnan(z[d])
+            first = np.stack([a, d, np.where(other, e, b)], axis=2)
+            second = np.stack([np.where(other, a, b), np.where(other, e, d), np.where(other, b, e)], axis=2)
+            corners = np.stack([first, second], axis=2).reshape(-1, 3)
+            heights = z[corners]
             spread = heights.max(axis=1) - heights.min(axis=1)  # NaN where a corner is void
             yield corners[spread <= self.jump]
 

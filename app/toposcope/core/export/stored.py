@@ -88,6 +88,8 @@ def read_result(path: Path | str) -> DepthResult:
         If there is no result, or it is damaged.
     """
     path = Path(path)
+    if not os.path.lexists(path):
+        raise StackError(f"{path} does not exist. Choose a folder that `toposcope depth` has written.")
     path = path / RESULT_NAME if os.path.isdir(path) else path
     facts = _read_facts(path)
     try:
