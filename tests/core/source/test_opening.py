@@ -629,3 +629,29 @@ def test_facts_are_plain_json_with_origins(make_folder: MakeFolder) -> None:
     assert (facts["frames"], facts["height"], facts["width"], facts["channels"], facts["bits"]) == (4, 21, 34, 3, 8)
     assert (facts["step"], facts["range"], facts["unit"]) == (2.5, [0.0, 7.5], "um")
     assert describe(open_stack(stack.path or "", OpenOptions(positions=(0, 1, 2, 9), unit="um")))["step"] is None
+
+
+def test_a_step_makes_heights_of_a_camera_that_was_only_guessed(make_folder: MakeFolder) -> None:
+    folder = make_folder(make_frames(3), exif=exif(make="Maker"))
+    stack = open_stack(folder, OpenOptions(z_step=2.0, unit="um"))
+    assert (stack.kind.value, stack.kind.origin) == ("microscope", "typed in")
+    guessed = open_stack(folder, OpenOptions(positions=(0.0, 1.0, 2.0), unit="mm"))
+    assert (guessed.kind.value, guessed.kind.guessed) == ("microscope", True)
+    with pytest.raises(CalibrationError, match="above 0"):
+        open_stack(folder, OpenOptions(z_step=2.0, unit="um", kind="camera"))
+
+
+def test_what_stack_json_leaves_out_needs_no_remark(make_folder: MakeFolder) -> None:
+    folder = make_folder(make_frames(3))
+    names = sorted(path.name for path in folder.iterdir())
+    write_image(folder / "true_depth.png", make_frames(1)[0])
+    (folder / "notes.txt").write_text("hello", encoding="utf-8")
+    (folder / "stack.json").write_text(json.dumps({"frames": names}), encoding="utf-8")
+    assert open_stack(folder).notes == ()
+
+
+def test_pictures_of_results_are_no_frames(make_folder: MakeFolder) -> None:
+    folder = make_folder(make_frames(3))
+    for name in ("depth.png", "surface_3d.png", "curve.png"):
+        write_image(folder / name, make_frames(1, (40, 50), 3)[0])
+    assert open_stack(folder).n == 3

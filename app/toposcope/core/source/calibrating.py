@@ -103,8 +103,10 @@ def calibrate(
             notes.append(f"there are no positions to show in {options.unit}; give a step or positions")
         return Calibration(None, "index", kind, near, pixel_um, tuple(notes))
     positions, unit = found.positions, found.unit
-    if kind is None and found.kind:
+    if found.kind and (kind is None or kind.guessed):
         kind = Sourced(found.kind, positions.origin)
+    elif kind is not None and kind.guessed and kind.value == "camera" and positions.value.min() <= 0:
+        kind = Sourced("microscope", "guessed: no distances, since they do not all lie above 0", guessed=True)
     if unit is None:
         unit = options.unit or _guess_unit(positions.value, asked or found.kind)
         if options.unit is None:
@@ -152,7 +154,7 @@ def _from_sidecar(frames: Frames, sidecar: Sidecar) -> _Found | None:
             values = values[np.argsort(np.argsort([frames.listed[k] for k in frames.places]))]
         return _Found(Sourced(values, SIDECAR_NAME), sidecar.unit)
     if sidecar.z_step is not None:
-        return _Found(Sourced(_steps(frames, sidecar.z_step), SIDECAR_NAME), sidecar.unit)
+        return _Found(Sourced(_steps(frames, sidecar.z_step), SIDECAR_NAME), sidecar.unit, "microscope")
     return None
 
 

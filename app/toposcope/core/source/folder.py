@@ -52,7 +52,7 @@ _VENDOR: Final = frozenset(".czi .nd2 .lif .lsm .oib .oif .oir .vsi .ims .dv .zv
 _CLUTTER: Final = frozenset(("thumbs.db", "desktop.ini", SIDECAR_NAME))
 _ASIDE: Final = re.compile(
     r"(?:^|[\W_])(?:mask|depth|depth[\W_]?map|height[\W_]?map|ground[\W_]?truth|gt|confidence|"
-    r"all[\W_]?in[\W_]?focus|preview|thumb|thumbnail|labels?)(?:$|[\W_])",
+    r"all[\W_]?in[\W_]?focus|surface[\W_]?3d|curve|preview|thumb|thumbnail|labels?)(?:$|[\W_])",
     re.IGNORECASE,
 )
 

@@ -86,8 +86,9 @@ def _is_folder(path: Path) -> bool:
 def _open_folder(folder: Path, options: OpenOptions, report: Report) -> FocalStack:
     listing = list_folder(folder)
     sidecar = read_sidecar(listing.sidecar) if listing.sidecar else _NOTHING
-    files = listing.files
+    files, notes = listing.files, listing.notes
     if sidecar.frames is not None:
+        notes = ()  # what else lies there was left out on purpose
         by_name = {path.name: path for path in files}
         missing = [name for name in sidecar.frames if not os.path.isfile(system_path(folder / name))]
         if missing:
@@ -95,8 +96,8 @@ def _open_folder(folder: Path, options: OpenOptions, report: Report) -> FocalSta
         files = tuple(by_name.get(name, folder / name) for name in sidecar.frames)
     name = sidecar.name or folder.resolve().name or str(folder)
     if len(files) == 1 and files[0].suffix.lower() in (".tif", ".tiff"):
-        return _open_tiff(files[0], sidecar, name, listing.notes, options, report)
-    return _open_images(files, name, folder, sidecar, listing.notes, options, report)
+        return _open_tiff(files[0], sidecar, name, notes, options, report)
+    return _open_images(files, name, folder, sidecar, notes, options, report)
 
 
 def _open_file(path: Path, options: OpenOptions, report: Report) -> FocalStack:
