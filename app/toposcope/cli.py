@@ -11,6 +11,7 @@ import glob
 import json
 import logging
 import os
+import shlex
 import shutil
 import signal
 import sys
@@ -23,7 +24,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from toposcope import __version__
 from toposcope.core.jobs import Cancelled, CancelToken, Progress, Report, part
-from toposcope.errors import OutputError, SettingsError, ToposcopeError
+from toposcope.errors import FrameError, OutputError, SettingsError, ToposcopeError
 
 if TYPE_CHECKING:  # numpy and OpenCV are loaded by the command that needs them
     from toposcope.core.curve import FocusCurve
@@ -36,6 +37,7 @@ DONE, FAILED, USAGE, SOME_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
 
 COMMANDS = ("info", "depth", "curve", "simulate", "export", "demo")
 DEMO_FOLDER = Path("toposcope-output")
+_RESULT_STEMS = ("depth", "confidence", "all_in_focus", "surface_3d")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +61,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a Windows console may not know every sign
-    try:
-        options = build_parser().parse_args(arguments)
-    except SystemExit as stop:  # argparse has said why
-        return stop.code if isinstance(stop.code, int) else USAGE
     token = CancelToken()
+    try:
+        with _signals_cancel(token):
+            options = build_parser().parse_args(arguments)
+    except _WrongUsageError as error:
+        if "--json" in (sys.argv[1:] if arguments is None else arguments):
+            print(json.dumps({"error": str(error), "kind": "WrongUsage"}, indent=2), flush=True)
+        complain(str(error))
+        return USAGE
+    except SystemExit as stop:  # after --help and lists
+        return stop.code if isinstance(stop.code, int) else USAGE
     try:
         with _signals_cancel(token), _progress(options.quiet) as show:
             if not options.debug:
@@ -104,6 +112,8 @@ def _sentence(error: Exception) -> str:
     if isinstance(error, ChoiceNeeded):
         ways = [f"--{c.name} 0 ({c.options[0]}) to {len(c.options) - 1} ({c.options[-1]})" for c in error.choices]
         return f"{error} Add {' and '.join(ways)}."
+    if isinstance(error, FrameError) and "Skip" in str(error):
+        return f"{error} (--skip {shlex.quote(error.name)}, or --skip-broken)"
     if isinstance(error, ToposcopeError):
         return str(error)
     if isinstance(error, MemoryError):
@@ -165,9 +175,21 @@ def _progress(quiet: bool) -> Iterator[Report]:
 # --- the options -------------------------------------------------------------------------------
 
 
+class _WrongUsageError(Exception):
+    """The arguments make no sense."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that leaves it to `main` to end the program, which may have JSON to print."""
+
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        raise _WrongUsageError(message)
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of all sub-commands."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="toposcope",
         description="Turn focal stacks into depth. Without a sub-command, toposcope [STACK] opens the window.",
         epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.",
@@ -209,7 +231,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _command(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, run: Command, text: str
+    commands: argparse._SubParsersAction[_Parser], name: str, run: Command, text: str
 ) -> argparse.ArgumentParser:
     parser = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.", allow_abbrev=False)
     parser.set_defaults(run=run)
@@ -363,12 +385,16 @@ def _info(options: argparse.Namespace, report: Report) -> Answer:
 
 
 def _depth(options: argparse.Namespace, report: Report) -> Answer:
+    from toposcope.core.export import together
+
     _check_folder(options.output)
     with _opened(options, part(report, 0, 0.02)) as stack:
+        _spare_frames(stack, options.output)
         result = _estimate(options, stack, part(report, 0.02, 0.9))
-        files = _write(result, options.output, options.image, part(report, 0.9, 0.97))
-        if options.pictures:
-            files |= _write_pictures(result, options.output)
+        with together():
+            files = _write(result, options.output, options.image, part(report, 0.9, 0.97))
+            if options.pictures:
+                files |= _write_pictures(result, options.output)
     return _result_answer(stack, result, files)
 
 
@@ -489,6 +515,14 @@ def _check_folder(folder: Path) -> None:
         raise OutputError(f"{there} is a file, so no folder can be made there. Choose another folder with -o.")
     if not os.access(there, os.W_OK):
         raise OutputError(f"{there} may not be written to. Choose another folder with -o.")
+
+
+def _spare_frames(stack: FocalStack, folder: Path) -> None:
+    """Refuse a folder where results would take the place of the frames that they are made from."""
+    for i in range(stack.source.n):
+        path = stack.source.file(i)
+        if path and path.stem in _RESULT_STEMS and path.resolve().parent == folder.resolve():
+            raise OutputError(f"{path} would be written over by its own result. Choose another folder with -o.")
 
 
 def _write(result: DepthResult, folder: Path, image: str | None, report: Report) -> dict[str, Path]:

@@ -24,6 +24,7 @@ from scenes import Scene, tilted_plane
 from toposcope import cli
 from toposcope.core.estimate import METHODS
 from toposcope.core.jobs import Progress
+from toposcope.core.resources import sample_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -482,3 +483,26 @@ def test_formats_are_listed(run: Run) -> None:
     listed = run("export", "--list-formats").out
     assert "ply" in listed
     assert "curves" not in listed
+
+
+def test_wrong_usage_is_json_too_when_json_is_wanted(run: Run) -> None:
+    done = run("depth", "x", "--z-step", "nonsense", "-o", "y", "--json")
+    assert done.code == cli.USAGE
+    assert "nonsense" in json.loads(done.out)["error"]
+    assert "usage:" in done.err
+
+
+def test_frames_are_not_written_over(run: Run, scene: Scene, tmp_path: Path) -> None:
+    folder = write_stack(scene, tmp_path / "scan")
+    (folder / "stack.json").unlink(missing_ok=True)
+    frames = sorted(path for path in folder.iterdir() if path.suffix in (".tif", ".png", ".jpg"))
+    named = frames[0].rename(folder / f"depth{frames[0].suffix}")
+    before = named.read_bytes()
+    done = run("depth", named, *frames[1:], "-o", folder)
+    assert done.code == cli.FAILED
+    assert "written over" in done.err
+    assert named.read_bytes() == before
+
+
+def test_sample_is_told_of_without_remarks(run: Run) -> None:
+    assert "note" not in run("info", sample_path()).out
