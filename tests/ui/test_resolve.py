@@ -51,6 +51,28 @@ def test_a_slice_without_a_position_bears_the_number_that_axes_and_depths_give_i
     assert view.frames[5].position == "slice 5"
 
 
+def test_a_guessed_near_side_has_a_reason_and_is_the_one_that_heights_use() -> None:
+    frames = ArraySource(np.zeros((5, 8, 8), dtype=np.uint8), tuple(f"img_{i}.png" for i in range(5)))
+    stack = FocalStack.create(frames, Sourced(np.arange(5.0), "order of the files", guessed=True), "index")
+    shown = resolve(state_of(stack)).calibration
+    assert shown is not None
+    assert shown.near == Sourced("low", "lenses are focused nearer at low positions", guessed=True)
+
+    run = make_run(stack)
+    anew = Sourced("high", "frames magnify towards it", guessed=True)
+    run = replace(run, result=replace(run.result, near=anew))
+    shown = resolve(state_of(stack, run)).calibration
+    assert shown is not None
+    assert shown.near == anew
+    assert run.result.near == shown.near
+
+    # what was typed holds, also while the older result is still shown
+    edit = CalibrationEdit(near="low")
+    shown = resolve(replace(state_of(stack, run), edit=edit, stack=edited_stack(stack, edit))).calibration
+    assert shown is not None
+    assert shown.near == Sourced("low", "typed in")
+
+
 def test_pictures_of_the_shown_run() -> None:
     stack = make_stack()
     state = state_of(stack, make_run(stack, 1), make_run(stack, 2), mode="depth", ranges={"depth": (11.0, 12.0)})

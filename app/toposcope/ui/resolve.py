@@ -41,6 +41,11 @@ LAYER_TITLES: Final[dict[LayerKind, str]] = {
     "sweep": "Sweep",
 }
 TYPED: Final = "typed in"
+NEAR_REASONS: Final[dict[Side, str]] = {
+    "low": "lenses are focused nearer at low positions",
+    "high": "a microscope is focused nearer to its objective at high positions",
+}
+"""Why a side is taken to be near where nothing tells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +160,7 @@ def resolve(state: State) -> ViewState:
         start_page=stack is None,
         frames=frame_rows(stack, state.skipped) if stack else (),
         slices=slice_state(stack, state.slice_index),
-        calibration=calibration(stack, state.edit) if stack else None,
+        calibration=calibration(stack, state.edit, run) if stack else None,
         mode=mode,
         modes=available_modes(state),
         left=left,
@@ -253,8 +258,16 @@ def place_text(position: float, unit_symbol: str) -> str:
     return f"slice {position:.6g}" if unit_symbol == UNIT_SYMBOLS["index"] else f"{position:.6g} {unit_symbol}"
 
 
-def calibration(stack: FocalStack, edit: CalibrationEdit) -> Calibration:
-    """Return what the calibration panel shows."""
+def near_side(stack: FocalStack, edit: CalibrationEdit, run: Run | None) -> Sourced[Side]:
+    """Return which side is near, as the shown result took it, where that is a guess; a guess says why."""
+    near = stack.near
+    if near.guessed and run is not None and run.inputs.edit == edit:
+        near = run.result.near  # the alignment may have guessed anew
+    return replace(near, origin=NEAR_REASONS[near.value]) if near.guessed and near.origin == "guessed" else near
+
+
+def calibration(stack: FocalStack, edit: CalibrationEdit, run: Run | None = None) -> Calibration:
+    """Return what the calibration panel shows, beside the result of ``run``."""
     values = stack.positions.value
     steps = np.diff(values)
     step = float(np.median(steps))
@@ -275,7 +288,7 @@ def calibration(stack: FocalStack, edit: CalibrationEdit) -> Calibration:
             stack.positions.guessed and not unit_typed,
         ),
         kind=stack.kind,
-        near=stack.near,
+        near=near_side(stack, edit, run),
         pixel=Stated(f"{stack.pixel_um.value:.5g} µm", stack.pixel_um.origin, stack.pixel_um.guessed)
         if stack.pixel_um
         else Stated("not known", "the files do not tell", False),

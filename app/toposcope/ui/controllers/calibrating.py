@@ -80,6 +80,6 @@ class CalibratingController(QObject):
             self._session.set(message=problem(error))
             # the fields go back to what holds
             if state.stack is not None:
-                self._panel.set_calibration(calibration(state.stack, state.edit))
+                self._panel.set_calibration(calibration(state.stack, state.edit, state.run))
             return
         push(self._undo, self._session, f"change {name}", edit=edit, stack=stack, message=None)
