@@ -27,10 +27,8 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import (
     QDockWidget,
     QFileDialog,
-    QFrame,
     QMainWindow,
     QMenu,
-    QScrollArea,
     QStackedWidget,
     QToolBar,
     QVBoxLayout,
@@ -63,6 +61,7 @@ from toposcope.ui.views.film_strip import FilmStrip
 from toposcope.ui.views.message_bar import MessageBar
 from toposcope.ui.views.method_panel import MethodPanel
 from toposcope.ui.views.picture_view import PictureView
+from toposcope.ui.views.scrolled import scrolled
 from toposcope.ui.views.start_page import StartPage
 from toposcope.ui.views.status import StatusView
 from toposcope.ui.views.surface_dialogs import SurfacePictureDialog, TurntableDialog
@@ -164,12 +163,12 @@ class MainWindow(QMainWindow):
         left, right = Qt.DockWidgetArea.LeftDockWidgetArea, Qt.DockWidgetArea.RightDockWidgetArea
         self.docks = {
             "frames": self._dock("frames", "Frames", self.strip, left),
-            "calibration": self._dock("calibration", "Calibration", _scrolled(self.calibration), left),
+            "calibration": self._dock("calibration", "Calibration", scrolled(self.calibration), left),
             "curves": self._dock("curves", "Focus curves", self.curves, Qt.DockWidgetArea.BottomDockWidgetArea),
             "surface": self._dock("surface", "Surface in 3D", self.surface, right),
-            "method": self._dock("method", "Method", _scrolled(self.method), right),
+            "method": self._dock("method", "Method", self.method, right),
             "sweep": self._dock("sweep", "Sweep advice", self.sweep, right),
-            "export": self._dock("export", "Export", _scrolled(self.export_panel), right),
+            "export": self._dock("export", "Export", scrolled(self.export_panel), right),
         }
         self.tabifyDockWidget(self.docks["method"], self.docks["sweep"])
         self.tabifyDockWidget(self.docks["sweep"], self.docks["export"])
@@ -726,18 +725,6 @@ class MainWindow(QMainWindow):
             self._docks = self._default_docks
         else:
             self.restoreState(self._default_docks)
-
-
-def _scrolled(widget: QWidget) -> QScrollArea:
-    area = QScrollArea()
-    area.setWidget(widget)
-    area.setWidgetResizable(True)
-    area.setFrameShape(QFrame.Shape.NoFrame)
-    area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-    # narrower, its right side would be cut off
-    bar = area.verticalScrollBar().sizeHint().width()
-    area.setMinimumWidth(widget.minimumSizeHint().width() + bar)
-    return area
 
 
 def _open_folder(folder: Path) -> None:

@@ -15,6 +15,7 @@ from pytestqt.qtbot import QtBot
 from toposcope.core.estimate import METHODS, EstimateSettings
 from toposcope.core.jobs import Progress
 from toposcope.core.sweep import SweepNote
+from toposcope.ui import theme
 from toposcope.ui.rendering import render_values
 from toposcope.ui.resolve import FrameRow, MethodState, RunRow, SliceState, calibration
 from toposcope.ui.session import CalibrationEdit, Job, Layer, Message, Offer
@@ -26,6 +27,7 @@ from toposcope.ui.views.message_bar import MessageBar
 from toposcope.ui.views.method_panel import MethodPanel
 from toposcope.ui.views.picture_view import PictureView
 from toposcope.ui.views.range_bar import RangeBar
+from toposcope.ui.views.scrolled import scrolled
 from toposcope.ui.views.start_page import StartPage
 from toposcope.ui.views.status import StatusView
 from toposcope.ui.views.sweep_panel import SweepPanel
@@ -376,3 +378,37 @@ def test_about_box_names_versions_and_copies_them(qtbot: QtBot) -> None:
     assert text == about_text("CPU, 2 cores")
     assert "numpy 2" in text
     assert "Device: CPU, 2 cores" in text
+
+
+def test_three_results_are_in_view_in_a_low_dock_with_long_settings(qtbot: QtBot) -> None:
+    panel = MethodPanel(METHODS)
+    qtbot.addWidget(panel)
+    panel.set_state(MethodState(EstimateSettings(), True, True, False, True, "a fact\n" * 6))
+    panel.set_runs([RunRow(i, f"{i}  Default") for i in (1, 2, 3)], 3)
+    panel.resize(300, 340)
+    with qtbot.waitExposed(panel):
+        panel.show()
+    shown = panel._results
+    last = shown.visualItemRect(shown.item(2))
+    assert last.height() > 0
+    assert shown.viewport().visibleRegion().contains(last.center())
+    assert shown.viewport().rect().contains(last)
+    assert panel.rect().contains(shown.geometry())
+
+
+@pytest.mark.parametrize("name", ["dark", "light"])
+def test_no_calibration_field_is_cut_in_the_narrowest_dock(qtbot: QtBot, name: theme.ThemeName) -> None:
+    theme.apply(name)
+    panel = CalibrationPanel()
+    area = scrolled(panel)
+    qtbot.addWidget(area)
+    panel.set_calibration(calibration(make_stack(), CalibrationEdit()))
+    area.resize(1, 150)
+    with qtbot.waitExposed(area):
+        area.show()
+    assert area.width() >= 230
+    for field in (*panel.findChildren(QComboBox), *panel.findChildren(QDoubleSpinBox)):
+        right = field.mapTo(area.viewport(), field.rect().topRight()).x()
+        assert right < area.viewport().width(), field
+        text = field.text() if isinstance(field, QDoubleSpinBox) else field.currentText()
+        assert field.width() >= field.fontMetrics().horizontalAdvance(text) + 20  # and its arrows

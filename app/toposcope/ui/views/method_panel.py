@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Protocol
+from typing import Final, Protocol
 
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import QEvent, Qt, Signal
 from PySide6.QtWidgets import (
     QCheckBox,
     QComboBox,
@@ -25,6 +25,10 @@ from toposcope.ui import theme
 from toposcope.ui.forms import SettingsForm
 from toposcope.ui.resolve import MethodState, RunRow
 from toposcope.ui.session import State
+from toposcope.ui.views.scrolled import scrolled
+
+SHOWN_RESULTS: Final = 3
+"""Results that there is always room for."""
 
 
 class Card(Protocol):
@@ -77,16 +81,15 @@ class MethodPanel(QWidget):
         self._heading = QLabel("Results")
         self._results = QListWidget()
         self._results.setToolTip("Earlier results stay here for comparison; click one to show it")
-        self._results.setMaximumHeight(110)
-        self._results.setMinimumHeight(48)
         self._build()
         self.set_runs((), None)
         self.set_state(MethodState(self._settings, True, False, False, False, ""))
 
     def _build(self) -> None:
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(10, 10, 10, 10)
-        layout.setSpacing(7)
+        content = QWidget()
+        layout = QVBoxLayout(content)
+        layout.setContentsMargins(10, 8, 10, 8)
+        layout.setSpacing(6)
         form = QFormLayout()
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         form.addRow("Method", self._method)
@@ -105,10 +108,19 @@ class MethodPanel(QWidget):
         layout.addLayout(row)
         layout.addWidget(self._outdated)
         layout.addWidget(self._facts)
-        self._heading.setProperty("role", "heading")
-        layout.addWidget(self._heading)
-        layout.addWidget(self._results)
         layout.addStretch(1)
+        self._heading.setProperty("role", "heading")
+        results = QVBoxLayout()
+        results.setContentsMargins(10, 4, 10, 6)
+        results.setSpacing(3)
+        results.addWidget(self._heading)
+        results.addWidget(self._results)
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(0, 0, 0, 0)
+        outer.setSpacing(0)
+        # the results stay in view, however long the settings are
+        outer.addWidget(scrolled(content), 1)
+        outer.addLayout(results)
         self._method.activated.connect(self._on_edited)
         self._align.activated.connect(self._on_edited)
         for one in self._forms.values():
@@ -155,6 +167,17 @@ class MethodPanel(QWidget):
             self._results.addItem(item)
             if run.number == shown:
                 self._results.setCurrentItem(item)
+        self._fit_results()
+
+    def changeEvent(self, event: QEvent) -> None:
+        super().changeEvent(event)
+        if event.type() in (QEvent.Type.StyleChange, QEvent.Type.FontChange):
+            self._fit_results()
+
+    def _fit_results(self) -> None:
+        """Give the list room for all results that are kept."""
+        row = max(self._results.sizeHintForRow(0), self._results.fontMetrics().height())
+        self._results.setFixedHeight(max(SHOWN_RESULTS, self._results.count()) * row + 2 * self._results.frameWidth())
 
     def _show_run_button(self) -> None:
         c = theme.colours()
