@@ -13,6 +13,7 @@ import pytest
 import tifffile
 from PySide6.QtCore import QMimeData, QPointF, Qt, QUrl
 from PySide6.QtGui import QDropEvent, QGuiApplication
+from PySide6.QtWidgets import QPushButton
 from pytestqt.qtbot import QtBot
 
 from scenes import hemisphere
@@ -343,6 +344,25 @@ def test_notes_go_by_themselves_and_errors_stay(qtbot: QtBot, make: Make) -> Non
     window.session.say("the disk is full", "error")
     qtbot.wait(80)
     assert window.message_bar.isVisible()
+
+
+def test_one_click_skips_all_frames_that_cannot_be_read(qtbot: QtBot, make: Make, folder: Path) -> None:
+    (folder / "stack.json").unlink()
+    for name in ("img1.png", "img3.png"):
+        (folder / name).write_bytes(b"no picture")
+    window = make(estimate=quick_estimate, curve_at=fake_curve)
+    window.open(folder)
+    qtbot.waitUntil(lambda: window.session.state.message is not None)
+    buttons = {button.text(): button for button in window.message_bar.findChildren(QPushButton)}
+    assert "Skip it and go on" in buttons
+    qtbot.mouseClick(buttons["Skip all that cannot be read"], Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: window.session.state.stack is not None)
+    assert window.session.state.stack is not None
+    assert not {"img1.png", "img3.png"} & set(window.session.state.stack.source.names)
+    message = window.session.state.message
+    assert message is not None
+    assert "img1.png" in message.text
+    assert "img3.png" in message.text
 
 
 def test_sample_opens_without_remarks_and_is_no_recent_file(qtbot: QtBot, make: Make, tmp_path: Path) -> None:
