@@ -132,15 +132,18 @@ def test_skipping_a_frame_computes_again_and_undo_goes_back(qtbot: QtBot, make: 
     window.estimating._calm.setInterval(5)
     window.open(Path("any"))
     qtbot.waitUntil(lambda: _full(window))
+    window.show_slice(3)
     window.strip.toggle(1)
     qtbot.waitUntil(lambda: len(window.session.state.runs) == 2)
     run = window.session.state.run
     assert run is not None
     assert len(run.result.positions.value) == 4
+    assert window.curves._slice == 2  # the cursor stands on the same frame, now the third that counts
     window.actions_by_name["next_slice"].trigger()
     window.undo.undo()
     assert window.session.state.skipped == frozenset()
     qtbot.waitUntil(lambda: len(window.session.state.runs) == 3)
+    assert window.curves._slice == window.session.state.slice_index
 
 
 def test_error_while_opening_is_shown_and_the_stack_stays(qtbot: QtBot, make: Make, folder: Path) -> None:

@@ -339,7 +339,7 @@ class MainWindow(QMainWindow):
         if differs("frames", "slices"):
             self.strip.set_current(now.slices.index)
             self.picture.set_slices(now.slices)
-        if differs("slices", "frames"):
+        if differs("slices", "frames", "runs", "shown_run"):
             self.curves.set_slice(self._curve_index(now.slices.index))
         if differs("calibration"):
             self.calibration.set_calibration(now.calibration)

@@ -70,9 +70,9 @@ def test_large_stack_shows_a_preview_first(qtbot: QtBot, setup: Setup) -> None:
     seen: list[int] = []
     setup.session.changed.connect(lambda before, now: seen.append(now.run.reduction if now.run else 0))
     setup.make(estimate)
-    setup.open(make_stack(5, (1200, 1600)))
+    setup.open(make_stack(5, (1000, 1400)))
     qtbot.waitUntil(lambda: setup.shown == 1)
-    assert sizes == [(600, 800), (1200, 1600)]
+    assert sizes == [(500, 700), (1000, 1400)]
     assert 2 in seen
     assert len(setup.session.state.runs) == 1  # the preview went, and gave its volume back
 

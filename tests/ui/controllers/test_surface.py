@@ -13,7 +13,7 @@ from pytestqt.qtbot import QtBot
 
 from toposcope.errors import MissingPartError
 from toposcope.ui.controllers.surface import SurfaceController
-from toposcope.ui.session import Session
+from toposcope.ui.session import Pin, Session
 from toposcope.ui.views.surface_view import SurfaceView
 
 
@@ -66,3 +66,15 @@ def test_missing_opengl_is_said(controller: SurfaceController, view: MagicMock, 
     message = controller._session.state.message
     assert message is not None
     assert "no OpenGL" in message.text
+
+
+def test_dragged_pins_are_drawn_now_and_then_and_at_their_end(
+    qtbot: QtBot, controller: SurfaceController, view: MagicMock
+) -> None:
+    session = controller._session
+    for column in range(40):
+        session.set(pins=(Pin(1, 5, column, 0),))
+    assert view.set_pins.call_count < 5
+    qtbot.waitUntil(lambda: not controller._pins_rest.isActive())
+    drawn = view.set_pins.call_count
+    assert 2 <= drawn < 10

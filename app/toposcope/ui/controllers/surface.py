@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PySide6.QtCore import QObject
+from PySide6.QtCore import QObject, QTimer
 
 from toposcope.core.export import write_image
 from toposcope.core.jobs import CancelToken, Progress, Report
@@ -18,6 +19,9 @@ from toposcope.ui.session import Job, Run, Session, State
 from toposcope.ui.views.surface_data import PreparedSurface, prepare_surface
 from toposcope.ui.views.surface_view import SurfaceView
 from toposcope.ui.workers import LatestRunner
+
+PIN_MS: Final = 150
+"""Moved pins are drawn on the surface so often; software OpenGL needs 70 to 600 ms for one picture."""
 
 
 class SurfaceController(QObject):
@@ -34,6 +38,9 @@ class SurfaceController(QObject):
         self.writer.returned.connect(self._on_written)
         self.writer.failed.connect(lambda error: session.set(message=problem(error)))
         self._token = CancelToken()
+        self._pins_moved = False
+        self._pins_rest = QTimer(self, singleShot=True, interval=PIN_MS)
+        self._pins_rest.timeout.connect(self._on_pins_rested)
         session.changed.connect(self._on_changed)
 
     def _on_changed(self, before: State, now: State) -> None:
@@ -44,8 +51,23 @@ class SurfaceController(QObject):
                 self._view.set_prepared(None)
             elif self._view.problem is None:
                 self.runner.start(lambda report: prepared(run, report))
-        if now.pins != before.pins or run is not before.run:
+        if run is not before.run:
             self.show_pins()
+        elif now.pins != before.pins:
+            self._follow_pins()
+
+    def _follow_pins(self) -> None:
+        """Show moved pins at once, then at most every `PIN_MS`: drawing the surface takes its time."""
+        if self._pins_rest.isActive():
+            self._pins_moved = True
+            return
+        self._pins_moved = False
+        self.show_pins()
+        self._pins_rest.start()
+
+    def _on_pins_rested(self) -> None:
+        if self._pins_moved:
+            self._follow_pins()
 
     def show_pins(self) -> None:
         """Put the pins on the surface."""
@@ -55,7 +77,10 @@ class SurfaceController(QObject):
             self._view.set_pins([])
             return
         self._view.set_pins(
-            [(p.number, p.row // run.reduction, p.column // run.reduction, colours[p.colour % 8]) for p in state.pins]
+            [
+                (p.number, p.row // run.reduction, p.column // run.reduction, colours[p.colour % len(colours)])
+                for p in state.pins
+            ]
         )
 
     def full_pixel(self, row: int, column: int) -> tuple[int, int]:

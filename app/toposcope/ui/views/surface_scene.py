@@ -251,7 +251,10 @@ class SurfaceScene:
             outwards *= np.copysign(1.0, outwards @ (middle - centre))
             room = scale * (12 + 3.5 * len(text) * abs(outwards[0]))
             texts.append(text)
-            places.append(middle + outwards * room)
+            place = middle + outwards * room
+            half = scale * 3.5 * len(text)  # a label at the edge of the view moves in as far as it must
+            place[0] = np.clip(place[0], min(half, width / 2), max(width - half, width / 2))
+            places.append(place)
         self._frame_text.visible = bool(texts)
         if texts:
             self._frame_text.text = texts

@@ -66,7 +66,7 @@ class SweepPanel(QScrollArea):
         title = QLabel(LACK_TITLES[note.lack])
         title.setProperty("role", "heading")
         words.addWidget(title)
-        words.addWidget(_words(note.text))
+        words.addWidget(_words(note.text[:1].upper() + note.text[1:]))
         layout.addLayout(words, 1)
         return row
 
