@@ -257,8 +257,9 @@ def _needed_prominence(top: Any, bottom: Any, variation: Any, first: Any, last: 
 def _peak_indices(curve: Floats) -> list[int]:
     """Return the slices of the peaks that stand out, ascending: the steps of `peak_counts` for one curve."""
     variation = np.abs(np.diff(curve)).sum()
-    needed = float(_needed_prominence(curve.max(), curve.min(), variation, curve[0], curve[-1], len(curve)))
-    if math.isinf(needed):
+    # numpy's double: a Python float would be rounded to the precision of the curve when compared with it
+    needed = np.float64(_needed_prominence(curve.max(), curve.min(), variation, curve[0], curve[-1], len(curve)))
+    if np.isinf(needed):
         return []
     found = []
     top = bottom = 0
