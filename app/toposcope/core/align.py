@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Final, Literal
 
 import cv2
@@ -26,7 +25,7 @@ from toposcope.core.calibration import Side, Sourced
 from toposcope.core.chain import Poses, components, solve, solve_gains
 from toposcope.core.jobs import Progress, Report, silent
 from toposcope.core.registration import SMALLEST, Pair, Pyramid, corner_error, corners_of, matrix_of, pyramid, register
-from toposcope.core.stack import FocalStack, FrameSource, FrameTags, Plane, Roi, to_grey
+from toposcope.core.stack import DerivedSource, FocalStack, Plane, Roi, to_grey
 from toposcope.errors import SettingsError
 
 Floats = NDArray[np.float64]
@@ -119,35 +118,14 @@ class Alignment:
 
 
 @dataclass(frozen=True)
-class AlignedSource:
+class AlignedSource(DerivedSource):
     """Another source, each frame warped onto the reference when it is read.
 
     A read decodes once and warps once (bicubic, borders repeated), then applies the gain, rounding
     and saturating in the frame's own dtype. A frame that lies still is passed through untouched.
     """
 
-    source: FrameSource
     motions: tuple[Motion, ...]
-
-    @property
-    def n(self) -> int:
-        return self.source.n
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        return self.source.shape
-
-    @property
-    def channels(self) -> int:
-        return self.source.channels
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return self.source.dtype
-
-    @property
-    def names(self) -> Sequence[str]:
-        return self.source.names
 
     def read(self, i: int, roi: Roi | None = None, scale: int = 1) -> Plane:
         motion = self.motions[i]
@@ -180,15 +158,6 @@ class AlignedSource:
         shifted = matrix.copy()
         shifted[:, 2] += matrix[:, :2] @ (left, top) - (first[1], first[0])
         return plane, shifted, (columns.size, rows.size)
-
-    def tags(self, i: int) -> FrameTags:
-        return self.source.tags(i)
-
-    def file(self, i: int) -> Path | None:
-        return self.source.file(i)
-
-    def close(self) -> None:
-        self.source.close()
 
 
 def _brightened(plane: Plane, gain: float) -> Plane:

@@ -123,15 +123,14 @@ class ArraySource:
 
 
 @dataclass(frozen=True)
-class SelectedSource:
-    """Some frames of another source, in another order."""
+class DerivedSource:
+    """Frames made from those of another source: as they are there, but for what a subclass changes."""
 
     source: FrameSource
-    indices: tuple[int, ...]
 
     @property
     def n(self) -> int:
-        return len(self.indices)
+        return self.source.n
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -147,6 +146,33 @@ class SelectedSource:
 
     @property
     def names(self) -> Sequence[str]:
+        return self.source.names
+
+    def read(self, i: int, roi: Roi | None = None, scale: int = 1) -> Plane:
+        return self.source.read(i, roi, scale)
+
+    def tags(self, i: int) -> FrameTags:
+        return self.source.tags(i)
+
+    def file(self, i: int) -> Path | None:
+        return self.source.file(i)
+
+    def close(self) -> None:
+        self.source.close()
+
+
+@dataclass(frozen=True)
+class SelectedSource(DerivedSource):
+    """Some frames of another source, in another order."""
+
+    indices: tuple[int, ...]
+
+    @property
+    def n(self) -> int:
+        return len(self.indices)
+
+    @property
+    def names(self) -> Sequence[str]:
         return tuple(self.source.names[i] for i in self.indices)
 
     def read(self, i: int, roi: Roi | None = None, scale: int = 1) -> Plane:
@@ -158,51 +184,25 @@ class SelectedSource:
     def file(self, i: int) -> Path | None:
         return self.source.file(self.indices[i])
 
-    def close(self) -> None:
-        self.source.close()
-
 
 @dataclass(frozen=True)
-class ReducedSource:
+class ReducedSource(DerivedSource):
     """Another source at 1/2, 1/4 or 1/8 of its size: what a preview works on."""
 
-    source: FrameSource
     scale: int
-
-    @property
-    def n(self) -> int:
-        return self.source.n
 
     @property
     def shape(self) -> tuple[int, int]:
         height, width = self.source.shape
         return -(-height // self.scale), -(-width // self.scale)
 
-    @property
-    def channels(self) -> int:
-        return self.source.channels
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return self.source.dtype
-
-    @property
-    def names(self) -> Sequence[str]:
-        return self.source.names
-
     def read(self, i: int, roi: Roi | None = None, scale: int = 1) -> Plane:
         within = min(8 // self.scale, scale)  # what the other source can reduce by beside our own
         plane = reduce_plane(self.source.read(i, None, self.scale * within), scale // within)
         return plane if roi is None else plane[roi]
 
-    def tags(self, i: int) -> FrameTags:
-        return self.source.tags(i)
-
     def file(self, i: int) -> Path | None:
         return None  # no file holds these pixels, and a preview need not be made again
-
-    def close(self) -> None:
-        self.source.close()
 
 
 @dataclass(frozen=True)

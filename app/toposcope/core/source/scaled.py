@@ -2,58 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from toposcope.core.jobs import Progress, Report
-from toposcope.core.stack import FrameSource, FrameTags, Plane, Roi, reduce_plane
+from toposcope.core.stack import DerivedSource, FrameSource, Plane, Roi, reduce_plane
 
 
-@dataclass(frozen=True, slots=True)
-class UnitRangeSource:
+@dataclass(frozen=True)
+class UnitRangeSource(DerivedSource):
     """Float frames of another source, mapped from ``low``..``high`` to 0..1; NaN becomes 0."""
 
-    source: FrameSource
     low: float
     high: float
-
-    @property
-    def n(self) -> int:
-        return self.source.n
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        return self.source.shape
-
-    @property
-    def channels(self) -> int:
-        return self.source.channels
 
     @property
     def dtype(self) -> np.dtype[Any]:
         return np.dtype(np.float32)
 
-    @property
-    def names(self) -> Sequence[str]:
-        return self.source.names
-
     def read(self, i: int, roi: Roi | None = None, scale: int = 1) -> Plane:
         plane = self.source.read(i, roi).astype(np.float64)
         unit = np.nan_to_num((plane - self.low) / (self.high - self.low), nan=0.0, posinf=1.0, neginf=0.0)
         return reduce_plane(np.clip(unit, 0, 1).astype(np.float32), scale)
-
-    def tags(self, i: int) -> FrameTags:
-        return self.source.tags(i)
-
-    def file(self, i: int) -> Path | None:
-        return self.source.file(i)
-
-    def close(self) -> None:
-        self.source.close()
 
 
 def to_unit_range(source: FrameSource, report: Report) -> tuple[FrameSource, tuple[str, ...]]:
