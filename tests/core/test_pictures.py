@@ -230,3 +230,43 @@ def test_relief_out_of_proportion_is_said() -> None:
 def test_empty_and_flat_surfaces_are_drawn(heights: NDArray[np.float32]) -> None:
     view = View(width=200, height=150)
     assert surface_picture(heights, None, None, "slices", view).shape == (150, 200, 3)
+
+
+# --- frames ----------------------------------------------------------------------------------
+
+
+def test_frame_leaves_the_pixels_and_puts_legend_and_words_around() -> None:
+    picture = np.random.default_rng(0).integers(0, 255, (200, 300, 3)).astype(np.uint8)
+    legend = (("One peak", (10, 200, 30)), ("Two peaks", (200, 10, 30)))
+    plain = pictures.framed_picture(picture)
+    framed = pictures.framed_picture(picture, [("A  first", "B  second")], legend=legend, caption="word " * 80)
+    assert plain.shape[:2] == (200 + 2 * 15, 300 + 2 * 15)
+    assert (plain[15:215, 15:315] == picture).all()
+    top = 15 + 24
+    assert (framed[top : top + 200, 15:315] == picture).all()
+    right = framed[top : top + 200, 315:]
+    assert is_colour(right, (10, 200, 30)).sum() > 150
+    assert is_colour(right, (200, 10, 30)).sum() > 150
+    below = framed[top + 200 :]
+    assert below.shape[0] > 5 * 24  # the caption runs over lines
+    assert is_colour(below, pictures.INK, 60)[:, :-10].any()
+    assert not is_colour(framed[:, -8:], pictures.INK, 60).any()  # and stays inside
+
+
+def test_long_names_of_two_sides_do_not_run_into_each_other() -> None:
+    framed = pictures.framed_picture(np.zeros((100, 300), np.uint8), [("A" * 200, "B" * 200)])
+    ink = is_colour(framed[15:38], pictures.INK, 60).any(axis=0)
+    assert not ink[:14].any()
+    assert not ink[-14:].any()
+    assert not ink[160:170].any()
+
+
+def test_two_pictures_beside_each_other_meet_at_the_line() -> None:
+    left, right = np.full((40, 600), 10, np.uint8), np.full((40, 600, 3), 200, np.uint8)
+    joined = pictures.beside_picture(left, right, 0.25)
+    assert joined.shape == (40, 600, 3)
+    assert (joined[:, :148] == 10).all()
+    assert (joined[:, 152:] == 200).all()
+    assert is_colour(joined[:, 149:151], pictures.ACCENT).any()
+    assert (pictures.beside_picture(left, right, 0.0)[:, 2:] == 200).all()
+    assert (pictures.beside_picture(left, right, 1.0)[:, :-2] == 10).all()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 import itertools
 import math
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -138,6 +139,20 @@ def to_picture(plane: Plane) -> Picture:
     return plane if plane.ndim == 3 else np.repeat(plane[..., None], 3, axis=2)
 
 
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A colour bar: the colour map ``name`` from ``low`` to ``high``, with ``unit`` written over it."""
+
+    name: str
+    low: float
+    high: float
+    unit: str
+
+
+Legend = Sequence[tuple[str, Colour]]
+"""What colours stand for, in words."""
+
+
 def map_picture(
     values: Map,
     unit: str,
@@ -146,6 +161,7 @@ def map_picture(
     pixel_um: float | None = None,
     longest: int = 1600,
     limits: tuple[float, float] | None = None,
+    caption: str = "",
 ) -> Picture:
     """Draw a map with its colour bar, and a scale bar when the pixel size is known.
 
@@ -156,39 +172,129 @@ def map_picture(
     pixel_um : side of a pixel of ``values`` on the object
     longest : longest side of the drawn map, in pixels
     limits : values of the first and last colour; the robust range by default
+    caption : written below, in as many lines as it needs
     """
     low, high = limits or robust_range(values)
     small = reduce_map(values, longest)
     if max(small.shape) < longest // 2:  # small maps are enlarged, so that the writing does not dwarf them
         factor = longest // 2 // max(small.shape) + 1
         small = np.repeat(np.repeat(small, factor, axis=0), factor, axis=1)
-    height, width = small.shape
+    return framed_picture(
+        colour_map(small, name, low, high),
+        heading=[(title, "")] if title else [],
+        bar=Bar(name, low, high, unit),
+        caption=caption,
+        pixel_um=pixel_um and pixel_um * values.shape[1] / small.shape[1],
+    )
+
+
+def framed_picture(
+    picture: Picture,
+    heading: Sequence[tuple[str, str]] = (),
+    bar: Bar | None = None,
+    legend: Legend = (),
+    caption: str = "",
+    pixel_um: float | None = None,
+) -> Picture:
+    """Put a picture into a frame that says what is seen; its own pixels stay as they are, but for the scale bar.
+
+    Parameters
+    ----------
+    picture : (H, W) or (H, W, 3)
+    heading : lines above, each a text at the left edge and one at the right edge; shortened where they do not fit
+    bar, legend : to the right
+    caption : below, in as many lines as it needs
+    pixel_um : side of a pixel on the object, None for no scale bar
+    """
+    height, width = picture.shape[:2]
     size = max(15, height // 36)
-    font = _font(size)
-    marks = ticks(low, high)
+    font, gap, line = _font(size), size, round(size * 1.6)
+    marks = ticks(bar.low, bar.high) if bar else []
     texts = _tick_texts(marks)
-    bar_width, gap = round(size * 1.4), size
-    text_width = max([font.getlength(text) for text in texts] + [font.getlength(unit)])
-    right = gap + bar_width + round(text_width) + 2 * gap
-    top = gap + round(size * 1.6) if title else gap
-    canvas = Image.new("RGB", (gap + width + right, max(top + height + gap, 8 * size)), PAPER)
-    canvas.paste(Image.fromarray(colour_map(small, name, low, high)), (gap, top))
+    side = max(
+        [font.getlength(text) for text in [*texts, *([bar.unit] if bar else []), *(t for t, _ in legend)]] or [0]
+    )
+    column = round(size * 1.4) + round(side) + 2 * gap if bar or legend else 0
+    top = gap + line * len(heading)
+    inner = width + (gap + column if column else 0)
+    lines = _wrapped(caption, inner - gap, font) if caption else []
+    rows = max(height, line * len(legend), (8 if bar else 0) * size)
+    canvas = Image.new("RGB", (2 * gap + inner - (gap if column else 0), top + rows + gap + line * len(lines)), PAPER)
+    canvas.paste(Image.fromarray(picture).convert("RGB"), (gap, top))
     draw = ImageDraw.Draw(canvas)
-    if title:
-        draw.text((gap, gap), title, INK, font)
+    for i, (first, second) in enumerate(heading):
+        room = width - (gap if first and second else 0)
+        half = max(room / 2, room - min(font.getlength(first), font.getlength(second)))
+        first, second = (_shortened(text, half, font) for text in (first, second))
+        draw.text((gap, gap + i * line), first, INK, font)
+        draw.text((gap + width, gap + i * line), second, INK, font, anchor="ra")
+    for i, text in enumerate(lines):
+        draw.text((gap, top + rows + size // 2 + i * line), text, INK, font)
     left = gap + width + gap
-    first, last = top + round(1.8 * size), top + height - 1
-    ramp = np.linspace(255, 0, max(2, last - first)).round().astype(np.uint8)
-    bar = np.repeat(colour_table(name)[ramp][:, None], bar_width, axis=1)
-    canvas.paste(Image.fromarray(bar), (left, first))
-    draw.text((left, top), unit, INK, font)
-    for mark, text in zip(marks, texts, strict=True):
-        y = last - (mark - low) / (high - low) * (last - first)
-        draw.line([(left + bar_width, y), (left + bar_width + size // 3, y)], INK, max(1, size // 12))
-        draw.text((left + bar_width + size // 2, y), text, INK, font, anchor="lm")
+    if bar:
+        _draw_bar(draw, canvas, bar, list(zip(marks, texts, strict=True)), (left, top, height), font)
+    for i, (text, colour) in enumerate(legend):
+        y = top + i * line
+        draw.rectangle([left, y, left + size, y + size], colour, FAINT)
+        draw.text((left + round(size * 1.6), y + size / 2), text, INK, font, anchor="lm")
     if pixel_um:
-        _draw_scale_bar(draw, (gap, top, width, height), pixel_um * values.shape[1] / width, font)
+        _draw_scale_bar(draw, (gap, top, width, height), pixel_um, font)
     return np.asarray(canvas)
+
+
+def beside_picture(left: Picture, right: Picture, share: float) -> Picture:
+    """Return ``left`` up to ``share`` (0..1) of the width and ``right`` from there on, with a line between them.
+
+    Both (H, W) or (H, W, 3), of the same H and W. Returns (H, W, 3).
+    """
+    first, second = to_picture(left), to_picture(right)
+    width = first.shape[1]
+    at = round(min(max(share, 0.0), 1.0) * width)
+    joined = np.concatenate([first[:, :at], second[:, at:]], axis=1)
+    thick = max(1, width // 500)
+    joined[:, max(0, at - thick // 2 - thick % 2) : at + thick // 2] = ACCENT
+    return joined
+
+
+def _draw_bar(
+    draw: ImageDraw.ImageDraw,
+    canvas: Image.Image,
+    bar: Bar,
+    marks: Sequence[tuple[float, str]],
+    place: tuple[int, int, int],
+    font: ImageFont.FreeTypeFont,
+) -> None:
+    left, top, height = place
+    size = round(font.size)
+    width, first, last = round(size * 1.4), top + round(1.8 * size), top + height - 1
+    ramp = np.linspace(255, 0, max(2, last - first)).round().astype(np.uint8)
+    canvas.paste(Image.fromarray(np.repeat(colour_table(bar.name)[ramp][:, None], width, axis=1)), (left, first))
+    draw.text((left, top), bar.unit, INK, font)
+    for mark, text in marks:
+        y = last - (mark - bar.low) / (bar.high - bar.low) * (last - first)
+        draw.line([(left + width, y), (left + width + size // 3, y)], INK, max(1, size // 12))
+        draw.text((left + width + size // 2, y), text, INK, font, anchor="lm")
+
+
+def _shortened(text: str, room: float, font: ImageFont.FreeTypeFont) -> str:
+    """Return ``text``, or as much of its begin as fits into ``room`` pixels."""
+    if font.getlength(text) <= room:
+        return text
+    while text and font.getlength(f"{text}…") > room:
+        text = text[:-1]
+    return f"{text.rstrip()}…" if text else ""
+
+
+def _wrapped(text: str, room: float, font: ImageFont.FreeTypeFont) -> list[str]:
+    """Return ``text`` in lines of at most ``room`` pixels, broken between words."""
+    lines: list[str] = []
+    for word in text.split(" "):
+        longer = f"{lines[-1]} {word}" if lines else word
+        if lines and font.getlength(longer) <= room:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines
 
 
 @lru_cache(maxsize=8)

@@ -1,0 +1,238 @@
+"""Two depth maps of the same pixels: their difference, and what it comes to.
+
+>>> found = compare(read_result("by_default"), read_result("by_network"))           # doctest: +SKIP
+>>> found.mean, found.beyond, found.unit                                            # doctest: +SKIP
+>>> write_difference(found, "out", ("default", "light"))                            # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from toposcope.core.calibration import UNIT_SYMBOLS, Unit, typical_step
+from toposcope.core.curve import format_length
+from toposcope.core.export import made_folder, together, write_bytes, write_float_tiff, write_image
+from toposcope.core.jobs import Progress, Report, part, silent
+from toposcope.core.pictures import Picture, map_picture
+from toposcope.core.result import DepthResult
+from toposcope.errors import CalibrationError, StackError, ToposcopeError
+
+COLOURS: Final = "matplotlib:coolwarm"
+"""Diverging: blue below 0, red above, pale grey at 0; none of its colours is that of a void."""
+
+CENTRAL: Final = 0.99
+"""Share of the differences that the colours span, so that a few wild pixels do not eat them."""
+
+SAMPLE: Final = 1_000_000
+"""Pixels that are enough to find where the colours end."""
+
+TOLERANCE: Final = 1e-4
+"""Slices by which two depths may differ from a whole step through rounding to single precision."""
+
+_BAND: Final = 1 << 20  # pixels in double precision at a time
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Difference:
+    """The depth of A less that of B, and statistics over the pixels where both are known.
+
+    ``values`` (H, W) float32 in ``unit``, NaN where either map is void; ``step`` the usual distance of
+    two slices of A in ``unit``; ``mean``, ``median`` and ``deviation`` (standard, of the population) in
+    ``unit``; ``beyond`` the share (0..1) of pixels whose two depths lie more than one slice apart:
+    all four NaN where no pixel is known in both. ``known``, ``known_a`` and ``known_b`` are the shares
+    of all pixels that are known in both, in A, in B; ``limit`` is where colours that are centred at 0 end,
+    above 0; ``pixel_um`` the side of a pixel in micrometres, None where unknown.
+    """
+
+    values: NDArray[np.float32]
+    unit: Unit
+    step: float
+    pixel_um: float | None
+    known: float
+    known_a: float
+    known_b: float
+    mean: float
+    median: float
+    deviation: float
+    beyond: float
+    limit: float
+
+    @property
+    def unit_symbol(self) -> str:
+        """The unit as it is written for users."""
+        return UNIT_SYMBOLS[self.unit]
+
+    @property
+    def text(self) -> str:
+        """The statistics in one line, for users."""
+        if math.isnan(self.mean):
+            return "no pixel is known in both"
+        parts = [f"{name} {self._length(value)}" for name, value in (("mean", self.mean), ("median", self.median))]
+        parts.append(f"standard deviation {self._length(self.deviation)}")
+        step = "" if self.unit == "index" else f" ({self.step:.4g} {self.unit_symbol})"
+        parts.append(f"{100 * self.beyond:.1f} % beyond one slice step{step}")
+        parts.append(f"{100 * self.known:.1f} % known in both")
+        return " · ".join(parts)
+
+    def facts(self) -> dict[str, Any]:
+        """Return the statistics for machines: plain numbers, None where there is none."""
+        numbers = {
+            "mean": self.mean,
+            "median": self.median,
+            "standard_deviation": self.deviation,
+            "beyond_one_step_share": self.beyond,
+        }
+        return {
+            "unit": self.unit,
+            "step": self.step,
+            **{name: None if math.isnan(value) else value for name, value in numbers.items()},
+            "known_in_both_share": self.known,
+            "known_in_a_share": self.known_a,
+            "known_in_b_share": self.known_b,
+            "colour_limit": self.limit,
+        }
+
+    def _length(self, value: float) -> str:
+        text = format_length(value, self.unit_symbol, self.step / 10)
+        is_zero = not text.strip("-").partition(" ")[0].strip("0.")
+        return text.lstrip("-") if is_zero else text.replace("-", "−")
+
+
+def objection(a: DepthResult, b: DepthResult) -> ToposcopeError | None:
+    """Return why two results cannot be subtracted, None if they can."""
+    if a.shape != b.shape:
+        sizes = " and ".join(f"{width} × {height}" for height, width in (a.shape, b.shape))
+        return StackError(f"the results have different sizes, {sizes} pixels: compare two of the same frames.")
+    if a.unit != b.unit:
+        units = " and ".join(f"'{UNIT_SYMBOLS[result.unit]}'" for result in (a, b))
+        return CalibrationError(f"the depths have different units, {units}: compute both with the same calibration.")
+    return None
+
+
+def compare(a: DepthResult, b: DepthResult, report: Report = silent) -> Difference:
+    """Return the depth of ``a`` less that of ``b``, pixel by pixel, with statistics.
+
+    Pixels are compared as they lie: both results must belong to the same picture. How many slices two
+    depths lie apart is counted in the slices of ``a``, wherever these are.
+
+    Raises
+    ------
+    StackError
+        If the sizes differ.
+    CalibrationError
+        If the units differ.
+    """
+    if (error := objection(a, b)) is not None:
+        raise error
+    values: NDArray[np.float32] = a.depth - b.depth
+    report(Progress(0.2, "difference"))
+    known = values[np.isfinite(values)]
+    step = typical_step(a.positions.value)
+    beyond = _beyond(a, b, part(report, 0.2, 0.7))
+    mean = float(known.mean(dtype=np.float64)) if known.size else math.nan
+    deviation = float(known.std(dtype=np.float64)) if known.size else math.nan
+    report(Progress(0.8, "difference"))
+    median = float(np.median(known)) if known.size else math.nan
+    report(Progress(1.0, "difference"))
+    return Difference(
+        values=values,
+        unit=a.unit,
+        step=step,
+        pixel_um=a.pixel_um.value if a.pixel_um else None,
+        known=known.size / values.size,
+        known_a=float(a.valid.mean()),
+        known_b=float(b.valid.mean()),
+        mean=mean,
+        median=median,
+        deviation=deviation,
+        beyond=beyond / known.size if known.size else math.nan,
+        limit=_limit(known, step),
+    )
+
+
+def _beyond(a: DepthResult, b: DepthResult, report: Report) -> int:
+    """Return the number of pixels, known in both, whose depths lie more than one slice of ``a`` apart."""
+    positions = a.positions.value
+    slices = np.arange(len(positions), dtype=np.float64)
+    height, width = a.shape
+    rows = max(1, _BAND // width)
+    count = 0
+    for top in range(0, height, rows):
+        report(Progress(top / height, "difference"))
+        one, other = (result.depth[top : top + rows] for result in (a, b))
+        known = np.isfinite(one) & np.isfinite(other)
+        apart = np.interp(one[known], positions, slices) - np.interp(other[known], positions, slices)
+        count += int(np.count_nonzero(np.abs(apart) > 1 + TOLERANCE))
+    return count
+
+
+def _limit(known: NDArray[np.float32], step: float) -> float:
+    """Return the end of a colour scale around 0 that holds `CENTRAL` of the differences."""
+    sizes = np.abs(known[:: max(1, known.size // SAMPLE)])
+    if sizes.size == 0:
+        return step
+    return float(np.quantile(sizes, CENTRAL)) or float(sizes.max()) or step
+
+
+def difference_picture(
+    difference: Difference, names: tuple[str, str] = ("A", "B"), longest: int = 1600, limit: float | None = None
+) -> Picture:
+    """Draw the difference with its colour bar, the names of A and B above and the statistics below.
+
+    ``longest`` is the longest side of the map in pixels, ``limit`` where the colours end (in the unit of the
+    difference; by default its own). Returns (h, w, 3) uint8.
+    """
+    end = limit or difference.limit
+    return map_picture(
+        difference.values,
+        difference.unit_symbol,
+        f"{names[0]} − {names[1]}",
+        COLOURS,
+        difference.pixel_um,
+        longest,
+        (-end, end),
+        difference.text,
+    )
+
+
+def write_numbers(difference: Difference, path: Path | str) -> None:
+    """Write the difference as float32 TIFF with its unit and the pixel size, NaN where either map is void.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
+    write_float_tiff(difference.values, path, difference.unit, difference.pixel_um, "difference A - B")
+
+
+def write_difference(difference: Difference, folder: Path | str, names: tuple[str, str]) -> dict[str, Path]:
+    """Write difference.tif (numbers), difference.png (drawn) and difference.json (statistics): all or none.
+
+    ``names`` tell A and B apart in the picture and in the statistics; ``folder`` is made where missing.
+    Returns the files by what they hold.
+
+    Raises
+    ------
+    OutputError
+        If they cannot be written.
+    """
+    folder = made_folder(folder)
+    files = {
+        "difference": folder / "difference.tif",
+        "picture": folder / "difference.png",
+        "statistics": folder / "difference.json",
+    }
+    facts = {"a": names[0], "b": names[1], **difference.facts()}
+    with together():
+        write_numbers(difference, files["difference"])
+        write_image(difference_picture(difference, names), files["picture"])
+        write_bytes(files["statistics"], (json.dumps(facts, indent=1, ensure_ascii=False) + "\n").encode())
+    return files
