@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -105,6 +106,35 @@ def test_weights_of_another_network_are_refused(card: WeightsCard, tmp_path: Pat
     other.write_bytes(b"no weights at all")
     with pytest.raises(WeightsError, match="cannot be read as weights"):
         load_network(card, other)
+
+
+def test_another_file_of_the_same_network_can_be_given(card: WeightsCard, tmp_path: Path) -> None:
+    tensors = {name: tensor + 0 for name, tensor in load_network(card).state_dict().items()}
+    other = tmp_path / "mine.safetensors"
+    save_file(tensors, other, {"mine": "yes"})
+    stack = scenes.tilted_plane(n=5).stack
+    shipped = estimate(stack, EstimateSettings(card.name, align="none"))
+    mine = estimate(stack, EstimateSettings(card.name, align="none", weights=other))
+    np.testing.assert_allclose(mine.depth, shipped.depth, rtol=1e-3)
+    assert mine.provenance.settings["weights"] == hashlib.sha256(other.read_bytes()).hexdigest() != card.sha256
+
+
+@pytest.mark.parametrize(
+    ("method", "content", "words"),
+    [
+        ("sml", b"whatever", "sml is no network and takes no weights"),
+        (CARDS[0].name, b"broken", "cannot be read as weights"),
+        (CARDS[0].name, None, "cannot be read as weights"),
+    ],
+)
+def test_weights_that_cannot_be_used_are_refused_in_one_sentence(
+    method: str, content: bytes | None, words: str, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.safetensors"
+    if content is not None:
+        other.write_bytes(content)
+    with pytest.raises(SettingsError, match=words):
+        estimate(scenes.tilted_plane(n=5).stack, EstimateSettings(method, align="none", weights=other))
 
 
 def test_a_changed_file_is_noticed(card: WeightsCard) -> None:

@@ -159,6 +159,11 @@ def _classical(
     """Run a classical method: align, one pass over the frames, peaks, fusion."""
     if settings.device not in ("auto", "cpu"):
         raise SettingsError(f"{settings.method} runs on the CPU, not on {settings.device}. Choose cpu or auto.")
+    if settings.weights is not None:
+        networks = ", ".join(card.name for card in network_methods())
+        raise SettingsError(
+            f"{settings.method} is no network and takes no weights. Leave them out, or choose one of {networks}."
+        )
     begin = time.monotonic()
     options: DepthSettings = settings.options
     recipe = recipe_of(options)

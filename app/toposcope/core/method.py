@@ -27,7 +27,8 @@ class EstimateSettings:
     ``options`` is the method's own settings dataclass, None for its defaults. ``keep_volume`` keeps
     the focus volume for inspection (on disk, under ``scratch``, when it is large). ``threads`` of
     0 means as many as the machine has cores. ``device`` is where networks run: ``auto``, ``cpu``,
-    ``cuda`` or ``mps``.
+    ``cuda`` or ``mps``. ``weights`` is another safetensors file of the same network, None for those
+    that are shipped.
     """
 
     method: str = "default"
@@ -37,6 +38,7 @@ class EstimateSettings:
     scratch: Path | None = None
     threads: int = 0
     device: str = "auto"
+    weights: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ it is loaded.
 
 from __future__ import annotations
 
+import hashlib
 import time
 from dataclasses import dataclass
 from functools import partial
@@ -105,9 +106,11 @@ def _learned(card: WeightsCard, stack: FocalStack, settings: EstimateSettings, r
             "Skip some, or use the default method."
         )
     try:
-        network = load_network(card)
+        network = load_network(card, settings.weights)
     except WeightsError as error:
         raise SettingsError(str(error)) from error
+    # of the file that was loaded: the card's own was checked against its sum
+    sha256 = hashlib.sha256(settings.weights.read_bytes()).hexdigest() if settings.weights else card.sha256
     stack, alignment = align(stack, settings.align, part(report, 0.0, 0.2))
     shape = (stack.n, *stack.shape)
     fuser = Fuser(stack.shape, stack.source.channels, stack.source.dtype, stack.n)
@@ -168,7 +171,7 @@ def _learned(card: WeightsCard, stack: FocalStack, settings: EstimateSettings, r
             time.monotonic() - begin,
             input_hashes(stack.source, part(report, 0.98, 1.0)),
             device=device,
-            weights=card.sha256,
+            weights=sha256,
         )
     except BaseException:
         if volume is not None:
