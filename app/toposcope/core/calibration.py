@@ -80,6 +80,17 @@ def focus_coordinate(positions: Floats, unit: Unit, kind: Kind) -> Floats:
     return coordinate
 
 
+def to_coordinate(values: NDArray[np.floating], positions: Floats, unit: Unit, kind: Kind) -> NDArray[np.floating]:
+    """Map positions in ``unit`` to the focus coordinate of a stack: 0 at its lowest, 1 at its highest position.
+
+    Any shape; NaN stays NaN. Values beyond the sweep fall outside of 0..1. The dtype of ``values`` is kept.
+    """
+    low, high = float(positions[0]), float(positions[-1])
+    if kind == "camera" and unit != "index":
+        return (1.0 / low - 1.0 / values) / (1.0 / low - 1.0 / high)
+    return (values - low) / (high - low)
+
+
 def to_positions(coordinate: NDArray[np.floating], positions: Floats, unit: Unit, kind: Kind) -> NDArray[np.floating]:
     """Map focus coordinates back to positions in ``unit``: the inverse of `focus_coordinate`.
 

@@ -1,0 +1,43 @@
+"""Any set of methods on any set of stacks whose depth is known: errors, seconds, memory.
+
+>>> cases = [folder_case(path) for path in folders]                             # doctest: +SKIP
+>>> found = evaluate(cases, [contender("default"), contender("light")])         # doctest: +SKIP
+>>> print(text_table(found))                                                    # doctest: +SKIP
+"""
+
+from toposcope.core.evaluate.cases import Case, TruthFile, folder_case, rendered_cases
+from toposcope.core.evaluate.comparing import (
+    Comparison,
+    Contender,
+    EvaluateSettings,
+    Mean,
+    Row,
+    contender,
+    default_methods,
+    evaluate,
+)
+from toposcope.core.evaluate.scoring import MEASURES, Score, score
+from toposcope.core.evaluate.tables import comparison_facts, error_writer, markdown_table, text_table, write_comparison
+
+__all__ = [
+    "MEASURES",
+    "Case",
+    "Comparison",
+    "Contender",
+    "EvaluateSettings",
+    "Mean",
+    "Row",
+    "Score",
+    "TruthFile",
+    "comparison_facts",
+    "contender",
+    "default_methods",
+    "error_writer",
+    "evaluate",
+    "folder_case",
+    "markdown_table",
+    "rendered_cases",
+    "score",
+    "text_table",
+    "write_comparison",
+]
