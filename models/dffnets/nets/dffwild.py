@@ -7,9 +7,12 @@ Kept from the paper: the four parts (sharp region detector, efficient downsampli
 aggregation, three refinement hourglasses), four outputs from softplus scores, three basis motions.
 Left out: 22,240 weights of the public code that no output depends on; the paper's own parameter
 counts (67 k + 2.883 M + 1.067 M) do not count them either. Changed in the alignment network: it takes
-any number of slices (public code: exactly 10), translations predicted at a coarse level are doubled
-on the way to the next finer one (public code: reused as they are), and the reference slice is the one
-with the smallest field of view (public code: the last).
+any number of slices (public code: exactly 10); translations predicted at a coarse level are doubled
+on the way to the next finer one (public code: reused as they are); the reference slice is the one
+with the smallest field of view (public code: the last) or any other; and the three basis motions are
+fitted to a displacement and a weight of every pixel (paper: averages over the picture of three numbers
+a pixel), since an average is diluted by what shows no texture and cannot see a zoom that the lens data
+do not announce.
 
 Volumes are (B, C, N, H, W); slices mix only through the first kernel axis, and N never shrinks.
 """
@@ -152,18 +155,27 @@ class DepthNetwork(nn.Module):
         return probabilities
 
 
+class ConvNorm2d(nn.Sequential):
+    """3x3 convolution without bias, batch norm, and ReLU unless ``relu`` is False."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int = 1, relu: bool = True) -> None:
+        layers: list[nn.Module] = [
+            nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False),
+            nn.BatchNorm2d(outputs),
+        ]
+        super().__init__(*layers, *([nn.ReLU(inplace=True)] if relu else []))
+
+
 class ResidualBlock2d(nn.Module):
     """Residual block within each slice, for the alignment network's features."""
 
     def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
         super().__init__()
-        self.body = nn.Sequential(
-            ConvNorm3d(inputs, outputs, (1, 3, 3), stride), ConvNorm3d(outputs, outputs, (1, 3, 3), relu=False)
-        )
-        self.shortcut = nn.Conv3d(inputs, outputs, 1, stride=(1, stride, stride), bias=False)
+        self.body = nn.Sequential(ConvNorm2d(inputs, outputs, stride=stride), ConvNorm2d(outputs, outputs, relu=False))
+        self.shortcut = nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False)
 
-    def forward(self, volume: Tensor) -> Tensor:
-        return F.relu(self.shortcut(volume) + self.body(volume))
+    def forward(self, picture: Tensor) -> Tensor:
+        return F.relu(self.shortcut(picture) + self.body(picture))
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,12 +192,13 @@ class BasisMotions:
 
 
 class AlignmentNetwork(nn.Module):
-    """Predict scale and shift of every slice against the slice with the smallest field of view.
+    """Predict scale and shift of every slice against one reference slice.
 
-    195,593 parameters. Input (B, 3, N, H, W) in -1..1, H and W multiples of 4, and the relative
-    field of view (B, N) from the lens data, 1 where nothing is known; output `BasisMotions`. Coarse
-    to fine: at each of three levels the features, warped by what is known so far, are compared with
-    the reference's, and a correction is averaged over the whole picture.
+    195,593 parameters. Input (B, 3, N, H, W) in -1..1, H and W multiples of 4, and the relative field
+    of view (B, N) from the lens data, 1 where nothing is known; output `BasisMotions`. The reference
+    is the slice with the smallest field of view unless ``reference`` (B,) says otherwise. Coarse to
+    fine: at each of three levels the features, warped by what is known so far, are compared with the
+    reference's, and the three basis motions are fitted to the displacements seen.
     """
 
     def __init__(self) -> None:
@@ -200,30 +213,75 @@ class AlignmentNetwork(nn.Module):
         )
         self.compare = nn.ModuleList(
             nn.Sequential(
-                ConvNorm3d(2 * c + 2, 2 * c, (1, 3, 3)),
-                ConvNorm3d(2 * c, 2 * c, (1, 3, 3)),
-                ConvNorm3d(2 * c, 2 * c, (1, 3, 3)),
-                nn.Conv3d(2 * c, 3, (1, 3, 3), padding=(0, 1, 1)),
+                ConvNorm2d(2 * c + 2, 2 * c),
+                ConvNorm2d(2 * c, 2 * c),
+                ConvNorm2d(2 * c, 2 * c),
+                nn.Conv2d(2 * c, 3, 3, padding=1),
             )
             for c in CHANNELS
         )
+        for compare in self.compare:  # an untrained network believes the lens data
+            nn.init.zeros_(compare[-1].weight)  # type: ignore[index]
+            nn.init.zeros_(compare[-1].bias)  # type: ignore[index]
 
-    def forward(self, stack: Tensor, field_of_view: Tensor) -> BasisMotions:
-        pyramid = [stack]
+    def forward(self, stack: Tensor, field_of_view: Tensor, reference: Tensor | None = None) -> BasisMotions:
+        return self.refinements(stack, field_of_view, reference)[-1]
+
+    def refinements(self, stack: Tensor, field_of_view: Tensor, reference: Tensor | None = None) -> list[BasisMotions]:
+        """Return the motions after each level, coarse to fine; the last is the answer."""
+        b, c, n, h, w = stack.shape
+        pyramid = [stack.transpose(1, 2).reshape(b * n, c, h, w)]  # (B, C, N, H, W) -> (B*N, C, H, W)
         for extract in self.features:
             pyramid.append(extract(pyramid[-1]))
-        reference = field_of_view.argmin(1)  # (B,)
-        batch = torch.arange(len(reference), device=stack.device)
-        motion = torch.stack([field_of_view, torch.zeros_like(field_of_view), torch.zeros_like(field_of_view)], 1)
+        if reference is None:
+            reference = field_of_view.argmin(1)
+        chosen = torch.arange(b, device=stack.device) * n + reference  # (B,)
+        # a slice that sees twice as much shows everything half as large
+        scale = field_of_view.gather(1, reference[:, None]) / field_of_view
+        motion = torch.stack([scale, torch.zeros_like(scale), torch.zeros_like(scale)], 1)  # (B, 3, N)
+        motions = []
         for level in (2, 1, 0):
-            features = pyramid[level + 1]  # (B, C, N, h, w)
-            flow = motion_flow(motion / motion.new_tensor([1, 2**level, 2**level])[:, None], features.shape[-2:])
-            warped = warp(features, flow)
-            target = warped[batch, :, reference].unsqueeze(2).expand_as(warped)
-            update = self.compare[level](torch.cat([target, warped, flow.to(warped.dtype)], 1)).float().mean((-2, -1))
-            # (B, 3, N): a thousandth of scale moves a corner about as far as a tenth of a pixel of shift
-            motion = motion + update * update.new_tensor([1e-3, 2**level, 2**level])[:, None]
-        return BasisMotions(motion[:, 0], motion[:, 1], motion[:, 2])
+            features = pyramid[level + 1]  # (B*N, C, h, w)
+            shape = (b, n, *features.shape[1:])
+            to_level = motion.new_tensor([1, 2**level, 2**level])[:, None]
+            flow = motion_flow(motion / to_level, features.shape[-2:])  # (B, 2, N, h, w)
+            moved = warp_slices(features, flow)
+            target = features[chosen][:, None].expand(shape).reshape(features.shape)
+            flow = flow.transpose(1, 2).reshape(b * n, 2, *features.shape[-2:])
+            seen = self.compare[level](torch.cat([target, moved, flow.to(moved.dtype)], 1)).float()
+            motion = composed(motion, fitted(seen).view(b, n, 3).transpose(1, 2) * to_level)
+            motions.append(BasisMotions(motion[:, 0], motion[:, 1], motion[:, 2]))
+        return motions
+
+
+def fitted(seen: Tensor) -> Tensor:
+    """Fit the basis motions to displacements: (M, 3, h, w) x, y and log weight -> (M, 3) scale - 1 and shifts.
+
+    Weighted least squares. Where all weight lies in one spot the scale is kept near 1 rather than
+    made up from the spot's noise.
+    """
+    m, _, h, w = seen.shape
+    place = place_from_centre(h, w, seen)  # (2, h*w)
+    displacement = seen[:, :2].reshape(m, 2, h * w)
+    weight = seen[:, 2].reshape(m, 1, h * w).softmax(-1)
+    middle, shift = (weight * place).sum(-1, keepdim=True), (weight * displacement).sum(-1, keepdim=True)
+    away = place - middle
+    spread = (weight * away.square()).sum((1, 2)) + 0.02 * place.square().sum(0).mean()
+    zoom = (weight * away * (displacement - shift)).sum((1, 2)) / spread
+    return torch.cat([zoom[:, None], (shift - zoom[:, None, None] * middle)[..., 0]], 1)
+
+
+def composed(motion: Tensor, update: Tensor) -> Tensor:
+    """Return ``motion`` (B, 3, N) after ``update`` (B, 3, N; scale - 1 and shifts), seen in slices moved back by it."""
+    scale = motion[:, :1]
+    return torch.cat([scale * (1 + update[:, :1]), motion[:, 1:] + scale * update[:, 1:]], 1)
+
+
+def place_from_centre(height: int, width: int, like: Tensor) -> Tensor:
+    """Return (2, height * width): x and y of each pixel from the picture's centre."""
+    x = torch.arange(width, device=like.device, dtype=like.dtype) - (width - 1) / 2
+    y = torch.arange(height, device=like.device, dtype=like.dtype) - (height - 1) / 2
+    return torch.stack([x.expand(height, -1), y[:, None].expand(-1, width)]).flatten(1)
 
 
 def motion_flow(motion: Tensor, size: tuple[int, int] | torch.Size) -> Tensor:
@@ -238,13 +296,19 @@ def motion_flow(motion: Tensor, size: tuple[int, int] | torch.Size) -> Tensor:
 
 
 def warp(volume: Tensor, flow: Tensor) -> Tensor:
-    """Sample ``volume`` (B, C, N, h, w) at grid + ``flow`` (B, 2, N, h, w), bilinear, 0 outside."""
+    """Sample ``volume`` (B, C, N, h, w) at grid + ``flow`` (B, 2, N, h, w), bilinear, edges repeated."""
     b, c, n, h, w = volume.shape
+    frames = volume.transpose(1, 2).reshape(b * n, c, h, w)  # (B, C, N, h, w) -> (B*N, C, h, w)
+    return warp_slices(frames, flow).view(b, n, c, h, w).transpose(1, 2)
+
+
+def warp_slices(frames: Tensor, flow: Tensor) -> Tensor:
+    """Sample ``frames`` (B*N, C, h, w) at grid + ``flow`` (B, 2, N, h, w), bilinear, edges repeated."""
+    h, w = frames.shape[-2:]
     y, x = torch.meshgrid(torch.arange(h, device=flow.device), torch.arange(w, device=flow.device), indexing="ij")
     place = torch.stack([(x + flow[:, 0]) * (2 / max(w - 1, 1)), (y + flow[:, 1]) * (2 / max(h - 1, 1))], -1) - 1
-    frames = volume.transpose(1, 2).reshape(b * n, c, h, w)  # (B, C, N, h, w) -> (B*N, C, h, w)
-    sampled = F.grid_sample(frames, place.reshape(b * n, h, w, 2).to(frames.dtype), align_corners=True)
-    return sampled.view(b, n, c, h, w).transpose(1, 2)
+    place = place.reshape(-1, h, w, 2).to(frames.dtype)
+    return F.grid_sample(frames, place, padding_mode="border", align_corners=True)
 
 
 class DepthFromFocusInTheWild(nn.Module):
