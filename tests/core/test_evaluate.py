@@ -17,6 +17,7 @@ import pytest
 import tifffile
 import torch
 
+from dffnets.data import DataError, DataSetCard, Sample, Samples
 from dffnets.training import count_peaks
 from scenes import Scene, tilted_plane
 from toposcope.core import evaluate as ev
@@ -186,7 +187,7 @@ def folder(scene: Scene, tmp_path: Path) -> Path:
 def test_truth_is_found_beside_the_frames(folder: Path, scene: Scene) -> None:
     case = ev.folder_case(folder)
     np.testing.assert_allclose(case.truth(), scene.depth)
-    assert (case.name, case.unit, case.open().n) == ("plane", "um", 7)
+    assert (case.name, case.symbol, case.open().n) == ("plane", "µm", 7)
 
 
 def test_truth_in_slices_becomes_positions(folder: Path, scene: Scene) -> None:
@@ -260,6 +261,46 @@ def test_rendered_stacks_are_half_macro_half_microscope(tmp_path: Path) -> None:
         ev.rendered_cases(0, tmp_path)
 
 
+def sample_of(scene: Scene, k: int) -> Sample:
+    frames = np.stack([scene.stack.read(i) for i in range(scene.stack.n)])[::-1]
+    grey = (frames >> 8).astype(np.uint8) if frames.dtype == np.uint16 else frames
+    frames = np.repeat(grey[..., None], 3, axis=3) if grey.ndim == 3 else grey
+    depth = scene.depth.copy()
+    depth[:4] = NAN
+    positions = scene.stack.positions.value[::-1].copy()
+    return Sample(f"scene {k}", frames, positions, depth, np.isfinite(depth), "microscope", "um")
+
+
+def test_data_sets_are_read_one_sample_at_a_time(scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+
+    def reader(root: Path, split: str) -> Samples:
+        if split != "test":
+            raise DataError(f"there is no split {split!r}; there is test.")
+
+        def sample(k: int) -> Sample:
+            read.append(k)
+            return sample_of(scene, k)
+
+        return Samples([f"scene {k}" for k in range(7)], sample)
+
+    card = DataSetCard("toy", "Toy", "ours", "MIT", "nowhere", ("test",), reader)
+    monkeypatch.setattr("dffnets.data.CARDS", {"toy": card})
+    cases = ev.data_set_cases("toy", tmp_path, "test", tmp_path, subset=4, at_most=3)
+    assert [case.name for case in cases] == ["toy/scene 0", "toy/scene 2", "toy/scene 4"]
+    assert (cases[0].groups, cases[0].symbol, read) == (("toy test",), "µm", [0])
+    with cases[1].ready():
+        assert cases[1].open().n == 4
+        np.testing.assert_array_equal(cases[1].truth(), sample_of(scene, 2).depth)
+    assert list(tmp_path.iterdir()) == []
+    (row,) = ev.evaluate(cases[:1], [ev.contender("sml")]).rows
+    assert row.figures["rmse"] < 0.2
+    with pytest.raises(StackError, match="no split 'train'"):
+        ev.data_set_cases("toy", tmp_path, "train", tmp_path)
+    with pytest.raises(SettingsError, match="known are toy"):
+        ev.data_set_cases("other", tmp_path, "test", tmp_path)
+
+
 # --- the run ---------------------------------------------------------------------------------
 
 
@@ -307,7 +348,7 @@ def test_one_bad_stack_leaves_the_others_their_rows(folder: Path, scene: Scene, 
     broken = ev.folder_case(other)
     whole = (other / "frame3.png").read_bytes()
     (other / "frame3.png").write_bytes(whole[: len(whole) // 2])
-    deadly = ev.Case("deadly", ("stacks",), "um", partial(os._exit, 3), np.array)  # type: ignore[arg-type]
+    deadly = ev.Case("deadly", ("stacks",), "µm", partial(os._exit, 3), np.array)  # type: ignore[arg-type]
     found = ev.evaluate([broken, deadly, ev.folder_case(folder)], [ev.contender("sml")])
     first, second, third = found.rows
     assert "frame3.png" in str(first.problem)
@@ -393,7 +434,7 @@ def test_files_hold_every_figure_and_the_worst_stack_first(found: ev.Comparison,
 
 
 def test_error_maps_are_drawn(scene: Scene, tmp_path: Path) -> None:
-    case = ev.Case("plane", ("stacks",), "um", partial(in_memory, scene), lambda: scene.depth)
+    case = ev.Case("plane", ("stacks",), "µm", partial(in_memory, scene), lambda: scene.depth)
     said = answer_of(in_memory(scene), EstimateSettings("sml", align="none"))
     for unit in ("share", "stack"):
         ev.error_writer(tmp_path / unit, unit)("sml", case, said, ev.score(said, scene.depth, unit=unit))  # type: ignore[arg-type]

@@ -5,7 +5,7 @@
 >>> print(text_table(found))                                                    # doctest: +SKIP
 """
 
-from toposcope.core.evaluate.cases import Case, TruthFile, folder_case, rendered_cases
+from toposcope.core.evaluate.cases import Case, TruthFile, data_set_cases, folder_case, rendered_cases
 from toposcope.core.evaluate.comparing import (
     Comparison,
     Contender,
@@ -31,6 +31,7 @@ __all__ = [
     "TruthFile",
     "comparison_facts",
     "contender",
+    "data_set_cases",
     "default_methods",
     "error_writer",
     "evaluate",

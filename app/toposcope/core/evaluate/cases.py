@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, cast
 
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from toposcope.core.calibration import Floats, Kind, Sourced, Unit, focus_coordinate, to_positions
+from toposcope.core.calibration import UNIT_SYMBOLS, Floats, Kind, Sourced, Unit, focus_coordinate, to_positions
 from toposcope.core.jobs import Progress, Report, silent
 from toposcope.core.source import OpenOptions, open_stack
 from toposcope.core.stack import MIN_FRAMES, ArraySource, FocalStack
 from toposcope.errors import SettingsError, StackError
+
+if TYPE_CHECKING:
+    from dffnets.data import Samples
 
 Map = NDArray[np.floating]
 TruthUnit = Literal["stack", "slices"]
@@ -42,16 +46,18 @@ TRUTH_FILES: Final = (TruthFile("true_depth.tif"), TruthFile("gt_slice_index.tif
 class Case:
     """One stack whose depth is known.
 
-    ``groups`` are the rows of the table that it is averaged in. ``open`` returns the stack, ``truth``
-    its depth (H, W) in positions of the stack, NaN where unknown. Both are called in other processes
-    too, so they must be picklable.
+    ``groups`` are the rows of the table that it is averaged in; ``symbol`` the unit of its positions, for
+    reading. ``open`` returns the stack, in other processes too, so it must be picklable; ``truth`` returns
+    its depth (H, W) in positions of the stack, NaN where unknown. Both are called within ``ready()``,
+    which puts in place what has to be made first, and may raise `StackError`.
     """
 
     name: str
     groups: tuple[str, ...]
-    unit: Unit
+    symbol: str
     open: Callable[[], FocalStack]
     truth: Callable[[], Map]
+    ready: Callable[[], AbstractContextManager[None]] = nullcontext
 
 
 def folder_case(path: Path, truth: TruthFile | None = None, subset: int | None = None, group: str = "stacks") -> Case:
@@ -88,7 +94,7 @@ def folder_case(path: Path, truth: TruthFile | None = None, subset: int | None =
     kept = even_slices(n, subset)
     name = path.resolve().name if path.is_dir() else path.name.split(".")[0]
     read = partial(_read_truth, beside, file.unit, positions, unit, kind)
-    return Case(name, (group,), unit, partial(_open, path, file.name, kept), read)
+    return Case(name, (group,), UNIT_SYMBOLS[unit], partial(_open, path, file.name, kept), read)
 
 
 def even_slices(n: int, subset: int | None) -> tuple[int, ...] | None:
@@ -158,9 +164,8 @@ def rendered_cases(count: int, folder: Path, subset: int | None = None, report: 
     """Return the first ``count`` stacks of the built-in validation set, which no training sees.
 
     They are rendered now, into ``folder``, which must stay until the evaluation is over. With ``subset``
-    the same scenes are rendered with so many slices each, evenly or unevenly spaced as the set has it;
-    noise is drawn anew, and the blur of one step stays what it is, so that longer sweeps blur more at
-    their ends. Positions and depth run from 0 to 1 over the sweep.
+    the same scenes are rendered with so many slices each; all that is drawn after the scene (spacing,
+    blur of a step, noise) is drawn anew. Positions and depth run from 0 to 1 over the sweep.
 
     Raises
     ------
@@ -182,23 +187,84 @@ def rendered_cases(count: int, folder: Path, subset: int | None = None, report: 
         else:
             rendered = random_stack((VALIDATION_SEED, k), ("macro", "micro")[k % 2], subset)
         file = folder / f"validation_{k:03d}_{rendered.kind}.npz"
-        np.savez(
-            file,
-            frames=rendered.frames.numpy(),
-            positions=rendered.positions.numpy().astype(np.float64),
-            depth=rendered.depth.float().numpy(),
-        )
+        positions = rendered.positions.numpy().astype(np.float64)
+        _write_arrays(file, rendered.frames.numpy(), positions, rendered.depth.float().numpy(), "um", "microscope")
         groups = ("validation", f"validation/{rendered.kind}")
-        cases.append(Case(file.stem, groups, "um", partial(_open_arrays, file), partial(_read_array, file)))
+        cases.append(Case(file.stem, groups, "of the range", partial(_open_arrays, file), partial(_read_array, file)))
     return cases
 
 
-def _open_arrays(file: Path) -> FocalStack:
+def data_set_cases(
+    name: str, root: Path, split: str, folder: Path, subset: int | None = None, at_most: int | None = None
+) -> list[Case]:
+    """Return the stacks of a split of a public data set; see `dffnets.data` for names, layouts and splits.
+
+    They are read when they are needed, one at a time, by way of ``folder``, which must stay until the
+    evaluation is over: readers load torch, which must not count as memory of a method.
+
+    Parameters
+    ----------
+    at_most : take so many stacks only, evenly from first to last
+
+    Raises
+    ------
+    SettingsError
+        If there is no such data set.
+    StackError
+        If its files are missing; the text says where they come from.
+    """
+    from dffnets.data import CARDS, DataError
+
+    if name not in CARDS:
+        raise SettingsError(f"there is no data set {name!r}; known are {', '.join(CARDS)}.")
+    try:
+        samples = CARDS[name].open(root, split)
+        unit = samples[0].unit
+    except DataError as error:
+        raise StackError(str(error)) from error
+    kept = range(len(samples))
+    if at_most is not None and at_most < len(samples):
+        kept = range(0, len(samples) - len(samples) % at_most, len(samples) // at_most)
+    symbol = {"um": UNIT_SYMBOLS["um"], "unknown": "the unit of the data set"}.get(unit, unit)
+    cases = []
+    for k in kept:
+        file = folder / f"{name}_{k:05d}.npz"
+        label = f"{name}/{samples.names[k]}"
+        opened, truth = partial(_open_arrays, file, subset), partial(_read_array, file)
+        cases.append(Case(label, (f"{name} {split}",), symbol, opened, truth, partial(_sample_ready, samples, k, file)))
+    return cases
+
+
+@contextmanager
+def _sample_ready(samples: Samples, k: int, file: Path) -> Iterator[None]:
+    """Keep one sample of a data set as a file for as long as it is worked on."""
+    from dffnets.data import DataError
+
+    try:
+        sample = samples[k]
+    except DataError as error:
+        raise StackError(str(error)) from error
+    # disparities blur evenly as they stand, as slices do
+    kind: Kind = "microscope" if sample.kind == "microscope" else "camera"
+    unit: Unit = "index" if sample.kind == "disparity" else "um" if sample.kind == "microscope" else "m"
+    _write_arrays(file, sample.frames, sample.positions, sample.depth, unit, kind)
+    try:
+        yield
+    finally:
+        file.unlink()
+
+
+def _write_arrays(file: Path, frames: NDArray[np.uint8], positions: Floats, depth: Map, unit: Unit, kind: Kind) -> None:
+    np.savez(file, frames=frames, positions=positions, depth=depth, unit=unit, kind=kind)
+
+
+def _open_arrays(file: Path, subset: int | None = None) -> FocalStack:
     with np.load(file, allow_pickle=False) as arrays:
-        positions = Sourced(arrays["positions"], "rendered")
-        return FocalStack.create(
-            ArraySource(arrays["frames"]), positions, "um", Sourced("microscope", "rendered"), name=file.stem
-        )
+        unit, kind = cast("Unit", str(arrays["unit"])), cast("Kind", str(arrays["kind"]))
+        positions, source = Sourced(arrays["positions"], "data"), ArraySource(arrays["frames"])
+    stack = FocalStack.create(source, positions, unit, Sourced(kind, "data"), name=file.stem)
+    kept = even_slices(stack.n, subset)
+    return stack if kept is None else stack.subset(kept)
 
 
 def _read_array(file: Path) -> Map:

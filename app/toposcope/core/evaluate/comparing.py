@@ -13,10 +13,10 @@ from toposcope.core.align import AlignMode
 from toposcope.core.estimate import METHODS, EstimateSettings
 from toposcope.core.evaluate.cases import Case
 from toposcope.core.evaluate.scoring import MEASURES, Answer, ErrorUnit, Score, Voids, score
-from toposcope.core.evaluate.worker import Worker
-from toposcope.core.jobs import Progress, Report, silent
+from toposcope.core.evaluate.worker import NoAnswer, Worker, WorkerDied
+from toposcope.core.jobs import Progress, Report, part, silent
 from toposcope.core.settings import checked
-from toposcope.errors import SettingsError
+from toposcope.errors import SettingsError, StackError
 
 CLASSICAL: Final = ("default", "sml", "tenengrad", "rdf")
 """The classical methods that are compared unless others are named."""
@@ -147,50 +147,46 @@ def evaluate(
     peaks: dict[str, int] = {}
     with tempfile.TemporaryDirectory(prefix="toposcope-evaluate-") as scratch:
         for m, one in enumerate(contenders):
-
-            def told(number: int, progress: Progress, m: int = m, name: str = one.method) -> None:
-                done = (number + progress.fraction) / len(cases)
-                text = f"{name}, stack {number + 1} of {len(cases)}: {progress.text}"
-                report(Progress((m + done) / len(contenders), text))
-
-            for number, found, peak in _answers(one, cases, settings, Path(scratch), told):
-                case = cases[number]
-                rows.append(_row(one.method, case, found, settings, on_score))
-                peaks[one.method] = max(peak, peaks.get(one.method, 0))
+            share = part(report, m / len(contenders), (m + 1) / len(contenders))
+            found, peaks[one.method] = _run(one, cases, settings, Path(scratch), share, on_score)
+            rows += found
     report(Progress(1.0, "done"))
     given = {one.method: one.given for one in contenders}
     return Comparison(tuple(rows), tuple(_means(rows, peaks)), settings, symbol, given)
 
 
-def _answers(
+def _run(
     one: Contender,
     cases: Sequence[Case],
     settings: EvaluateSettings,
     scratch: Path,
-    told: Callable[[int, Progress], None],
-) -> Iterable[tuple[int, Answer | str, int]]:
-    """Yield number, answer (or what went wrong) and largest memory so far, of each case in turn."""
-    waiting = list(enumerate(cases))
+    report: Report,
+    on_score: OnScore | None,
+) -> tuple[list[Row], int]:
+    """Return the rows of one contender, and the largest memory that it took."""
+    rows: list[Row] = []
+    largest = 0
     wish = _estimate_settings(one, settings)
-    while waiting:
-        now = Progress(0.0, "starting")
-        with Worker(wish, waiting, scratch) as worker:
-            for message in worker.messages():
-                if message is not None and message[0] == "answer":
-                    _, number, answer, peak = message
-                    del waiting[0]
-                    yield number, answer, peak
-                elif message is not None and message[0] == "failed":
-                    _, number, sentence = message
-                    del waiting[0]
-                    yield number, sentence, 0
-                elif message is not None:
-                    now = Progress(message[2], message[3])
-                if waiting:
-                    told(waiting[0][0], now)
-            if waiting:  # the process died of this stack; another one goes on with the rest
-                number = waiting.pop(0)[0]
-                yield number, worker.cause_of_death(), 0
+    while len(rows) < len(cases):  # once, unless the process dies of a stack: then another goes on behind it
+        with Worker(wish, scratch) as worker:
+            for k in range(len(rows), len(cases)):
+                case = cases[k]
+
+                def told(progress: Progress, k: int = k) -> None:
+                    text = f"{one.method}, stack {k + 1} of {len(cases)}: {progress.text}"
+                    report(Progress((k + progress.fraction) / len(cases), text))
+
+                try:
+                    with case.ready():
+                        answer, peak = worker.answer(case, told)
+                        largest = max(largest, peak)
+                        rows.append(_row(one.method, case, answer, settings, on_score))
+                except WorkerDied as error:
+                    rows.append(Row(one.method, case.name, case.groups, {}, str(error)))
+                    break
+                except (NoAnswer, StackError) as error:
+                    rows.append(Row(one.method, case.name, case.groups, {}, str(error)))
+    return rows, largest
 
 
 def _estimate_settings(one: Contender, settings: EvaluateSettings) -> EstimateSettings:
@@ -213,9 +209,7 @@ def _is_network(method: str) -> bool:
     return method in {card.name for card in shipped_cards()}
 
 
-def _row(method: str, case: Case, found: Answer | str, settings: EvaluateSettings, on_score: OnScore | None) -> Row:
-    if isinstance(found, str):
-        return Row(method, case.name, case.groups, {}, found)
+def _row(method: str, case: Case, found: Answer, settings: EvaluateSettings, on_score: OnScore | None) -> Row:
     try:
         truth = case.truth()
     except (OSError, ValueError) as error:
@@ -255,11 +249,9 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def _unit_symbol(cases: Sequence[Case], settings: EvaluateSettings) -> str:
-    from toposcope.core.calibration import UNIT_SYMBOLS
-
     if settings.unit == "share":
         return "shares of the swept range"
-    symbols = list(dict.fromkeys(UNIT_SYMBOLS[case.unit] for case in cases))
+    symbols = list(dict.fromkeys(case.symbol for case in cases))
     if len(symbols) > 1:
         raise SettingsError(
             f"the stacks are in {' and '.join(symbols)}, which have no common mean. "

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from toposcope.core.calibration import UNIT_SYMBOLS, to_coordinate, typical_step
+from toposcope.core.calibration import to_coordinate, typical_step
 from toposcope.core.evaluate.cases import Case
 from toposcope.core.evaluate.comparing import FIGURES, Comparison, Mean, Row
 from toposcope.core.evaluate.scoring import MEASURES, Answer, ErrorUnit, Score
@@ -221,9 +221,9 @@ def error_writer(folder: Path, unit: ErrorUnit) -> Callable[[str, Case, Answer, 
         if unit == "share":
             positions = to_coordinate(positions, positions, answer.unit, answer.kind).astype(np.float64)
         limit = ERROR_STEPS * typical_step(positions)
-        symbol = UNIT_SYMBOLS[answer.unit] if unit == "stack" else "of the range"
+        symbol = case.symbol if unit == "stack" else "of the range"
         title = f"{case.name}, {method}: found less true depth"
         picture = map_picture(scored.error, symbol, title, "RdBu_r", limits=(-limit, limit))
-        write_image(picture, folder / f"{case.name}_{method}.png")
+        write_image(picture, folder / f"{case.name}_{method}.png".replace("/", "_"))
 
     return write

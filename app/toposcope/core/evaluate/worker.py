@@ -7,7 +7,7 @@ import multiprocessing
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from multiprocessing.connection import Connection
@@ -25,8 +25,8 @@ from toposcope.core.stack import ArraySource, FocalStack
 from toposcope.errors import ToposcopeError
 
 Message = tuple[Any, ...]
-"""What a worker sends: ("progress", number of the case, fraction, text), ("answer", number, Answer,
-peak bytes so far) with maps replaced by the names of files, ("failed", number, sentence)."""
+"""What the process sends: ("progress", Progress), ("failed", sentence), ("answer", Answer, peak bytes so
+far) with maps replaced by the names of files."""
 
 PAUSE: Final = 0.1
 """Seconds between two messages of progress, and between two looks at whether the work is still wanted."""
@@ -34,21 +34,28 @@ PAUSE: Final = 0.1
 _MAPS: Final = ("depth", "known", "peaks", "standing")
 
 
+class NoAnswer(Exception):  # noqa: N818  one of many answers is missing, nothing more
+    """The method failed on a stack; the text says why."""
+
+
+class WorkerDied(NoAnswer):
+    """The process of the method ended, perhaps for want of memory."""
+
+
 class Worker:
-    """A process that runs one method over cases, and tells of each; use it in a ``with`` block.
+    """A process that runs one method over the stacks that it is given; use it in a ``with`` block.
 
     A fresh process, so that its memory is that of the method (interpreter and libraries included) and
     not of whatever ran before. Maps come back through files in ``folder``: sent through a pipe, they
     would be copied, and count as memory of the method.
     """
 
-    def __init__(self, settings: EstimateSettings, cases: Sequence[tuple[int, Case]], folder: Path) -> None:
+    def __init__(self, settings: EstimateSettings, folder: Path) -> None:
         context = multiprocessing.get_context("spawn")
-        self._connection, theirs = context.Pipe(duplex=False)
+        self._connection, theirs = context.Pipe()
         self._folder = folder
-        opens = [(number, case.open) for number, case in cases]
         self._process = context.Process(
-            target=_work, args=(theirs, settings, opens, folder), name=f"evaluate {settings.method}", daemon=True
+            target=_work, args=(theirs, settings, folder), name=f"evaluate {settings.method}", daemon=True
         )
         with _interrupts_blocked():
             self._process.start()
@@ -63,33 +70,44 @@ class Worker:
         self._connection.close()
         self._process.close()
 
-    def messages(self) -> Iterator[Message | None]:
-        """Yield what the process sends until it ends, None whenever it has been silent for a moment."""
-        while True:
-            if not self._connection.poll(PAUSE):
-                yield None
-                continue
-            try:
+    def answer(self, case: Case, report: Report) -> tuple[Answer, int]:
+        """Return what the method says of a stack, and the largest memory of the process so far, in bytes.
+
+        ``report`` is called several times a second, also while the process is silent.
+
+        Raises
+        ------
+        NoAnswer
+            If the method failed; the text says why.
+        WorkerDied
+            If the process ended: another one is needed.
+        """
+        now = Progress(0.0, "starting")
+        try:
+            self._connection.send(case.open)
+            while True:
+                report(now)
+                if not self._connection.poll(PAUSE):
+                    continue
                 message: Message = self._connection.recv()
-            except (EOFError, OSError):
-                return
-            if message[0] == "answer":
-                message = (*message[:2], self._whole(message[2]), *message[3:])
-            yield message
+                if message[0] == "progress":
+                    now = message[1]
+                elif message[0] == "failed":
+                    raise NoAnswer(message[1])
+                else:
+                    return self._whole(message[1]), message[2]
+        except (EOFError, BrokenPipeError, ConnectionResetError) as error:
+            self._process.join()
+            raise WorkerDied(
+                f"its process ended with code {self._process.exitcode}; the machine may have too little memory."
+            ) from error
 
     def _whole(self, answer: Answer) -> Answer:
         maps: dict[str, Any] = {}
         for name in _MAPS:
             file = getattr(answer, name)
             maps[name] = None if file is None else np.load(self._folder / file, allow_pickle=False)
-            if file is not None:
-                (self._folder / file).unlink()
         return replace(answer, **maps)
-
-    def cause_of_death(self) -> str:
-        """Say how the process ended, once its messages have."""
-        self._process.join()
-        return f"its process ended with code {self._process.exitcode}; the machine may have too little memory."
 
 
 @contextmanager
@@ -105,46 +123,46 @@ def _interrupts_blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _work(connection: Connection, settings: EstimateSettings, opens: Sequence[tuple[int, Any]], folder: Path) -> None:
-    """Estimate each stack; the main function of the process."""
+def _work(connection: Connection, settings: EstimateSettings, folder: Path) -> None:
+    """Estimate the stacks that are asked for until nobody asks; the main function of the process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     logging.getLogger().addHandler(logging.NullHandler())
-    with suppress(BrokenPipeError, EOFError):  # whoever asked is gone
-        with suppress(Exception):  # what is wrong with the method is said of each stack below
-            _warm_up(settings)
-        for number, opened in opens:
-            report = _Teller(connection, number)
+    with suppress(Exception):  # what is wrong with the method is said of each stack below
+        _warm_up(settings)
+    with suppress(BrokenPipeError, ConnectionResetError, EOFError):  # whoever asked is gone
+        while True:
+            opened: Callable[[], FocalStack] = connection.recv()
             try:
-                answer = answer_of(opened(), settings, report)
-            except (BrokenPipeError, EOFError):
+                answer = answer_of(opened(), settings, _Teller(connection))
+            except (BrokenPipeError, ConnectionResetError, EOFError):
                 raise
             except ToposcopeError as error:
-                connection.send(("failed", number, str(error)))
+                connection.send(("failed", str(error)))
             except Exception as error:  # noqa: BLE001  one stack must not take the others with it
-                connection.send(("failed", number, f"{type(error).__name__}: {error}"))
+                connection.send(("failed", f"{type(error).__name__}: {error}"))
             else:
-                connection.send(("answer", number, _filed(answer, folder, number), peak_bytes()))
+                connection.send(("answer", _filed(answer, folder), peak_bytes()))
 
 
 class _Teller:
     """A report that sends now and then."""
 
-    def __init__(self, connection: Connection, number: int) -> None:
-        self._connection, self._number, self._last = connection, number, 0.0
+    def __init__(self, connection: Connection) -> None:
+        self._connection, self._last = connection, 0.0
 
     def __call__(self, progress: Progress) -> None:
         now = time.monotonic()
         if now - self._last >= PAUSE:
             self._last = now
-            self._connection.send(("progress", self._number, progress.fraction, progress.text))
+            self._connection.send(("progress", progress))
 
 
-def _filed(answer: Answer, folder: Path, number: int) -> Answer:
+def _filed(answer: Answer, folder: Path) -> Answer:
     """Return ``answer`` with its maps in files, and their names in place of the maps."""
     names: dict[str, Any] = {}
     for name in _MAPS:
         values = getattr(answer, name)
-        names[name] = None if values is None else f"{name}_{number}.npy"
+        names[name] = None if values is None else f"{name}.npy"
         if values is not None:
             np.save(folder / names[name], values)
     return replace(answer, **names)
