@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from torch import nn
@@ -29,7 +29,8 @@ class WeightsCard:
     ``name`` of the network in the registry; ``title``, ``paper`` and ``good_at`` for users; ``options``
     that the network is built with; ``multiple`` that rows and columns must divide by; ``parameters``
     how many; ``data`` what it was trained on, with licence; ``training`` how long and how; ``figures``
-    as measured, beside classical methods on the same stacks; ``sha256`` of the file.
+    as measured, beside classical methods on the same stacks; ``sha256`` of the file; ``task`` that the
+    weights are for: ``depth``, or ``alignment`` of frames.
     """
 
     name: str
@@ -43,16 +44,18 @@ class WeightsCard:
     training: str
     figures: Mapping[str, Any]
     sha256: str
+    task: Literal["depth", "alignment"] = "depth"
 
     @property
     def path(self) -> Path:
         """The weights file."""
-        return FOLDER / f"{self.name}.safetensors"
+        return (FOLDER if self.task == "depth" else FOLDER / self.task) / f"{self.name}.safetensors"
 
 
-def shipped_cards() -> list[WeightsCard]:
-    """Return the cards of all shipped weights, by name."""
-    return [WeightsCard(**json.loads(path.read_text("utf-8"))) for path in sorted(FOLDER.glob("*.json"))]
+def shipped_cards(task: Literal["depth", "alignment"] = "depth") -> list[WeightsCard]:
+    """Return the cards of all shipped weights for a task, by name."""
+    folder = FOLDER if task == "depth" else FOLDER / task
+    return [WeightsCard(**json.loads(path.read_text("utf-8"))) for path in sorted(folder.glob("*.json"))]
 
 
 def load_network(card: WeightsCard, path: Path | None = None) -> nn.Module:
@@ -63,14 +66,18 @@ def load_network(card: WeightsCard, path: Path | None = None) -> nn.Module:
     WeightsError
         If the file is damaged, or holds the weights of another network.
     """
-    from safetensors import SafetensorError, safe_open
-
     from dffnets.registry import create_network
+
+    return filled(create_network(card.name, **card.options), card, path)
+
+
+def filled(network: nn.Module, card: WeightsCard, path: Path | None = None) -> nn.Module:
+    """Return ``network`` with the weights of ``card``, or with those of another file; raises as `load_network`."""
+    from safetensors import SafetensorError, safe_open
 
     file = path or card.path
     if path is None and hashlib.sha256(file.read_bytes()).hexdigest() != card.sha256:
         raise WeightsError(f"{file.name} is not the file that its card describes. Install Toposcope again.")
-    network = create_network(card.name, **card.options)
     expected = network.state_dict()
     try:
         with safe_open(file, "pt") as opened:
