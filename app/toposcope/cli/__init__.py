@@ -1,0 +1,172 @@
+"""The engine without a screen.
+
+Results go to standard output, progress and errors to standard error. With ``--json`` standard
+output is one JSON object, also when something fails: then it is ``{"error": ..., "kind": ...}``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import shlex
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from toposcope import __version__
+from toposcope.cli import estimating, files
+from toposcope.cli.options import Parser, WrongUsageError
+from toposcope.core.jobs import Cancelled, CancelToken, Progress, Report
+from toposcope.errors import FrameError, SettingsError, ToposcopeError
+
+DONE, FAILED, USAGE, SOME_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
+"""Exit codes."""
+
+COMMANDS = ("info", "depth", "curve", "simulate", "export", "demo")
+
+
+def is_for_command_line(arguments: Sequence[str]) -> bool:
+    """Whether these arguments are for `main`, not for the window."""
+    return any(argument in (*COMMANDS, "-h", "--help", "--version") for argument in arguments[:1])
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one sub-command and return its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a Windows console may not know every sign
+    token = CancelToken()
+    try:
+        with _signals_cancel(token):
+            options = build_parser().parse_args(arguments)
+    except WrongUsageError as error:
+        if "--json" in (sys.argv[1:] if arguments is None else arguments):
+            print(json.dumps({"error": str(error), "kind": "WrongUsage"}, indent=2), flush=True)
+        complain(str(error))
+        return USAGE
+    except SystemExit as stop:  # after --help and lists
+        return stop.code if isinstance(stop.code, int) else USAGE
+    try:
+        with _signals_cancel(token), _progress(options.quiet) as show:
+            if not options.debug:
+                logging.getLogger().addHandler(logging.NullHandler())  # libraries' warnings are not our sentences
+            answer = options.run(options, token.guard(show))
+        print(json.dumps(answer.facts, indent=2) if options.json else answer.text, flush=True)
+    except (Cancelled, KeyboardInterrupt):
+        return _failed(options, "interrupted", "Interrupted", INTERRUPTED)
+    except BrokenPipeError:  # whoever read our output has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except Exception as error:  # the last door: the user gets a sentence
+        if options.debug:
+            raise
+        return _failed(options, _sentence(error), type(error).__name__, _exit_code(error))
+    return DONE
+
+
+def _failed(options: argparse.Namespace, text: str, kind: str, code: int) -> int:
+    if options.json:
+        print(json.dumps({"error": text, "kind": kind}, indent=2), flush=True)
+    complain(text)
+    return code
+
+
+def complain(text: str) -> None:
+    """Write one sentence about what went wrong to standard error."""
+    print(f"toposcope: error: {text}", file=sys.stderr, flush=True)
+
+
+def _exit_code(error: Exception) -> int:
+    return USAGE if isinstance(error, SettingsError) else FAILED
+
+
+def _sentence(error: Exception) -> str:
+    from toposcope.core.source import ChoiceNeeded
+
+    if isinstance(error, ChoiceNeeded):
+        ways = [f"--{c.name} 0 ({c.options[0]}) to {len(c.options) - 1} ({c.options[-1]})" for c in error.choices]
+        return f"{error} Add {' and '.join(ways)}."
+    if isinstance(error, FrameError) and "Skip" in str(error):
+        return f"{error} (--skip {shlex.quote(error.name)}, or --skip-broken)"
+    if isinstance(error, ToposcopeError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "there is not enough memory. Close other programs, or make the pictures smaller."
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return f"{type(error).__name__}: {error}. This is a fault of Toposcope; --debug shows where."
+
+
+@contextmanager
+def _signals_cancel(token: CancelToken) -> Iterator[None]:
+    """Let Ctrl-C and a polite kill stop the work at its next report, so that no half file stays.
+
+    The second Ctrl-C stops it at once.
+    """
+    numbers = (signal.SIGINT, signal.SIGTERM)
+
+    def cancel(number: int, frame: object) -> None:
+        if token.is_cancelled:
+            raise KeyboardInterrupt
+        token.cancel()
+
+    before = [signal.signal(number, cancel) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _progress(quiet: bool) -> Iterator[Report]:
+    """Give a report that writes to standard error: one line kept up to date, or a line now and then in a log."""
+    terminal = sys.stderr.isatty()
+    pause = 0.1 if terminal else 5.0
+    last = time.monotonic() - (pause if terminal else 0)
+    shown = False
+
+    def show(progress: Progress) -> None:
+        nonlocal last, shown
+        if quiet or time.monotonic() - last < pause:
+            return
+        last = time.monotonic()
+        line = f"{100 * progress.fraction:3.0f} %  {progress.text}"
+        if terminal:
+            width = shutil.get_terminal_size().columns - 1
+            line = f"\r{line[:width].ljust(width)}"
+        print(line, end="" if terminal else "\n", file=sys.stderr, flush=True)
+        shown = True
+
+    try:
+        yield show
+    finally:
+        if terminal and shown:
+            width = shutil.get_terminal_size().columns - 1
+            print(f"\r{' ' * width}\r", end="", file=sys.stderr, flush=True)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of all sub-commands."""
+    parser = Parser(
+        prog="toposcope",
+        description="Turn focal stacks into depth. Without a sub-command, toposcope [STACK] opens the window.",
+        epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.",
+    )
+    parser.add_argument("--version", action="version", version=f"toposcope {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for add in (
+        estimating.add_info,
+        estimating.add_depth,
+        estimating.add_curve,
+        files.add_simulate,
+        files.add_export,
+        estimating.add_demo,
+    ):
+        add(commands)
+    return parser

@@ -1,0 +1,272 @@
+"""`toposcope info`, `depth`, `curve` and `demo`: from a stack to its depth."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from toposcope.cli.options import (
+    Answer,
+    Commands,
+    add_command,
+    add_method,
+    add_stack,
+    check_folder,
+    estimated,
+    opened,
+    paths,
+    written_lines,
+)
+from toposcope.core.jobs import Report, part
+from toposcope.errors import OutputError, SettingsError
+
+if TYPE_CHECKING:  # numpy and OpenCV are loaded by the command that needs them
+    from toposcope.core.curve import FocusCurve
+    from toposcope.core.result import DepthResult
+    from toposcope.core.stack import FocalStack
+
+DEMO_FOLDER = Path("toposcope-output")
+_RESULT_STEMS = ("depth", "confidence", "all_in_focus", "surface_3d")
+
+
+def add_info(commands: Commands) -> None:
+    """Add `toposcope info`."""
+    info = add_command(commands, "info", _info, "say what a stack is, and where each value comes from")
+    add_stack(info)
+    info.add_argument("--frames", action="store_true", help="list the frames with their positions, too")
+
+
+def add_depth(commands: Commands) -> None:
+    """Add `toposcope depth`."""
+    depth = add_command(commands, "depth", _depth, "compute depth, confidence and an all-in-focus picture")
+    add_stack(depth)
+    add_method(depth)
+    depth.add_argument("-o", "--output", required=True, type=Path, metavar="OUT", help="folder for the results")
+    depth.add_argument(
+        "--image", choices=("tif", "png", "jpg"), help="format of the all-in-focus picture (default: that of the stack)"
+    )
+    depth.add_argument("--pictures", action="store_true", help="draw depth.png and surface_3d.png, too")
+
+
+def add_curve(commands: Commands) -> None:
+    """Add `toposcope curve`."""
+    curve = add_command(commands, "curve", _curve, "print the focus curve of pixels as CSV, with a verdict in words")
+    add_stack(curve)
+    add_method(curve)
+    curve.add_argument(
+        "--at", required=True, action="append", type=_pixel, metavar="ROW,COL", help="pixel; may be given several times"
+    )
+    curve.add_argument("-o", "--output", type=Path, metavar="FILE", help="write the CSV here instead")
+    curve.add_argument("--picture", type=Path, metavar="PNG", help="draw the curve of the first pixel, too")
+
+
+def add_demo(commands: Commands) -> None:
+    """Add `toposcope demo`."""
+    demo = add_command(
+        commands, "demo", _demo, "show what Toposcope does, in a folder of pictures; on the sample stack"
+    )
+    demo.add_argument("stack", nargs="*", metavar="STACK", help="another stack")
+    demo.add_argument(
+        "-o", "--output", type=Path, default=DEMO_FOLDER, metavar="OUT", help="folder (default: %(default)s)"
+    )
+
+
+def _pixel(text: str) -> tuple[int, int]:
+    try:
+        row, column = (int(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no pixel; write ROW,COL such as 120,64") from None
+    return row, column
+
+
+def _info(options: argparse.Namespace, report: Report) -> Answer:
+    from toposcope.core.source import describe
+
+    with opened(options, report) as stack:
+        facts = describe(stack)
+    lines = _stack_lines(facts)
+    if options.frames:
+        positions = facts["positions"]["value"]
+        lines += [f"{position:>14g}  {name}" for position, name in zip(positions, facts["names"], strict=True)]
+    return Answer("\n".join(lines), facts)
+
+
+def _depth(options: argparse.Namespace, report: Report) -> Answer:
+    from toposcope.core.export import together
+
+    check_folder(options.output)
+    with opened(options, part(report, 0, 0.02)) as stack:
+        _spare_frames(stack, options.output)
+        result = estimated(options, stack, part(report, 0.02, 0.9))
+        with together():
+            files = _write(result, options.output, options.image, part(report, 0.9, 0.97))
+            if options.pictures:
+                files |= _write_pictures(result, options.output)
+    return _result_answer(stack, result, files)
+
+
+def _curve(options: argparse.Namespace, report: Report) -> Answer:
+    with opened(options, part(report, 0, 0.02)) as stack:
+        _check_pixels(options.at, stack)
+        result = estimated(options, stack, part(report, 0.02, 1), keep_volume=True)
+        try:
+            return _curves_answer(options, result)
+        finally:
+            if result.volume is not None:
+                result.volume.close()
+
+
+def _demo(options: argparse.Namespace, report: Report) -> Answer:
+    from toposcope.core.estimate import EstimateSettings, estimate
+    from toposcope.core.resources import sample_path
+    from toposcope.core.source import open_stack
+
+    check_folder(options.output)
+    stack = open_stack(paths(options.stack) if options.stack else sample_path(), report=part(report, 0, 0.02))
+    try:
+        result = estimate(stack, EstimateSettings(keep_volume=True), part(report, 0.02, 0.85))
+        try:
+            files = _write(result, options.output, None, part(report, 0.85, 0.9))
+            files |= _write_pictures(result, options.output)
+            files |= _write_best_curve(result, options.output)
+        finally:
+            if result.volume is not None:
+                result.volume.close()
+    finally:
+        stack.close()
+    return _result_answer(stack, result, files)
+
+
+def _check_pixels(pixels: Sequence[tuple[int, int]], stack: FocalStack) -> None:
+    height, width = stack.shape
+    for row, column in pixels:
+        if not (0 <= row < height and 0 <= column < width):
+            raise SettingsError(
+                f"pixel {row},{column} lies outside of {stack.name}: "
+                f"rows go from 0 to {height - 1}, columns from 0 to {width - 1}."
+            )
+
+
+def _spare_frames(stack: FocalStack, folder: Path) -> None:
+    """Refuse a folder where results would take the place of the frames that they are made from."""
+    for i in range(stack.source.n):
+        path = stack.source.file(i)
+        if path and path.stem in _RESULT_STEMS and path.resolve().parent == folder.resolve():
+            raise OutputError(f"{path} would be written over by its own result. Choose another folder with -o.")
+
+
+def _write(result: DepthResult, folder: Path, image: str | None, report: Report) -> dict[str, Path]:
+    from toposcope.core.export import write_result
+
+    return write_result(result, folder, image, report)
+
+
+def _write_pictures(result: DepthResult, folder: Path) -> dict[str, Path]:
+    """Draw the depth with its colour bar and the surface in 3D; return the files by what they show."""
+    from toposcope.core.export import write_image
+    from toposcope.core.pictures import map_picture, surface_picture
+
+    pixel_um = result.pixel_um.value if result.pixel_um else None
+    depth = map_picture(result.depth, result.unit_symbol, "position of best focus", pixel_um=pixel_um)
+    surface = surface_picture(result.heights(), result.all_in_focus, result.pixel_pitch, result.unit_symbol)
+    files = {"depth_picture": folder / "depth.png", "surface_picture": folder / "surface_3d.png"}
+    write_image(depth, files["depth_picture"])
+    write_image(surface, files["surface_picture"])
+    return files
+
+
+def _write_best_curve(result: DepthResult, folder: Path) -> dict[str, Path]:
+    """Draw the focus curve of the pixel that is known best."""
+    import numpy as np
+
+    from toposcope.core.curve import curve_at
+    from toposcope.core.export import write_image
+    from toposcope.core.pictures import curve_picture
+
+    row, column = np.unravel_index(int(np.nanargmax(result.confidence)), result.shape)
+    path = folder / "curve.png"
+    write_image(curve_picture(curve_at(result, int(row), int(column))), path)
+    return {"curve_picture": path}
+
+
+def _curves_answer(options: argparse.Namespace, result: DepthResult) -> Answer:
+    from toposcope.core.curve import curve_at
+    from toposcope.core.export import curves_csv, write_curves_csv, write_image
+    from toposcope.core.pictures import curve_picture
+
+    curves = [curve_at(result, row, column) for row, column in options.at]
+    verdicts = [f"# row {curve.row}, column {curve.column}: {curve.verdict.text}" for curve in curves]
+    if options.picture:
+        write_image(curve_picture(curves[0]), options.picture)
+    if options.output:
+        write_curves_csv(curves, options.output)
+    else:
+        verdicts.append(curves_csv(curves).rstrip())
+    return Answer("\n".join(verdicts), {"curves": [_curve_facts(curve) for curve in curves]})
+
+
+def _curve_facts(curve: FocusCurve) -> dict[str, Any]:
+    return {
+        "row": curve.row,
+        "column": curve.column,
+        "unit": curve.unit_symbol,
+        "depth": _number(curve.depth),
+        "peak": _number(curve.position),
+        "width": _number(curve.width),
+        "verdict": {"shape": curve.verdict.shape, "text": curve.verdict.text},
+        "peaks": [{"position": peak.position, "probability": peak.probability} for peak in curve.peaks],
+        "positions": curve.positions.tolist(),
+        "probability": curve.probability.tolist(),
+        "measure": None if curve.measure is None else curve.measure.tolist(),
+    }
+
+
+def _number(value: float) -> float | None:
+    """Return a number that JSON knows: NaN becomes null."""
+    return float(value) if value == value else None
+
+
+def _stack_lines(facts: dict[str, Any]) -> list[str]:
+    """Say what a stack is, one line a fact, guesses marked as guesses."""
+    from toposcope.core.calibration import UNIT_SYMBOLS
+
+    unit, colour = UNIT_SYMBOLS[facts["unit"]], "colour" if facts["channels"] == 3 else "grey"
+    low, high = facts["range"]
+    step = "unequal steps" if facts["step"] is None else f"step {facts['step']:.6g} {unit}"
+    pixel = facts["pixel_um"]
+    rows = [
+        ("stack", facts["name"]),
+        ("frames", f"{facts['frames']} of {facts['width']} × {facts['height']}, {colour}, {facts['bits']} bit"),
+        ("positions", f"{low:.6g} to {high:.6g} {unit}, {step}{_origin(facts['positions'])}"),
+        ("kind", f"{facts['kind']['value']}{_origin(facts['kind'])}"),
+        ("near side", f"{facts['near']['value']} positions{_origin(facts['near'])}"),
+        ("pixel size", f"{pixel['value']:.6g} µm{_origin(pixel)}" if pixel else "unknown"),
+        *(("note", note) for note in facts["notes"]),
+    ]
+    return [f"{name:<12}{text}" for name, text in rows]
+
+
+def _origin(fact: dict[str, Any]) -> str:
+    guess = "a guess: " if fact["guessed"] and not fact["origin"].startswith("guess") else ""
+    return f" ({guess}{fact['origin']})"
+
+
+def _result_answer(stack: FocalStack, result: DepthResult, files: dict[str, Path]) -> Answer:
+    """Say what was computed and where it is; for machines as result.json has it, with whole paths."""
+    from toposcope.core.source import describe
+
+    facts = json.loads(files["result"].read_text(encoding="utf-8"))
+    depth, unit = facts["depth"], result.unit_symbol
+    spread = f"{depth['min']:.6g} to {depth['max']:.6g} {unit}, " if result.valid.any() else ""
+    text = [
+        *_stack_lines(describe(stack)),
+        f"{'method':<12}{result.provenance.method}, {result.provenance.seconds:.1f} s",
+        f"{'alignment':<12}{result.alignment.text if result.alignment else 'not wanted'}",
+        f"{'depth':<12}{spread}known for {100 * depth['known_share']:.1f} % of the pixels",
+        *(f"{'sweep':<12}{note.text}" for note in result.sweep.notes),
+        written_lines(files),
+    ]
+    return Answer("\n".join(text), {**facts, "files": {name: str(path) for name, path in files.items()}})

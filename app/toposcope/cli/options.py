@@ -1,0 +1,255 @@
+"""What the commands share: options, their checks, and what they make of them."""
+
+from __future__ import annotations
+
+import argparse
+import glob
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
+
+from toposcope.core.jobs import Report
+from toposcope.errors import OutputError, SettingsError, ToposcopeError
+
+if TYPE_CHECKING:  # numpy and OpenCV are loaded by the command that needs them
+    from toposcope.core.result import DepthResult
+    from toposcope.core.source import OpenOptions
+    from toposcope.core.stack import FocalStack
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a command found: for people and, with ``--json``, for machines."""
+
+    text: str
+    facts: dict[str, Any]
+
+
+Command = Callable[[argparse.Namespace, Report], Answer]
+Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
+
+
+class WrongUsageError(Exception):
+    """The arguments make no sense."""
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that leaves it to `main` to end the program, which may have JSON to print."""
+
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        raise WrongUsageError(message)
+
+
+def add_command(commands: Commands, name: str, run: Command, text: str) -> argparse.ArgumentParser:
+    """Add a sub-command with the options that all have."""
+    parser = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.", allow_abbrev=False)
+    parser.set_defaults(run=run)
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("-q", "--quiet", action="store_true", help="no progress")
+    parser.add_argument("--debug", action="store_true", help="show where an error comes from")
+    return parser
+
+
+def add_stack(parser: argparse.ArgumentParser) -> None:
+    """Add the stack, and how it is read; `opened` opens what these say."""
+    from toposcope.core.calibration import KINDS, UNITS
+
+    parser.add_argument(
+        "stack", nargs="+", metavar="STACK", help="a folder of images, an image file with many pages, or all the files"
+    )
+    group = parser.add_argument_group("reading the stack (what is given here wins over what files say)")
+    group.add_argument(
+        "--order", choices=("name", "time"), default="name", help="order of a folder: file names or EXIF time"
+    )
+    group.add_argument("--reverse", action="store_true", help="turn the order around")
+    group.add_argument(
+        "--skip", action="append", default=[], metavar="FRAME", help="leave out a frame, by name or number from 0"
+    )
+    group.add_argument("--skip-broken", action="store_true", help="leave out frames that cannot be read")
+    positions = group.add_mutually_exclusive_group()
+    positions.add_argument("--positions", type=Path, metavar="FILE", help="text file with one focus position a frame")
+    positions.add_argument("--z-step", type=length, metavar="LENGTH", help="equal step between frames, such as 2.5um")
+    group.add_argument("--unit", choices=UNITS, help="unit of the positions")
+    group.add_argument(
+        "--kind", choices=KINDS, help="positions are heights (microscope) or distances from the lens (camera)"
+    )
+    group.add_argument("--near", choices=("low", "high"), help="which end of the positions is nearer to the lens")
+    group.add_argument(
+        "--pixel-size", type=length, metavar="LENGTH", help="side of a pixel on the object, such as 0.5um"
+    )
+    for name in ("series", "channel", "time"):
+        group.add_argument(
+            f"--{name}", type=int, metavar="N", help=f"which {name} of a file that holds several, from 0"
+        )
+
+
+def add_method(parser: argparse.ArgumentParser) -> None:
+    """Add the method and its settings; `estimated` runs what these say."""
+    group = parser.add_argument_group("the method")
+    group.add_argument("--method", default="default", metavar="NAME", help="name of a method (default: %(default)s)")
+    group.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        type=assignment,
+        metavar="NAME=VALUE",
+        help="setting of the method; may be given several times",
+    )
+    group.add_argument(
+        "--list-methods", action=ListAction, text=method_list, help="list the methods with their settings, and stop"
+    )
+    group.add_argument(
+        "--align", choices=("auto", "none"), default="auto", help="register the frames if they need it, or never"
+    )
+    group.add_argument(
+        "--device",
+        choices=("auto", "cpu", "cuda", "mps"),
+        default="auto",
+        help="where networks run; the classical methods take the CPU",
+    )
+    group.add_argument("--threads", type=count, default=0, metavar="K", help="threads to use (default: all)")
+
+
+class ListAction(argparse.Action):
+    """An option that prints a list and stops, as ``--help`` does."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, text: Callable[[], str], help: str) -> None:  # noqa: A002
+        super().__init__(option_strings, dest, nargs=0, default=argparse.SUPPRESS, help=help)
+        self._text = text
+
+    def __call__(self, parser: argparse.ArgumentParser, *args: object, **kwargs: object) -> NoReturn:
+        print(self._text())
+        parser.exit()
+
+
+def method_list() -> str:
+    """Return all methods and their settings, for reading."""
+    from dataclasses import fields
+
+    from toposcope.core.estimate import METHODS
+
+    lines: list[str] = []
+    for card in METHODS.values():
+        lines += [f"{card.name}: {card.title}", f"    {card.good_at}", f"    Source: {card.source}"]
+        lines += [*setting_lines(fields(card.settings)), ""]
+    return "\n".join(lines).rstrip()
+
+
+def setting_lines(settings: Iterable[Any]) -> list[str]:
+    """Describe fields made by `toposcope.core.settings.setting`, one line each."""
+    lines = []
+    for field in settings:
+        about = field.metadata
+        if about["choices"]:
+            limits = ", ".join(about["choices"])
+        elif isinstance(field.default, bool):
+            limits = "yes or no"
+        else:
+            limits = f"{about['min']:g} to {about['max']:g} {about['unit']}".rstrip()
+        lines.append(f"    --set {field.name}={field.default}  {about['help']} ({limits})")
+    return lines
+
+
+def count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of threads")
+    return int(text)
+
+
+def assignment(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise argparse.ArgumentTypeError(f"{text!r} sets nothing; write NAME=VALUE such as window=9")
+    return name, value
+
+
+def length(text: str) -> tuple[float, Any]:
+    from toposcope.core.source import parse_length
+
+    try:
+        return parse_length(text)
+    except ToposcopeError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+@contextmanager
+def opened(options: argparse.Namespace, report: Report) -> Iterator[FocalStack]:
+    """Open the stack that the options describe, and close it at the end."""
+    from toposcope.core.source import open_stack
+
+    stack = open_stack(paths(options.stack), open_options(options), report)
+    try:
+        yield stack
+    finally:
+        stack.close()
+
+
+def paths(names: Sequence[str]) -> Path | list[Path]:
+    """Return the files that were named; patterns are filled in here where the shell does not."""
+    found: list[str] = []
+    for name in names:
+        found += (sorted(glob.glob(name)) if not os.path.exists(name) else []) or [name]
+    return Path(found[0]) if len(found) == 1 else [Path(name) for name in found]
+
+
+def open_options(options: argparse.Namespace) -> OpenOptions:
+    from toposcope.core.calibration import MICROMETRES
+    from toposcope.core.source import OpenOptions
+
+    step, unit = None, options.unit
+    if options.z_step:
+        step, own = options.z_step
+        unit = unit or own
+        if unit == "index":
+            raise SettingsError("--z-step is a length, so --unit index contradicts it. Leave one of them out.")
+        step *= MICROMETRES[own] / MICROMETRES[unit]
+    pixel = options.pixel_size
+    return OpenOptions(
+        order=options.order,
+        reverse=options.reverse,
+        skip=tuple(int(name) if name.isdecimal() else name for name in options.skip),
+        skip_broken=options.skip_broken,
+        positions_file=options.positions,
+        z_step=step,
+        unit=unit,
+        kind=options.kind,
+        near=options.near,
+        pixel_um=pixel and pixel[0] * MICROMETRES[pixel[1]],
+        series=options.series,
+        channel=options.channel,
+        time=options.time,
+    )
+
+
+def estimated(options: argparse.Namespace, stack: FocalStack, report: Report, keep_volume: bool = False) -> DepthResult:
+    from toposcope.core.estimate import METHODS, EstimateSettings, estimate
+    from toposcope.core.settings import checked
+
+    card = METHODS.get(options.method)  # estimate refuses an unknown name, and lists the known ones
+    settings = EstimateSettings(
+        method=options.method,
+        options=checked(card.settings, dict(options.set)) if card else None,
+        align=options.align,
+        keep_volume=keep_volume,
+        threads=options.threads,
+        device=options.device,
+    )
+    return estimate(stack, settings, report)
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a folder that cannot be made or written to before minutes are spent on what it is for."""
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise OutputError(f"{there} is a file, so no folder can be made there. Choose another folder with -o.")
+    if not os.access(there, os.W_OK):
+        raise OutputError(f"{there} may not be written to. Choose another folder with -o.")
+
+
+def written_lines(files: dict[str, Path]) -> str:
+    return "\n".join(f"{'written':<12}{path}" for path in files.values())
