@@ -394,6 +394,66 @@ def curve_picture(curve: FocusCurve, width: int = 1200, height: int = 560) -> Pi
     return _averaged(canvas)
 
 
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of a plot: ``values`` over ``places``, in their order; values that are not finite are left out."""
+
+    name: str
+    places: Sequence[float]
+    values: Sequence[float]
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """One field of a plot, with an axis of its own from 0 upwards, up to four lines, and what they show."""
+
+    title: str
+    lines: tuple[Line, ...]
+
+
+def plot_picture(panels: Sequence[Panel], across: str, width: int = 1200, panel_height: int = 360) -> Picture:
+    """Draw panels below each other over a common axis, which ``across`` names with its unit."""
+    k = SMOOTHING
+    canvas = Image.new("RGB", (width * k, (panel_height * len(panels) + 56) * k), PAPER)
+    draw = ImageDraw.Draw(canvas)
+    small = _font(15 * k)
+    left, right = 76 * k, (width - 24) * k
+    places = [float(x) for panel in panels for line in panel.lines for x in line.places]
+    low, high = (min(places), max(places)) if places else (0.0, 1.0)
+    high = high if high > low else low + 1
+    for number, panel in enumerate(panels):
+        top, bottom = (number * panel_height + 52) * k, ((number + 1) * panel_height) * k
+        values = [float(v) for line in panel.lines for v in line.values if math.isfinite(v)]
+        peak = max([*values, 0.0]) * 1.08 or 1.0
+
+        def place(x: float, y: float, top: int = top, bottom: int = bottom, peak: float = peak) -> tuple[float, float]:
+            return left + (x - low) / (high - low) * (right - left), bottom - y / peak * (bottom - top)
+
+        draw.text((left, top - 38 * k), panel.title, INK, _font(19 * k))
+        for marks, is_down in ((ticks(low, high, 10), False), (ticks(0, peak, 4), True)):
+            for mark, text in zip(marks, _tick_texts(marks), strict=True):
+                x, y = place(low, mark) if is_down else place(mark, 0)
+                draw.line([(left, y), (right, y)] if is_down else [(x, top), (x, bottom)], GRID, k)
+                if is_down:
+                    draw.text((left - 8 * k, y), text, FAINT, small, "rm")
+                elif number == len(panels) - 1:
+                    draw.text((x, bottom + 8 * k), text, FAINT, small, "ma")
+        at = float(right)
+        for line, colour in reversed([*zip(panel.lines, (ACCENT, SECOND, FITTED, WARNING), strict=False)]):
+            known = [(x, y) for x, y in zip(line.places, line.values, strict=True) if math.isfinite(y)]
+            points = [place(float(x), float(y)) for x, y in known]
+            if len(points) > 1:
+                draw.line(points, colour, 3 * k, joint="curve")
+            for x, y in points if len(points) < 40 else points[-1:]:
+                draw.ellipse([x - 4 * k, y - 4 * k, x + 4 * k, y + 4 * k], colour)
+            if len(panel.lines) > 1:
+                at -= small.getlength(line.name)
+                draw.text((at, top - 34 * k), line.name, colour, small)
+                at -= 22 * k
+    draw.text(((left + right) / 2, canvas.height - 12 * k), across, FAINT, small, "ms")
+    return _averaged(canvas)
+
+
 def _resized(picture: Picture, width: int, height: int) -> Picture:
     return cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
 

@@ -1,0 +1,299 @@
+"""Train a network from a file that says how: `toposcope train`.
+
+The loop, its checkpoints and its log are those of `dffnets.training`, which needs nothing of the
+program; here configurations are checked in words, and progress and cancellation join it to the rest.
+
+>>> result = train_from(Path("light.toml"), report=report)                      # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import math
+import tomllib
+import types
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args, get_origin, get_type_hints
+
+from toposcope.core.export import write_bytes, write_image
+from toposcope.core.jobs import Cancelled, Progress, Report, part, silent
+from toposcope.core.pictures import Line, Panel, Picture, plot_picture
+from toposcope.errors import SettingsError
+
+if TYPE_CHECKING:
+    from dffnets.training import TrainConfig
+
+LOG_NAME: Final = "log.jsonl"
+PLOT_NAME: Final = "log.png"
+
+LOSSES: Final = (
+    "absolute",
+    "root_square",
+    "cross_entropy",
+    "focal_variation",
+    "focal_turns",
+    "spatial_variation",
+    "laplacian_variance",
+)
+"""Terms that the loss may be put together from; see `dffnets.losses`."""
+
+HELP: Final[Mapping[str, str]] = {
+    "network": "which network to train",
+    "output": "folder for checkpoint, weights and log; a run goes on from the checkpoint that lies there",
+    "options": "what the network is built with, by the names of its own parameters",
+    "iterations": "steps after which the run ends",
+    "minutes": "minutes after which the run ends, if the steps are not done before; 0: no limit",
+    "batch": "stacks a step",
+    "crop": "side of the squares that are trained on, in pixels",
+    "counts": "numbers of slices, one of which each batch has",
+    "optimiser": "how steps are made from gradients",
+    "learning_rate": "size of a step at its largest, after the warm-up",
+    "weight_decay": "how fast weights that are not needed fade",
+    "warm_up": "steps over which the learning rate rises",
+    "clip": "largest norm of the gradients",
+    "average": "share of the averaged weights that is kept at each step",
+    "loss": "weights of the terms: " + ", ".join(LOSSES),
+    "scales": "weights of the network's outputs, finest first",
+    "precision": "of the calculation; bfloat16 is faster where the processor has it",
+    "device": "cpu, cuda or mps",
+    "threads": "processor threads; 0: all",
+    "seed": "of everything that is drawn at random",
+    "pool": "folder of the rendered training stacks; made when missing",
+    "pool_seed": "of the training stacks; another number gives others",
+    "pool_stacks": "how many training stacks",
+    "validation_stacks": "stacks of the validation set that each line of the log is measured on",
+    "workers": "processes that render; 0: one a core",
+    "checkpoint_minutes": "minutes between two checkpoints, each with a line in the log",
+    "initial": "weights (.safetensors) to begin from",
+}
+"""What each entry of a configuration means, for `example`."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainResult:
+    """What a training left behind: its files, and the last line of its log."""
+
+    weights: Path
+    log: Path
+    plot: Path | None
+    last: Mapping[str, float]
+
+
+def example() -> str:
+    """Return a configuration with every entry, its meaning and its usual value."""
+    from dffnets.registry import CARDS
+    from dffnets.training import TrainConfig
+
+    lines = ["# What to train and how: toposcope train THIS_FILE. Paths are relative to this file.", ""]
+    tables: list[str] = []
+    for field in fields(TrainConfig):
+        value = field.default if field.default_factory is MISSING else field.default_factory()
+        if value is MISSING:
+            value = {"network": next(iter(CARDS)), "output": "training"}[field.name]
+        about = HELP.get(field.name, "")
+        if field.name == "network":
+            about += f": {', '.join(CARDS)}"
+        lines_of = tables if isinstance(value, dict) else lines
+        lines_of += [f"# {about}"] if about else []
+        if isinstance(value, dict):
+            tables += [f"[{field.name}]", *(f"{name} = {_toml(one)}" for name, one in value.items()), ""]
+        else:
+            lines.append(f'# {field.name} = "..."' if value is None else f"{field.name} = {_toml(value)}")
+    return "\n".join([*lines, "", *tables]).rstrip() + "\n"
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return f"[{', '.join(_toml(one) for one in value)}]"
+    return json.dumps(str(value)) if isinstance(value, str | Path) else repr(value)
+
+
+def read_config(path: Path, changes: Mapping[str, Any] | None = None) -> TrainConfig:
+    """Read a configuration and check every entry; ``changes`` win over it.
+
+    Raises
+    ------
+    SettingsError
+        If the file cannot be read, or an entry is missing, unknown or of the wrong kind.
+    """
+    from dffnets.training import TrainConfig
+
+    try:
+        values = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be read: {error.strerror or error}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} is no valid TOML: {error}. See toposcope train --example.") from error
+    names = [field.name for field in fields(TrainConfig)]
+    if unknown := [name for name in values if name not in names]:
+        raise SettingsError(f"{path.name} holds the unknown entry {unknown[0]!r}; known are {', '.join(names)}.")
+    for field in fields(TrainConfig):
+        if field.default is MISSING and field.default_factory is MISSING and field.name not in values:
+            raise SettingsError(f"{path.name} does not say {field.name!r}: {HELP.get(field.name, 'it is needed')}.")
+    hints = get_type_hints(TrainConfig)
+    for name, value in values.items():
+        if not _fits(value, hints[name]):
+            raise SettingsError(f"{path.name}: {name} is {value!r}; it must be {_kind(hints[name])}.")
+    config = replace(TrainConfig.read(path), **(changes or {}))
+    _check(path.name, config)
+    return config
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value of TOML can become one of the type ``hint``."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        return value in arguments
+    if origin is types.UnionType:
+        return any(_fits(value, one) for one in arguments)
+    if origin is tuple:
+        return isinstance(value, list) and bool(value) and all(_fits(one, arguments[0]) for one in value)
+    if origin is dict:
+        return isinstance(value, dict) and all(_fits(one, arguments[1]) for one in value.values())
+    if hint is Any:
+        return True
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, str if hint is Path else hint)
+
+
+def _kind(hint: Any) -> str:
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        return " or ".join(repr(one) for one in arguments)
+    if origin is types.UnionType:
+        return _kind(arguments[0])
+    if origin is tuple:
+        return f"a list of {_kind(arguments[0]).removeprefix('a ')}s"
+    if origin is dict:
+        return "a table of names and numbers"
+    return {int: "a whole number", float: "a number", str: "text", Path: "a path", bool: "true or false"}.get(
+        hint, "set"
+    )
+
+
+def _check(name: str, config: TrainConfig) -> None:
+    """Refuse values that would end a run later, or in words that nobody understands."""
+    from dffnets.predict import device_is_there
+    from dffnets.registry import CARDS
+    from dffnets.training import VALIDATION_SEED
+
+    if config.network not in CARDS:
+        raise SettingsError(f"{name}: there is no network {config.network!r}; there are {', '.join(CARDS)}.")
+    known = list(inspect.signature(CARDS[config.network].build).parameters)
+    if unknown := [one for one in config.options if one not in known]:
+        listed = ", ".join(known) or "none"
+        raise SettingsError(f"{name}: {config.network} has no option {unknown[0]!r}; its options are {listed}.")
+    if unknown := [one for one in config.loss if one not in LOSSES]:
+        raise SettingsError(f"{name}: there is no loss {unknown[0]!r}; there are {', '.join(LOSSES)}.")
+    for one in ("iterations", "batch", "crop", "pool_stacks", "learning_rate", "warm_up"):
+        if getattr(config, one) <= 0:
+            raise SettingsError(f"{name}: {one} is {getattr(config, one)}; it must be above 0.")
+    if config.validation_stacks < 2:
+        raise SettingsError(
+            f"{name}: validation_stacks is {config.validation_stacks}; one of each kind needs 2 or more."
+        )
+    if min(config.counts) < 3:
+        raise SettingsError(f"{name}: counts holds {min(config.counts)}; depth from focus needs at least 3 slices.")
+    if config.pool_seed == VALIDATION_SEED:
+        raise SettingsError(f"{name}: pool_seed {VALIDATION_SEED} is that of the validation set. Choose another.")
+    if config.initial is not None and not config.initial.is_file():
+        raise SettingsError(f"{name}: there is no file {config.initial} to begin from.")
+    if not device_is_there(config.device.split(":")[0]):
+        raise SettingsError(f"{name}: there is no device {config.device!r} here. Choose cpu.")
+
+
+def train_from(path: Path, changes: Mapping[str, Any] | None = None, report: Report = silent) -> TrainResult:
+    """Train as the file at ``path`` says, from the checkpoint in its output folder if there is one.
+
+    The plot of the log is drawn anew beside it at each of its lines.
+
+    Raises
+    ------
+    SettingsError
+        If the configuration is wrong, or the checkpoint is one of another network.
+    Cancelled
+        From ``report``; the checkpoint is kept, and the same call goes on from there.
+    """
+    from dffnets.synthetic.pool import SHARD, fill_pool, shard_path
+    from dffnets.training import train
+
+    config = read_config(path, changes)
+    log = config.output / LOG_NAME
+    shards = -(-config.pool_stacks // SHARD)
+    is_full = all(shard_path(config.pool, config.pool_seed, k).exists() for k in range(shards))
+    rendering, training = part(report, 0, 0.2), part(report, 0 if is_full else 0.2, 1)
+
+    def rendered(done: int, total: int) -> None:
+        rendering(Progress(done / total, f"rendering training stacks, {done * SHARD} of {total * SHARD}"))
+
+    def told(line: dict[str, float]) -> None:
+        if "rmse" in line:
+            _draw(log)
+        done = line.get("fraction", line["iteration"] / config.iterations)
+        words = [f"step {line['iteration']:.0f}", f"{line['minutes']:.1f} min", f"loss {line['loss']:.4f}"]
+        words += [f"validation RMSE {line['rmse']:.4f}"] if "rmse" in line else []
+        training(Progress(min(done, 1.0), ", ".join(words)))
+
+    rendering(Progress(0.0, "looking for training stacks"))
+    try:
+        if not is_full:
+            fill_pool(config.pool, config.pool_seed, config.pool_stacks, workers=config.workers, report=rendered)
+        weights = train(config, told)
+    except Cancelled as error:
+        raise Cancelled(f"interrupted; what was done is kept in {config.output}, the same command goes on.") from error
+    except RuntimeError as error:
+        if "state_dict" not in str(error):
+            raise
+        raise SettingsError(
+            f"{config.output} holds the checkpoint of another network, or of other options. "
+            "Choose another output, or remove it."
+        ) from error
+    lines = read_log(log)
+    return TrainResult(weights, log, _draw(log), lines[-1] if lines else {})
+
+
+def read_log(path: Path) -> list[dict[str, float]]:
+    """Return the lines of a training's log; none where there is no such file."""
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines() if line.strip()]
+
+
+def _draw(log: Path) -> Path | None:
+    lines = read_log(log)
+    if not lines:
+        return None
+    write_image(log_picture(lines), log.with_name(PLOT_NAME))
+    return log.with_name(PLOT_NAME)
+
+
+def log_picture(lines: Sequence[Mapping[str, float]]) -> Picture:
+    """Draw validation RMSE, training loss and the share of one-peak pixels over the minutes of a training."""
+
+    def line(name: str, key: str) -> Line:
+        known = [one for one in lines if key in one]
+        return Line(name, [one["minutes"] for one in known], [one[key] for one in known])
+
+    errors = tuple(line(n, k) for n, k in (("all", "rmse"), ("microscope", "rmse_micro"), ("macro", "rmse_macro")))
+    return plot_picture(
+        (
+            Panel("validation RMSE, shares of the swept range", errors),
+            Panel("training loss", (line("loss", "loss"),)),
+            Panel("share of pixels with one peak", (line("unimodal", "unimodal"),)),
+        ),
+        "minutes",
+        panel_height=280,
+    )
+
+
+def write_example(path: Path) -> None:
+    """Write `example` to a file; raises `OutputError` where that cannot be."""
+    write_bytes(path, example().encode())
