@@ -4,6 +4,7 @@ import time
 from dataclasses import replace
 
 import numpy as np
+import pyqtgraph as pg
 import pytest
 from numpy.testing import assert_allclose
 from PySide6.QtCore import QPoint, QPointF, Qt
@@ -12,7 +13,7 @@ from pytestqt.qtbot import QtBot
 
 from toposcope.core.curve import FocusCurve, Peak, Verdict
 from toposcope.ui import theme
-from toposcope.ui.views.curve_view import EMPTY_TEXT, CurveView, scaled_measure
+from toposcope.ui.views.curve_view import COMPARED_KEY_TEXT, EMPTY_TEXT, KEY_TEXT, CurveView, PinCurve, scaled_measure
 
 POSITIONS = np.array([0.0, 1.0, 2.5, 4.0, 5.0, 7.0, 8.0, 9.5, 11.0, 12.0])  # uneven on purpose
 
@@ -233,3 +234,72 @@ def test_legend_is_read_whole_in_a_narrow_dock(qtbot: QtBot) -> None:
     assert text.width() <= label.width()
     assert text.height() <= label.height()
     assert label.fontMetrics().horizontalAdvance(label.text()) > label.width()
+
+
+NAMES = ("1  Default", "2  Light network")
+
+
+def test_two_results_are_told_apart_without_colour(view: CurveView) -> None:
+    """A is solid with dots, B dashed with squares; depths, widths and verdicts of both are there."""
+    learned = replace(curve(9.0, depth=9.3), measure=None)
+    view.set_curves([PinCurve(1, "#ff0000", curve(), "A"), PinCurve(1, "#ff0000", learned, "B")], NAMES)
+    first, second = view._drawn[:2]
+    solid, dashed = Qt.PenStyle.SolidLine, Qt.PenStyle.DashLine
+    for item in ("fit", "width", "probability"):
+        assert pg.mkPen(getattr(first, item).opts["pen"]).style() == solid
+        assert pg.mkPen(getattr(second, item).opts["pen"]).style() == dashed
+    assert (first.depth.pen.style(), second.depth.pen.style()) == (solid, dashed)
+    assert (first.depth.value(), second.depth.value()) == (pytest.approx(5.2), pytest.approx(9.3))
+    assert (first.probability.opts["symbol"], second.probability.opts["symbol"]) == ("o", "s")
+    assert first.measure.isVisible()
+    assert not second.measure.isVisible()  # networks have none
+    assert [row._chip.text() for row in view._rows[:2]] == ["1A", "1B"]
+    assert [row._verdict.text() for row in view._rows[:2]] == ["One clear peak at 5 µm", "One clear peak at 9 µm"]
+    assert view._rows[0].remove.isVisible()
+    assert not view._rows[1].remove.isVisible()
+    assert view._legend.isVisible()
+    assert view._legend.names == NAMES
+    assert view._read_out.text() == COMPARED_KEY_TEXT
+    view._on_mouse_moved(view._item.vb.mapViewToScene(QPointF(5.1, 0.05)))
+    assert "pin 1A:" in view._read_out.text()
+    assert "pin 1B:" in view._read_out.text()
+
+
+def test_after_a_comparison_the_lines_are_as_before(view: CurveView) -> None:
+    view.set_curves([PinCurve(1, "#ff0000", curve(), "A"), PinCurve(1, "#ff0000", curve(9.0), "B")], NAMES)
+    view.set_curves([PinCurve(1, "#ff0000", curve()), PinCurve(2, "#ff0000", curve(9.0))])
+    first, second = view._drawn[:2]
+    assert pg.mkPen(second.fit.opts["pen"]).style() == Qt.PenStyle.SolidLine
+    assert first.depth.pen.style() == Qt.PenStyle.DashLine
+    assert second.probability.opts["symbol"] == "o"
+    assert view._rows[1].remove.isVisible()
+    assert not view._legend.isVisible()
+    assert view._read_out.text() == KEY_TEXT
+
+
+def test_numbers_of_results_with_other_frames_are_copied_in_tables_of_their_own(view: CurveView) -> None:
+    whole = curve()
+    fewer = replace(
+        whole, positions=POSITIONS[::2].copy(), probability=whole.probability[::2], measure=None, depth=np.nan
+    )
+    view.set_curves([PinCurve(1, "#ff0000", whole, "A"), PinCurve(1, "#ff0000", fewer, "B")], NAMES)
+    lines = view.table().splitlines()
+    assert lines[:2] == ["# A: 1  Default", "# B: 2  Light network"]
+    assert lines[2].startswith("# pin 1A: row 3")
+    heads = [i for i, line in enumerate(lines) if line.startswith("position")]
+    assert lines[heads[0]].split("\t") == ["position (µm)", "pin 1A probability", "pin 1A measure"]
+    assert lines[heads[1]].split("\t") == ["position (µm)", "pin 1B probability"]
+    assert (heads[1] - heads[0] - 1, len(lines) - heads[1] - 1) == (10, 5)
+    view._on_mouse_moved(view._item.vb.mapViewToScene(QPointF(12.0, 0.05)))  # beyond the last frame of B
+    assert "pin 1B:" in view._read_out.text()
+
+
+def test_long_names_take_two_rows_where_one_is_too_short(view: CurveView) -> None:
+    long = ("1  Modified Laplacian, window 21, not aligned", "2  Directional Laplacian, dilations 8, window 31")
+    view.set_curves([PinCurve(1, "#ff0000", curve(), "A"), PinCurve(1, "#ff0000", curve(9.0), "B")], long)
+    legend = view._legend
+    legend.resize(1200, legend.height())
+    one = legend.height()
+    legend.resize(300, legend.height())
+    assert legend.height() == 2 * one
+    assert long[1] in legend.toolTip()

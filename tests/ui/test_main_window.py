@@ -13,7 +13,7 @@ import pytest
 import tifffile
 from PySide6.QtCore import QMimeData, QPointF, Qt, QUrl
 from PySide6.QtGui import QDropEvent, QGuiApplication
-from PySide6.QtWidgets import QPushButton
+from PySide6.QtWidgets import QMenu, QPushButton
 from pytestqt.qtbot import QtBot
 
 from scenes import hemisphere
@@ -21,7 +21,7 @@ from toposcope.ui import theme
 from toposcope.ui.actions import COMMANDS
 from toposcope.ui.engine import Engine
 from toposcope.ui.main_window import MainWindow
-from toposcope.ui.session import Layer, Offer
+from toposcope.ui.session import Offer
 from toposcope.ui.views.dialogs import ShortcutsDialog
 from window_fakes import SlowEstimate, fake_curve, make_stack, private_preferences, quick_estimate
 
@@ -142,7 +142,8 @@ def test_skipping_a_frame_computes_again_and_undo_goes_back(qtbot: QtBot, make: 
     window.actions_by_name["next_slice"].trigger()
     window.undo.undo()
     assert window.session.state.skipped == frozenset()
-    qtbot.waitUntil(lambda: len(window.session.state.runs) == 3)
+    assert window.session.state.shown_run == window.session.state.runs[0].number  # its result is still there
+    assert len(window.session.state.runs) == 2
     assert window.curves._slice == window.session.state.slice_index
 
 
@@ -241,11 +242,77 @@ def test_comparison_of_two_results(qtbot: QtBot, make: Make) -> None:
     window.method._method.activated.emit(0)
     qtbot.waitUntil(lambda: len(window.session.state.runs) == 2)
     first, second = window.session.state.runs
-    window.picture.compareRequested.emit(Layer("depth", first.number), Layer("depth", second.number))
+    assert window.session.state.pair == (first.number, second.number)
     window.actions_by_name["mode_compare"].trigger()
     qtbot.waitUntil(lambda: window.picture.canvas.picture("right") is not None)
-    assert window.picture.canvas._names["left"].text() == "A  Depth · 1  Default"
-    assert window.picture.canvas._names["right"].text() == "B  Depth · 2  Tenengrad"
+    names = window.picture.canvas._names
+    assert (names["left"].full, names["right"].full) == ("A  Depth · 1  Default", "B  Depth · 2  Tenengrad")
+
+    # by keys and menu as by mouse
+    acts = window.actions_by_name
+    acts["swap_sides"].trigger()
+    assert names["left"].full == "A  Depth · 2  Tenengrad"
+    acts["next_a"].trigger()
+    assert names["left"].full == "A  Depth · 1  Default"
+    acts["next_b"].trigger()
+    assert window.session.state.pair == (first.number, second.number)
+    acts["next_show"].trigger()
+    assert names["right"].full == "B  Confidence · 2  Tenengrad"
+    acts["line_left"].trigger()
+    assert window.session.state.split == pytest.approx(0.48)
+    width = window.session.state.stack.shape[1] if window.session.state.stack else 0
+    assert window.picture.canvas._split.value() == pytest.approx(0.48 * width - 0.5)
+    for _ in range(60):
+        acts["line_right"].trigger()
+    assert window.session.state.split == 1
+    menu = QMenu(window)
+    window._fill_side_menu(menu, "B")
+    assert [(action.text(), action.isChecked()) for action in menu.actions()] == [
+        ("1  Default", False),
+        ("2  Tenengrad", True),
+    ]
+    menu.actions()[0].trigger()
+    assert window.session.state.pair == (first.number, first.number)
+    window._fill_show_menu(menu)
+    menu.actions()[0].trigger()
+    assert names["left"].full == "A  Depth · 1  Default"
+    window.method.sideRequested.emit("B", second.number)
+
+    # the difference, with its numbers
+    acts["mode_difference"].trigger()
+    qtbot.waitUntil(lambda: window.picture._statistics.isVisible())
+    assert window.picture._statistics.text().startswith("Mean 0.00 µm")
+    window.picture.limitsRequested.emit((-5.0, 5.0))
+    qtbot.waitUntil(lambda: window.picture.range_bar.limits == (-5.0, 5.0))
+
+
+def test_the_second_method_is_one_click_away(qtbot: QtBot, make: Make) -> None:
+    window = _fake(make)
+    window.open(Path("any"))
+    qtbot.waitUntil(lambda: _full(window))
+    window.actions_by_name["mode_difference"].trigger()
+    page = window.picture._page
+    assert page.isVisible()
+    assert page._button.text() == window.actions_by_name["run_other"].text() == "Run Light network"
+    qtbot.mouseClick(page._button, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: len(window.session.state.runs) == 2)
+    qtbot.waitUntil(lambda: window.picture._statistics.isVisible())
+    assert [run.title for run in window.session.state.runs] == ["1  Default", "2  Light network"]
+    assert window.undo.undoText() == "change the method"
+    assert window.actions_by_name["run_other"].text() == "Run Modified Laplacian"
+
+
+def test_the_line_is_dragged_and_stays_there(qtbot: QtBot, make: Make) -> None:
+    window = _fake(make)
+    window.open(Path("any"))
+    qtbot.waitUntil(lambda: _full(window))
+    window.actions_by_name["mode_compare"].trigger()
+    qtbot.waitUntil(lambda: window.picture.canvas.picture("right") is not None)
+    window.picture.canvas.splitMoved.emit(0.25)
+    assert window.session.state.split == 0.25
+    window.actions_by_name["mode_depth"].trigger()
+    window.actions_by_name["mode_compare"].trigger()
+    assert window.picture.canvas._split.value() == pytest.approx(0.25 * 64 - 0.5)
 
 
 def test_colour_limits_reach_the_picture_and_go_back(qtbot: QtBot, make: Make) -> None:

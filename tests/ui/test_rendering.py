@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import get_args
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from toposcope.core.compare import COLOURS, compare
 from toposcope.core.pictures import VOID, colour_table
 from toposcope.core.sweep import Lack
 from toposcope.ui.pyramid import display_range, make_pyramid, to_display
@@ -17,6 +19,7 @@ from toposcope.ui.rendering import (
     PEAK_LEGEND,
     SWEEP_LEGEND,
     render_codes,
+    render_difference,
     render_frame,
     render_result,
     render_values,
@@ -109,6 +112,43 @@ def test_maps_of_nothing_or_of_one_value_can_be_shown(fill: float) -> None:
     scale = render_values(np.full((8, 8), fill, dtype=np.float32), (8, 8), "gray", None, "").scale
     assert scale is not None
     assert scale.high > scale.low
+
+
+def test_values_side_by_side_have_one_scale() -> None:
+    low = np.linspace(0, 10, 400, dtype=np.float32).reshape(20, 20)
+    high = low + 30
+    one, other = (render_values(a, (20, 20), "viridis", None, "µm", beside=b) for a, b in ((low, high), (high, low)))
+    assert one.scale is not None
+    assert other.scale is not None
+    assert (one.scale.low, one.scale.high) == (other.scale.low, other.scale.high)
+    assert (one.scale.least, one.scale.most) == (0, pytest.approx(low[::2, ::2].max() + 30))
+    np.testing.assert_allclose(one.scale.histogram, other.scale.histogram)
+    alone = render_values(low, (20, 20), "viridis", None, "µm").scale
+    assert alone is not None
+    assert alone.high < 11
+
+
+def test_difference_is_centred_and_has_statistics() -> None:
+    stack = make_stack()
+    result = make_result(stack)
+    depth = result.depth.copy()
+    depth[1:24] += 4
+    depth[30, 30] -= 900  # one wild pixel
+    found = compare(replace(result, depth=depth), result)
+    rendered = render_difference(found, stack.shape)
+    scale = rendered.scale
+    assert scale is not None
+    assert (scale.low, scale.least) == (-scale.high, -scale.most)
+    assert scale.high == pytest.approx(4)
+    assert scale.most == pytest.approx(8)  # the wild pixel does not take the bar
+    assert rendered.statistics == found.text
+    shown = rendered.pyramid.finest
+    assert tuple(shown[0, 3]) == VOID
+    assert tuple(shown[40, 3]) == tuple(colour_table(COLOURS)[128])
+    assert tuple(shown[5, 3]) == tuple(colour_table(COLOURS)[255])
+    pale = render_difference(found, stack.shape, (-40.0, 40.0)).scale
+    assert pale is not None
+    assert (pale.low, pale.high) == (-40, 40)
 
 
 def test_legend_holds_the_codes_that_occur() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,11 +11,15 @@ import pytest
 from toposcope.core.calibration import Sourced
 from toposcope.core.curve import curve_at
 from toposcope.core.estimate import METHODS, EstimateSettings
+from toposcope.core.jobs import Progress
 from toposcope.core.stack import ArraySource, FocalStack
 from toposcope.errors import CalibrationError, StackError
 from toposcope.ui.resolve import (
+    Hint,
     calibration,
     edited_stack,
+    kept_bytes,
+    kept_runs,
     map_pixel,
     pin_table,
     preview_reduction,
@@ -22,7 +27,7 @@ from toposcope.ui.resolve import (
     run_title,
     worked_stack,
 )
-from toposcope.ui.session import CalibrationEdit, Layer, Pin, State
+from toposcope.ui.session import CalibrationEdit, Inputs, Job, Layer, Offer, Pin, Run, State
 from window_fakes import make_run, make_stack, state_of
 
 
@@ -37,7 +42,7 @@ def test_empty_window_offers_the_start_page() -> None:
 def test_without_a_result_only_slices_can_be_seen() -> None:
     view = resolve(state_of(make_stack(), mode="depth", slice_index=2))
     assert view.mode == "slice"
-    assert view.modes == {"slice", "compare"}
+    assert view.modes == {"slice", "compare", "difference"}
     assert view.left is not None
     assert view.left.layer == Layer("slice", 2)
     assert view.slices.text == "15 µm · 3 of 5"
@@ -86,13 +91,106 @@ def test_pictures_of_the_shown_run() -> None:
 
 def test_comparison_falls_back_when_its_run_is_gone() -> None:
     stack = make_stack()
-    compare = (Layer("depth", 7), Layer("slice", 0))
-    view = resolve(state_of(stack, make_run(stack, 9), mode="compare", compare=compare, slice_index=4))
+    runs = (make_run(stack, 8), make_run(stack, 9))
+    view = resolve(state_of(stack, *runs, mode="compare", pair=(7, 9)))
+    assert (view.comparison.a, view.comparison.b) == (8, 9)
     assert view.left is not None
     assert view.right is not None
-    assert view.left.layer == Layer("depth", 9)
-    assert view.right.layer == Layer("slice", 4)
-    assert view.left.layer in dict(view.choices)
+    assert (view.left.layer, view.right.layer) == (Layer("depth", 8), Layer("depth", 9))
+    assert view.left.shared == view.right.shared == (8, 9)  # the same colours on both sides
+    assert resolve(state_of(stack, *runs, pair=(9, 9), mode="compare")).comparison.a == 9  # chosen is chosen
+
+
+def test_two_pictures_of_one_result_can_be_compared_and_a_second_method_is_offered() -> None:
+    stack = make_stack()
+    state = state_of(stack, make_run(stack, 1), mode="compare", pair=(1, 1))
+    view = resolve(state, METHODS)
+    assert view.comparison.names == ("A  All in focus · 1  Default", "B  Depth · 1  Default")
+    hint = view.comparison.hint
+    assert hint is not None
+    assert hint.text == "There is only one result yet: run another method to see both side by side."
+    assert hint.offer == Offer("Run Light network", "run_method", "light")
+    assert not view.comparison.ready
+    running = replace(state, jobs={"depth": Job("Depth", Progress(0.1))})
+    hint = resolve(running, METHODS).comparison.hint
+    assert hint == Hint("The second result is being computed.")
+    hint = resolve(state_of(stack, mode="difference"), METHODS).comparison.hint
+    assert hint is not None
+    assert hint.offer == Offer("Compute depth", "run")
+    assert resolve(state_of(stack, make_run(stack, 1), mode="depth"), METHODS).comparison.hint is None
+
+
+def test_methods_without_a_result_are_offered_one_after_the_other() -> None:
+    stack = make_stack()
+    runs: list[Run] = []
+    offered = []
+    for number in range(1, len(METHODS) + 1):
+        offer = resolve(state_of(stack, *runs), METHODS).comparison.other
+        assert offer is not None
+        offered.append(offer.value)
+        inputs = replace(State().inputs, settings=EstimateSettings(offer.value, keep_volume=True))
+        runs.append(make_run(stack, number, inputs=inputs))
+    assert offered[:2] == ["default", "light"]
+    assert set(offered) == set(METHODS)
+    assert resolve(state_of(stack, *runs), METHODS).comparison.other is None
+
+
+def test_difference_needs_two_results_of_one_size_and_unit() -> None:
+    stack = make_stack()
+    first, second = make_run(stack, 1), make_run(stack, 2)
+    view = resolve(state_of(stack, first, second, mode="difference", pair=(1, 2)))
+    assert view.left is not None
+    assert view.left.layer == Layer("difference", 1, 2)
+    assert view.right is None
+    assert view.comparison.hint is None
+    assert view.comparison.ready
+    view = resolve(state_of(stack, first, second, mode="difference", pair=(1, 1)))
+    assert view.left is None
+    assert view.comparison.hint == Hint("A and B are the same result: choose another one to see where the two differ.")
+    metres = replace(second, result=replace(second.result, unit="m"))
+    view = resolve(state_of(stack, first, metres, mode="difference", pair=(1, 2)))
+    assert view.left is None
+    assert view.comparison.hint is not None
+    assert view.comparison.hint.text.startswith("The depths have different units, 'µm' and 'm'")
+
+
+def test_readout_tells_both_depths_and_their_difference() -> None:
+    stack = make_stack()
+    first, second = make_run(stack, 1), make_run(stack, 2)
+    second = replace(second, result=replace(second.result, depth=second.result.depth + np.float32(1.5)))
+    state = state_of(stack, first, second, mode="compare", pair=(1, 2))
+    text = resolve(replace(state, cursor=(3, 63))).readout
+    assert text.endswith("A 20 µm   B 21.5 µm   A − B −1.5 µm")
+    assert resolve(replace(state, cursor=(0, 5))).readout.endswith("A no depth   B no depth")
+
+
+def test_history_says_what_is_a_and_b_and_what_it_holds() -> None:
+    stack = make_stack(shape=(1000, 1000))
+    runs = (make_run(stack, 1), make_run(stack, 2), make_run(stack, 3))
+    view = resolve(state_of(stack, *runs, pair=(3, 1)))
+    assert [row.sides for row in view.runs] == ["B", "", "A"]
+    # depth 4, confidence 4, valid 1, grey picture 1, sweep 1, five slices of two bytes: 21 bytes a pixel
+    assert kept_bytes(runs[0].result) == 21_000_000
+    assert view.kept == "3 of 4 kept, 63 MB"
+    assert [row.sides for row in resolve(state_of(stack, runs[0])).runs] == [""]
+
+
+def test_results_are_kept_within_their_number_and_their_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    stack = make_stack()
+    runs = [make_run(stack, number) for number in range(1, 7)]
+
+    def kept(old: list[Run], new: Run, reference: int) -> list[int]:
+        return [run.number for run in kept_runs(old, new, reference)]
+
+    assert kept(runs[:4], runs[4], 0) == [2, 3, 4, 5]
+    assert kept(runs[:4], runs[4], 1) == [1, 3, 4, 5]
+    preview = make_run(stack.reduced(2), 7, reduction=2)
+    assert kept([preview], runs[0], 0) == [1]
+    size = kept_bytes(runs[0].result)
+    monkeypatch.setattr("toposcope.ui.resolve.KEPT_BYTES", 3 * size)
+    assert kept(runs[:3], runs[3], 1) == [1, 3, 4]
+    monkeypatch.setattr("toposcope.ui.resolve.KEPT_BYTES", size // 2)
+    assert kept(runs[:3], runs[3], 2) == [2, 4]  # two at least: there is something to compare
 
 
 def test_peaks_need_the_volume() -> None:
@@ -208,5 +306,16 @@ def test_pin_table_is_made_for_spreadsheets() -> None:
 
 def test_titles_tell_runs_apart() -> None:
     options = METHODS["sml"].settings(window=21)
-    assert run_title(EstimateSettings("sml", options), METHODS, 3) == "3  Modified Laplacian, window 21"
-    assert run_title(EstimateSettings("sml", align="none"), METHODS, 1) == "1  Modified Laplacian, not aligned"
+
+    def title(settings: EstimateSettings, **changes: Any) -> str:
+        return run_title(
+            Inputs(**{"edit": CalibrationEdit(), "skipped": frozenset(), **changes}, settings=settings), METHODS, 3
+        )
+
+    assert title(EstimateSettings("sml", options)) == "3  Modified Laplacian, window 21"
+    assert title(EstimateSettings("sml", align="none")) == "3  Modified Laplacian, not aligned"
+    assert title(EstimateSettings(), skipped=frozenset({1})) == "3  Default, without 1 frame"
+    assert title(EstimateSettings(), skipped=frozenset({1, 2})) == "3  Default, without 2 frames"
+    assert title(EstimateSettings(), edit=CalibrationEdit(pixel_um=1.0)) == "3  Default, calibration typed in"
+    filled = METHODS["default"].settings(fill=True, smooth=0.0)
+    assert title(EstimateSettings("default", filled)) == "3  Default, smoothing 0, fill voids on"

@@ -8,13 +8,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
+from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QFileDialog
 from pytestqt.qtbot import QtBot
 
-from toposcope.core.pictures import colour_map
+from toposcope.core.compare import COLOURS
+from toposcope.core.pictures import VOID, colour_map, colour_table
 from toposcope.ui.engine import Engine
-from toposcope.ui.main_window import PICTURE_FILTER, MainWindow
+from toposcope.ui.main_window import NUMBERS_FILTER, PICTURE_FILTER, MainWindow
+from toposcope.ui.rendering import PEAK_LEGEND
 from window_fakes import fake_curve, make_stack, private_preferences, quick_estimate
 
 SHAPE = (300, 400)
@@ -99,6 +103,75 @@ def test_every_picture_can_be_saved(
     picture = np.asarray(Image.open(tmp_path / "out.jpg"))
     assert picture.shape[:2] >= SHAPE
     assert window.session.state.message is None
+
+
+def test_classes_are_saved_with_their_legend(
+    qtbot: QtBot, window: MainWindow, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    window.session.set(mode="peaks")
+    qtbot.waitUntil(lambda: not window.session.state.jobs)
+    _save(window, qtbot, monkeypatch, tmp_path / "out.png")
+    picture = np.asarray(Image.open(tmp_path / "out.png"))
+    beside = picture[:, 15 + SHAPE[1] + 5 :]
+    one_peak = dict(PEAK_LEGEND)["One peak"]
+    assert (beside == one_peak).all(axis=-1).sum() > 100
+
+
+def _second_result(window: MainWindow, qtbot: QtBot) -> None:
+    window.estimating.run_method("tenengrad")
+    qtbot.waitUntil(lambda: len(window.session.state.runs) == 2 and not window.session.state.jobs)
+
+
+def test_both_sides_are_saved_as_they_are_seen(
+    qtbot: QtBot, window: MainWindow, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    _second_result(window, qtbot)
+    window.session.set(mode="compare", compared=("all_in_focus", "depth"), split=0.25)
+    name = _save(window, qtbot, monkeypatch, tmp_path / "out.png")
+    assert Path(name).name == "tiny-compare.png"
+    first, second = (run.result for run in window.session.state.runs)
+    picture = np.asarray(Image.open(tmp_path / "out.png"))
+    height, width = SHAPE
+    top = 15 + 24  # below the names
+    shown = picture[top : top + height // 2, 15 : 15 + width]
+    left, right = slice(0, width // 4 - 2), slice(width // 4 + 2, None)
+    np.testing.assert_array_equal(shown[:, left, 0], first.all_in_focus[: height // 2, left])
+    low, high = window.picture.range_bar.limits
+    expected = colour_map(second.depth, "viridis", low, high)[: height // 2]
+    np.testing.assert_array_equal(shown[:, right], expected[:, right])
+    assert (picture[:top] > 150).any()  # names
+    assert (picture[top : top + height, 15 + width + 16 :] > 200).any()  # colour bar
+    window.actions_by_name["copy_picture"].trigger()
+    qtbot.waitUntil(lambda: not window.session.state.jobs)
+    copied = QGuiApplication.clipboard().image()
+    assert (copied.height(), copied.width()) == picture.shape[:2]
+
+
+def test_difference_is_saved_drawn_and_as_numbers(
+    qtbot: QtBot, window: MainWindow, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert not window.actions_by_name["save_numbers"].isEnabled()
+    _second_result(window, qtbot)
+    window.session.set(mode="difference")
+    _save(window, qtbot, monkeypatch, tmp_path / "out.png")
+    picture = np.asarray(Image.open(tmp_path / "out.png"))
+    top = 15 + 24
+    pale = tuple(colour_table(COLOURS)[128])
+    assert tuple(picture[top, 60]) == VOID
+    assert tuple(picture[top + 20, 60]) == pale
+    assert picture.shape[0] > top + SHAPE[0] + 24  # statistics below
+    chosen: list[str] = []
+
+    def choose(parent: object, title: str, name: str, kinds: str) -> tuple[str, str]:
+        chosen.append(name)
+        return str(tmp_path / "numbers"), NUMBERS_FILTER
+
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", choose)
+    window.actions_by_name["save_numbers"].trigger()
+    qtbot.waitUntil(lambda: (tmp_path / "numbers.tif").exists() and not window.session.state.jobs)
+    assert Path(chosen[0]).name == "tiny-difference.tif"
+    first, second = (run.result for run in window.session.state.runs)
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "numbers.tif"), first.depth - second.depth)
 
 
 def test_what_cannot_be_written_is_said_in_a_sentence(

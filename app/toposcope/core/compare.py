@@ -198,7 +198,7 @@ def difference_picture(
         difference.pixel_um,
         longest,
         (-end, end),
-        difference.text,
+        difference.text[:1].upper() + difference.text[1:],
     )
 
 

@@ -251,7 +251,7 @@ def beside_picture(left: Picture, right: Picture, share: float) -> Picture:
     width = first.shape[1]
     at = round(min(max(share, 0.0), 1.0) * width)
     joined = np.concatenate([first[:, :at], second[:, at:]], axis=1)
-    thick = max(1, width // 500)
+    thick = max(2, width // 400)
     joined[:, max(0, at - thick // 2 - thick % 2) : at + thick // 2] = ACCENT
     return joined
 

@@ -28,6 +28,8 @@ class Command:
 
 
 SEPARATOR: Final = "-"
+COMPARE_MENU: Final = "Co&mpare"
+RUN_OTHER: Final = "Run an&other method"
 
 COMMANDS: Final[tuple[Command | str, ...]] = (
     Command(
@@ -39,8 +41,14 @@ COMMANDS: Final[tuple[Command | str, ...]] = (
     Command("close_stack", "&File", "&Close the stack", ("Ctrl+W",), "x"),
     SEPARATOR,
     Command("export", "&File", "&Export …", ("Ctrl+E",), "export", "Write depth, pictures and surfaces", toolbar=True),
+    Command("save_picture", "&File", "Save &picture as …", ("Ctrl+S",), "image", "What is shown, with its legend"),
     Command(
-        "save_picture", "&File", "Save &picture as …", ("Ctrl+S",), "image", "What is shown, the left side of A | B"
+        "save_numbers",
+        "&File",
+        "Save the &difference as …",
+        ("Ctrl+Shift+S",),
+        "floppy-disk",
+        "A − B as numbers, a 32-bit TIFF",
     ),
     SEPARATOR,
     Command("quit", "&File", "&Quit", ("Ctrl+Q",), "sign-out"),
@@ -57,6 +65,7 @@ COMMANDS: Final[tuple[Command | str, ...]] = (
     Command("mode_peaks", "&View", "Number of &peaks", ("Ctrl+5",), checkable=True),
     Command("mode_sweep", "&View", "What the s&weep lacks", ("Ctrl+6",), checkable=True),
     Command("mode_compare", "&View", "Compare A | &B", ("Ctrl+7",), checkable=True),
+    Command("mode_difference", "&View", "Difference A − B", ("Ctrl+8",), checkable=True),
     SEPARATOR,
     Command("next_slice", "&View", "&Next slice", ("Right", "Ctrl+Right"), "caret-right", picture=True),
     Command("previous_slice", "&View", "Pre&vious slice", ("Left", "Ctrl+Left"), "caret-left", picture=True),
@@ -76,7 +85,17 @@ COMMANDS: Final[tuple[Command | str, ...]] = (
     ),
     Command("cancel", "&Compute", "&Stop", ("Esc",), "stop-circle"),
     SEPARATOR,
+    Command("run_other", "&Compute", RUN_OTHER, ("Ctrl+Shift+R",), "play", "One that no result is of yet, to compare"),
+    SEPARATOR,
     Command("automatic", "&Compute", "&Again after each change", (), checkable=True),
+    Command("next_a", COMPARE_MENU, "Next result as &A", ("Ctrl+Shift+A",)),
+    Command("next_b", COMPARE_MENU, "Next result as &B", ("Ctrl+Shift+B",)),
+    Command("swap_sides", COMPARE_MENU, "&Swap A and B", ("Ctrl+Shift+X",), "swap"),
+    Command("next_show", COMPARE_MENU, "Next &pictures", ("Ctrl+Shift+P",), tip="Depth, confidence, ... of A and of B"),
+    SEPARATOR,
+    Command("line_left", COMPARE_MENU, "Line to the &left", ("Shift+Left",), "caret-left", picture=True),
+    Command("line_right", COMPARE_MENU, "Line to the &right", ("Shift+Right",), "caret-right", picture=True),
+    Command("line_middle", COMPARE_MENU, "Line to the &middle", ("Shift+Home",), picture=True),
     Command("guide", "&Help", "&Guide", ("F1",), "book-open", "How to use Toposcope", toolbar=True),
     Command("shortcuts", "&Help", "&Keyboard shortcuts", ("Ctrl+/",), "keyboard"),
     SEPARATOR,

@@ -10,6 +10,7 @@ from typing import Any
 
 from toposcope.core import curve, resources
 from toposcope.core import export as exports
+from toposcope.core.compare import compare
 from toposcope.core.curve import FocusCurve
 from toposcope.core.estimate import METHODS, MethodCard, estimate
 from toposcope.core.jobs import Report
@@ -18,7 +19,7 @@ from toposcope.core.source import open_stack
 from toposcope.ui.controllers.estimating import Estimator
 from toposcope.ui.controllers.exporting import Exporter
 from toposcope.ui.controllers.opening import Opener
-from toposcope.ui.controllers.pictures import PeakCounter
+from toposcope.ui.controllers.pictures import Differ, PeakCounter
 from toposcope.ui.controllers.pins import CurveReader
 from toposcope.ui.views.export_panel import Format
 
@@ -40,6 +41,7 @@ class Engine:
     methods: Mapping[str, MethodCard] = field(default_factory=lambda: METHODS)
     curve_at: CurveReader = curve.curve_at
     peak_counts: PeakCounter = curve.peak_counts
+    compare: Differ = compare
     export: Exporter = _export
     formats: Sequence[Format] = tuple(exports.FORMATS.values())
     usual_formats: Sequence[str] = ("result",)

@@ -38,7 +38,7 @@ from PySide6.QtWidgets import (
 from toposcope.core.curve import FocusCurve
 from toposcope.errors import ToposcopeError
 from toposcope.ui import theme
-from toposcope.ui.actions import SEPARATOR, commands, make_actions, menus, set_icons
+from toposcope.ui.actions import COMPARE_MENU, RUN_OTHER, SEPARATOR, commands, make_actions, menus, set_icons
 from toposcope.ui.commands import push
 from toposcope.ui.controllers.calibrating import CalibratingController
 from toposcope.ui.controllers.estimating import EstimatingController
@@ -50,8 +50,9 @@ from toposcope.ui.controllers.pins import PinsController
 from toposcope.ui.controllers.surface import SurfaceController
 from toposcope.ui.engine import Engine
 from toposcope.ui.preferences import Preferences
-from toposcope.ui.resolve import ViewState, resolve
-from toposcope.ui.session import MODES, Offer, Session, State
+from toposcope.ui.pyramid import Picture
+from toposcope.ui.resolve import ViewState, resolve, shown_kinds
+from toposcope.ui.session import MODES, Kinds, Offer, Session, State
 from toposcope.ui.theme import ThemeName
 from toposcope.ui.views.calibration_panel import CalibrationPanel, PositionsDialog
 from toposcope.ui.views.curve_view import CurveView
@@ -73,6 +74,9 @@ FILE_FILTER: Final = (
     "Images (*.tif *.tiff *.jpg *.jpeg *.png *.bmp *.webp *.TIF *.TIFF *.JPG *.JPEG *.PNG *.BMP *.WEBP);;All files (*)"
 )
 PICTURE_FILTER: Final = "PNG (*.png);;TIFF (*.tif *.tiff);;JPEG (*.jpg *.jpeg)"
+NUMBERS_FILTER: Final = "32-bit TIFF (*.tif *.tiff)"
+LINE_STEP: Final = 0.02
+"""Share of the width by which a key moves the line between A and B."""
 NOTE_MS: Final = 12_000
 """How long a note stays, in milliseconds."""
 THEME_TITLES: Final[dict[ThemeName, str]] = {"dark": "&Dark", "light": "&Light"}
@@ -109,7 +113,7 @@ class MainWindow(QMainWindow):
         self._docks: QByteArray | None = None
         self._restore_layout()
         self.session.changed.connect(self._on_changed)
-        self._show(resolve(self.session.state))
+        self._show(resolve(self.session.state, self.engine.methods))
         self.status.set_device(self.engine.device())
 
     # building
@@ -147,7 +151,7 @@ class MainWindow(QMainWindow):
             session, undo, self.preferences, engine.open_stack, self._ask_choice, sample, self
         )
         self.frames = FramesController(session, undo, self.strip, self)
-        self.pictures = PicturesController(session, self.picture, engine.peak_counts, self)
+        self.pictures = PicturesController(session, self.picture, engine.peak_counts, engine.compare, self)
         self.pins = PinsController(session, undo, self.curves, engine.curve_at, self)
         self.surfaces = SurfaceController(session, self.surface, self)
         self.calibrating = CalibratingController(session, undo, self.calibration, self._ask_positions, self)
@@ -155,7 +159,7 @@ class MainWindow(QMainWindow):
             session, self.export_panel, engine.export, self._pinned_curves, sample, self
         )
         # last, so that everybody knows of a new stack before its depth is computed
-        self.estimating = EstimatingController(session, engine.estimate, engine.methods, self)
+        self.estimating = EstimatingController(session, undo, engine.estimate, engine.methods, self)
 
     def _make_docks(self) -> None:
         self.setCorner(Qt.Corner.BottomLeftCorner, Qt.DockWidgetArea.LeftDockWidgetArea)
@@ -206,6 +210,8 @@ class MainWindow(QMainWindow):
                     menu.addAction(acts[name])
                 if name == "open_sample":
                     self._recent_menu = menu.addMenu("Open &recent")
+            if title == COMPARE_MENU:
+                self._make_compare_menus(menu)
             if title == "&View":
                 self._make_view_menus(menu)
             self._groups.append((title.replace("&", ""), group))
@@ -243,6 +249,39 @@ class MainWindow(QMainWindow):
             action.triggered.connect(lambda _=False, n=name: self.set_theme(n))
             self._themes[name] = action
 
+    def _make_compare_menus(self, menu: QMenu) -> None:
+        """Put the choices of A, of B and of what is shown of them before the commands that step through them."""
+        before = menu.actions()[0]
+        for title, fill in (
+            ("Result &A", lambda m: self._fill_side_menu(m, "A")),
+            ("Result &B", lambda m: self._fill_side_menu(m, "B")),
+            ("Sho&w", self._fill_show_menu),
+        ):
+            choices = QMenu(title, menu)
+            choices.aboutToShow.connect(lambda m=choices, f=fill: f(m))
+            menu.insertMenu(before, choices)
+        menu.insertSeparator(before)
+
+    def _fill_side_menu(self, menu: QMenu, side: str) -> None:
+        menu.clear()
+        comparison = resolve(self.session.state).comparison
+        for row in comparison.results:
+            action = menu.addAction(row.title.replace("&", "&&"))
+            action.setCheckable(True)
+            action.setChecked(row.number == (comparison.a if side == "A" else comparison.b))
+            action.triggered.connect(lambda _=False, n=row.number: self._set_side(side, n))
+        if menu.isEmpty():
+            menu.addAction("No result yet").setEnabled(False)
+
+    def _fill_show_menu(self, menu: QMenu) -> None:
+        menu.clear()
+        comparison = resolve(self.session.state).comparison
+        for kinds, title in comparison.shows:
+            action = menu.addAction(title)
+            action.setCheckable(True)
+            action.setChecked(kinds == comparison.show)
+            action.triggered.connect(lambda _=False, k=kinds: self._show_of_sides(k))
+
     def _connect_actions(self) -> None:
         acts, session = self.actions_by_name, self.session
         slots: dict[str, Callable[[], object]] = {
@@ -253,6 +292,7 @@ class MainWindow(QMainWindow):
             "close_stack": self.opening.close,
             "export": self._on_export,
             "save_picture": self.save_picture,
+            "save_numbers": self.save_numbers,
             "quit": self.close,
             "copy_picture": self.copy_picture,
             "copy_pins": lambda: self._copy(self.pins.table()),
@@ -269,6 +309,14 @@ class MainWindow(QMainWindow):
             "zoom_pixels": self.picture.canvas.zoom_to_pixels,
             "reset_layout": self._reset_layout,
             "run": self.estimating.run,
+            "run_other": self._run_other,
+            "next_a": lambda: self._next_side("A"),
+            "next_b": lambda: self._next_side("B"),
+            "swap_sides": self._swap_sides,
+            "next_show": self._next_show,
+            "line_left": lambda: self._set_split(session.state.split - LINE_STEP),
+            "line_right": lambda: self._set_split(session.state.split + LINE_STEP),
+            "line_middle": lambda: self._set_split(0.5),
             "cancel": self._on_cancel,
             "guide": self._show_guide,
             "shortcuts": lambda: ShortcutsDialog(self._groups, self).exec(),
@@ -290,7 +338,11 @@ class MainWindow(QMainWindow):
         self.start_page.recentRequested.connect(self.open)
         self.picture.modeRequested.connect(lambda mode: session.set(mode=mode))
         self.picture.colourMapRequested.connect(self._set_colour_map)
-        self.picture.compareRequested.connect(lambda left, right: session.set(compare=(left, right)))
+        self.picture.pairRequested.connect(lambda a, b: session.set(pair=(a, b)))
+        self.picture.showRequested.connect(self._show_of_sides)
+        self.picture.numbersRequested.connect(self.save_numbers)
+        self.picture.offerChosen.connect(self._on_offer)
+        canvas.splitMoved.connect(self._set_split)
         self.picture.sliceRequested.connect(self.show_slice)
         self.picture.limitsRequested.connect(self._set_limits)
         canvas.pinRequested.connect(self.pins.add)
@@ -301,6 +353,7 @@ class MainWindow(QMainWindow):
         canvas.cursorMoved.connect(lambda pixel: session.set(cursor=pixel))
         canvas.scrubbed.connect(self._step_slice)
         self.pictures.saved.connect(lambda path: self.status.showMessage(f"Saved {path}", 6000))
+        self.pictures.copied.connect(self._on_copied)
         self.curves.sliceRequested.connect(lambda i: session.set(slice_index=self._stack_index(i), mode="slice"))
         self.curves.pinRemoveRequested.connect(self.pins.remove)
         self.surface.screenshotRequested.connect(self._ask_screenshot)
@@ -312,6 +365,7 @@ class MainWindow(QMainWindow):
         self.method.runRequested.connect(self.estimating.run)
         self.method.cancelRequested.connect(self.estimating.cancel)
         self.method.resultRequested.connect(lambda number: session.set(shown_run=number))
+        self.method.sideRequested.connect(self._set_side)
         self.sweep.mapRequested.connect(lambda: session.set(mode="sweep"))
         self.export_panel.openRequested.connect(_open_folder)
         self.status.cancelRequested.connect(self._on_cancel)
@@ -321,7 +375,7 @@ class MainWindow(QMainWindow):
     # showing
 
     def _on_changed(self, before: State, now: State) -> None:
-        self._show(resolve(now))
+        self._show(resolve(now, self.engine.methods))
 
     def _show(self, now: ViewState) -> None:
         """Call the setters whose part of the view state differs from what is shown."""
@@ -348,10 +402,10 @@ class MainWindow(QMainWindow):
             for mode in MODES:
                 self.actions_by_name[f"mode_{mode}"].setEnabled(mode in now.modes)
                 self.actions_by_name[f"mode_{mode}"].setChecked(mode == now.mode)
-        if differs("left", "right", "choices", "mode", "shown_run", "aligned"):
+        if differs("left", "right", "mode", "shown_run", "aligned"):
             self.pictures.set_requests(now.left, now.right)
-            if now.left is not None and now.right is not None:
-                self.picture.set_comparison(now.choices, now.left.layer, now.right.layer, now.mode == "compare")
+        if differs("comparison", "mode"):
+            self.picture.set_comparison(now.comparison)
         if differs("pixel_um"):
             self.picture.canvas.set_pixel(now.pixel_um)
         if differs("pins", "chosen_pin"):
@@ -361,8 +415,8 @@ class MainWindow(QMainWindow):
         if differs("method"):
             self.method.set_state(now.method)
             self.actions_by_name["automatic"].setChecked(now.method.automatic)
-        if differs("runs", "shown_run"):
-            self.method.set_runs(now.runs, now.shown_run)
+        if differs("runs", "shown_run", "kept"):
+            self.method.set_runs(now.runs, now.shown_run, now.kept)
         if differs("colour_map"):
             self.picture.set_colour_map(now.colour_map)
             self.surface.set_colour_map(now.colour_map)
@@ -379,7 +433,7 @@ class MainWindow(QMainWindow):
                 self._note_timer.start()
             else:
                 self._note_timer.stop()
-        if differs("start_page", "pins", "can_export", "job", "runs", "aligned"):
+        if differs("start_page", "pins", "can_export", "job", "runs", "aligned", "comparison"):
             self._enable_actions(now)
 
     def _enable_actions(self, now: ViewState) -> None:
@@ -393,6 +447,15 @@ class MainWindow(QMainWindow):
         acts["export"].setEnabled(now.can_export)
         acts["copy_advice"].setEnabled(bool(now.sweep))
         acts["aligned"].setChecked(now.aligned)
+        several = len(now.runs) > 1
+        for name in ("next_a", "next_b", "swap_sides"):
+            acts[name].setEnabled(several)
+        acts["next_show"].setEnabled(opened)
+        for name in ("line_left", "line_right", "line_middle"):
+            acts[name].setEnabled(now.mode == "compare")
+        acts["save_numbers"].setEnabled(now.comparison.ready)
+        acts["run_other"].setEnabled(now.comparison.other is not None)
+        acts["run_other"].setText(now.comparison.other.label if now.comparison.other else RUN_OTHER)
 
     def _show_start_page(self, on: bool) -> None:
         """An empty window shows three ways to begin, and no empty panels."""
@@ -466,25 +529,35 @@ class MainWindow(QMainWindow):
         self.surfaces.show_pins()
 
     def copy_picture(self) -> None:
-        """Copy what is shown (the left side of A|B) at full size."""
-        pyramid = self.picture.canvas.picture()
-        if pyramid is None:
-            return
-        picture = pyramid.finest
+        """Copy what is shown at full size, with its legend."""
+        self.pictures.copy()
+
+    def _on_copied(self, picture: Picture) -> None:
         kind = QImage.Format.Format_Grayscale8 if picture.ndim == 2 else QImage.Format.Format_RGB888
         image = QImage(picture.data, picture.shape[1], picture.shape[0], picture.strides[0], kind)
         QGuiApplication.clipboard().setImage(image.copy())
         self.status.showMessage(f"Copied {picture.shape[1]} × {picture.shape[0]} pixels", 4000)
 
     def save_picture(self) -> None:
-        """Let the user choose a file for what is shown (the left side of A|B)."""
+        """Let the user choose a file for what is shown."""
         stack, view = self.session.state.stack, self._view_state
         if stack is None or view is None or view.left is None:
             return
-        name = f"{stack.name}-{view.left.layer.kind}.png".replace("/", "_")
+        kind = "compare" if view.mode == "compare" else view.left.layer.kind
+        name = f"{stack.name}-{kind}.png".replace("/", "_")
         path = self._ask_file("Save picture as", name, PICTURE_FILTER)
         if path is not None:
             self.pictures.save(path)
+
+    def save_numbers(self) -> None:
+        """Let the user choose a file for the difference of A and B as numbers."""
+        stack, view = self.session.state.stack, self._view_state
+        if stack is None or view is None or not view.comparison.ready:
+            return
+        name = f"{stack.name}-difference.tif".replace("/", "_")
+        path = self._ask_file("Save the difference as", name, NUMBERS_FILTER)
+        if path is not None:
+            self.pictures.save_numbers(path)
 
     def _copy(self, text: str) -> None:
         if text:
@@ -493,8 +566,45 @@ class MainWindow(QMainWindow):
 
     def _step_slice(self, step: int) -> None:
         self.show_slice(self.session.state.slice_index + step)
-        if self.session.state.mode not in ("slice", "compare"):
+        state = self.session.state
+        sees_slice = state.mode == "slice" or (state.mode == "compare" and "slice" in shown_kinds(state))
+        if not sees_slice:
             self.session.set(mode="slice")
+
+    def _set_side(self, side: str, number: int) -> None:
+        """Make a result A or B, and look at both together."""
+        comparison = resolve(self.session.state).comparison
+        pair = (number, comparison.b) if side == "A" else (comparison.a, number)
+        self.session.set(pair=pair, mode=comparison.mode or "compare")
+
+    def _next_side(self, side: str) -> None:
+        comparison = resolve(self.session.state).comparison
+        numbers = [row.number for row in comparison.results]
+        if numbers:
+            at = numbers.index(comparison.a if side == "A" else comparison.b)
+            self._set_side(side, numbers[(at + 1) % len(numbers)])
+
+    def _swap_sides(self) -> None:
+        comparison = resolve(self.session.state).comparison
+        self.session.set(pair=(comparison.b, comparison.a))
+
+    def _show_of_sides(self, kinds: Kinds) -> None:
+        self.session.set(compared=kinds, mode="compare")
+
+    def _next_show(self) -> None:
+        comparison = resolve(self.session.state).comparison
+        shows = [kinds for kinds, _ in comparison.shows]
+        if self.session.state.mode == "compare":
+            self._show_of_sides(shows[(shows.index(comparison.show) + 1) % len(shows)])
+        else:
+            self.session.set(mode="compare")
+
+    def _set_split(self, share: float) -> None:
+        self.session.set(split=min(max(share, 0.0), 1.0))
+
+    def _run_other(self) -> None:
+        if self._view_state is not None and self._view_state.comparison.other is not None:
+            self._on_offer(self._view_state.comparison.other)
 
     def _on_surface_hovered(self, row: int, column: int) -> None:
         self.session.set(cursor=self.surfaces.full_pixel(row, column) if row >= 0 else None)
@@ -513,7 +623,7 @@ class MainWindow(QMainWindow):
             return
         # in A|B the colour bar belongs to the side that has one, the left side first
         shown = [request.layer.kind for request in (view.left, view.right) if request]
-        kind = next((k for k in shown if k in ("depth", "confidence")), None)
+        kind = next((k for k in shown if k in ("depth", "confidence", "difference")), None)
         if kind is not None:
             ranges = {key: value for key, value in self.session.state.ranges.items() if key != kind}
             if limits is not None:
@@ -565,6 +675,8 @@ class MainWindow(QMainWindow):
             self.opening.retry()
         elif offer.action == "run":
             self.estimating.run()
+        elif offer.action == "run_method":
+            self.estimating.run_method(str(offer.value))
         else:
             self.estimating.run_without_volume()
 
@@ -590,7 +702,10 @@ class MainWindow(QMainWindow):
         if row >= 0:
             menu.addAction(theme.icon("map-pin"), "Set a pin here", lambda: self.pins.add(row, column))
             menu.addSeparator()
-        for name in ("copy_picture", "save_picture", "copy_pins", "zoom_fit", "zoom_pixels"):
+        names = ["copy_picture", "save_picture", "copy_pins", "zoom_fit", "zoom_pixels"]
+        if self.session.state.mode == "difference":
+            names.insert(2, "save_numbers")
+        for name in names:
             menu.addAction(self.actions_by_name[name])
         self._pop_up(menu, where)
 

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from toposcope.core.compare import COLOURS, Difference
 from toposcope.core.pictures import VOID, colour_map, colour_table
 from toposcope.core.result import DepthResult
 from toposcope.core.stack import Plane
@@ -44,6 +45,8 @@ LACK_COLOURS: Final[dict[Lack, tuple[int, int, int]]] = {
     "motion": (204, 121, 167),
     "textureless": (110, 100, 200),
 }
+LIMIT_REACH: Final = 2.0
+"""How far the colours of a difference can be stretched, in multiples of their automatic limit."""
 Legend = tuple[tuple[str, tuple[int, int, int]], ...]
 
 PEAK_LEGEND: Final[Legend] = (
@@ -64,6 +67,7 @@ class Scale:
 
     ``low`` and ``high`` are the colour limits, ``least`` and ``most`` the range of the values;
     ``histogram`` (B,) shares of the values from ``least`` to ``most``; ``lut`` (256, 3) uint8.
+    ``centred`` where 0 has to stay in the middle.
     """
 
     low: float
@@ -73,15 +77,17 @@ class Scale:
     histogram: NDArray[np.float32]
     lut: NDArray[np.uint8]
     unit: str
+    centred: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rendered:
-    """A picture ready to be shown, with its colour scale or its legend where it has one."""
+    """A picture ready to be shown, with its colour scale or its legend where it has one, and what it comes to."""
 
     pyramid: Pyramid
     scale: Scale | None = None
     legend: Legend = ()
+    statistics: str = ""
 
 
 def render_frame(plane: Plane, limits: tuple[float, float], shape: tuple[int, int] | None = None) -> Rendered:
@@ -101,27 +107,61 @@ def render_values(
     limits: tuple[float, float] | None,
     unit: str,
     span: tuple[float, float] | None = None,
+    beside: NDArray[np.float32] | None = None,
 ) -> Rendered:
     """Return (H, W) numbers in colours, NaN in `VOID`.
 
     Without ``limits`` the colours span 99 % of the values, so that a few wild pixels do not eat
-    the colour map. ``span`` fixes the range of values, where it is known beforehand.
+    the colour map. ``span`` fixes the range of values, where it is known beforehand. ``beside`` are
+    values that are seen next to these: the scale suits both.
     """
-    known = np.isfinite(values)
-    least, most, low, high = _ranges(values, known, span)
+    sample = np.concatenate([_sample(values), _sample(beside)]) if beside is not None else _sample(values)
+    least, most, low, high = _ranges(sample, span)
     if limits is not None:
         low, high = limits
-    histogram, _ = np.histogram(values[::2, ::2][known[::2, ::2]], bins=64, range=(least, most))
-    shares = (histogram / max(1, histogram.sum())).astype(np.float32)
     picture = colour_map(values, map_name, low, high)
-    return Rendered(make_pyramid(picture, shape), Scale(low, high, least, most, shares, colour_table(map_name), unit))
+    scale = Scale(low, high, least, most, _shares(sample, least, most), colour_table(map_name), unit)
+    return Rendered(make_pyramid(picture, shape), scale)
 
 
-def _ranges(
-    values: NDArray[np.float32], known: NDArray[np.bool_], span: tuple[float, float] | None
-) -> tuple[float, float, float, float]:
+def render_difference(
+    difference: Difference, shape: tuple[int, int], limits: tuple[float, float] | None = None, every: int = 1
+) -> Rendered:
+    """Return a difference in colours around 0, with its statistics; ``every`` as in `render_result`."""
+    values = difference.values[::every, ::every]
+    high = limits[1] if limits is not None else difference.limit
+    sample = _sample(values)
+    # wild pixels would leave the colours a sliver of the bar
+    most = max(high, min(float(np.abs(sample).max(initial=0)), LIMIT_REACH * difference.limit))
+    scale = Scale(
+        -high,
+        high,
+        -most,
+        most,
+        _shares(sample, -most, most),
+        colour_table(COLOURS),
+        difference.unit_symbol,
+        centred=True,
+    )
+    picture = colour_map(values, COLOURS, -high, high)
+    return Rendered(make_pyramid(picture, shape), scale, statistics=difference.text)
+
+
+def _sample(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the known ones of every second value both ways."""
+    thinned = values[::2, ::2]
+    known: NDArray[np.float32] = thinned[np.isfinite(thinned)]
+    return known
+
+
+def _shares(sample: NDArray[np.float32], least: float, most: float) -> NDArray[np.float32]:
+    histogram, _ = np.histogram(sample, bins=64, range=(least, most))
+    shares: NDArray[np.float32] = (histogram / max(1, histogram.sum())).astype(np.float32)
+    return shares
+
+
+def _ranges(sample: NDArray[np.float32], span: tuple[float, float] | None) -> tuple[float, float, float, float]:
     """Return least, most, and the automatic colour limits low, high; all apart."""
-    sample = values[::2, ::2][known[::2, ::2]]
     if span is not None:
         return *span, *span
     if sample.size == 0:
@@ -158,16 +198,19 @@ def render_result(
     limits: tuple[float, float] | None,
     peaks: NDArray[np.uint8] | None = None,
     every: int = 1,
+    beside: DepthResult | None = None,
 ) -> Rendered:
     """Return one picture of a result, standing for a picture of ``shape`` (H, W).
 
     ``peaks`` (H, W) are the peak counts, needed for the kind ``peaks`` only. ``every`` above 1 takes
     only every so many-th pixel of depth and confidence: a sketch while colours are being chosen.
+    ``beside`` is a result whose depth is seen next to this one's, in the same colours.
     """
     if kind == "all_in_focus":
         return render_fused(result, shape)
     if kind == "depth":
-        return render_values(result.depth[::every, ::every], shape, map_name, limits, result.unit_symbol)
+        other = beside.depth[::every, ::every] if beside is not None else None
+        return render_values(result.depth[::every, ::every], shape, map_name, limits, result.unit_symbol, beside=other)
     if kind == "confidence":
         return render_values(result.confidence[::every, ::every], shape, map_name, limits, "", span=(0.0, 1.0))
     under = to_display(result.all_in_focus, *display_range(result.all_in_focus))

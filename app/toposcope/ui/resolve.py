@@ -10,23 +10,30 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 
 from toposcope.core.calibration import UNIT_SYMBOLS, Kind, Side, Sourced, Unit
+from toposcope.core.compare import objection
 from toposcope.core.curve import FocusCurve
 from toposcope.core.estimate import EstimateSettings, MethodCard
 from toposcope.core.result import DepthResult
 from toposcope.core.stack import FocalStack
 from toposcope.core.sweep import SweepNote
+from toposcope.core.volume import IN_MEMORY
 from toposcope.ui.session import (
+    KEPT_BYTES,
+    KEPT_RUNS,
     CalibrationEdit,
+    Inputs,
     Job,
+    Kinds,
     Layer,
     LayerKind,
     Message,
     Mode,
+    Offer,
     Pin,
     Run,
     State,
@@ -39,7 +46,21 @@ LAYER_TITLES: Final[dict[LayerKind, str]] = {
     "confidence": "Confidence",
     "peaks": "Peaks",
     "sweep": "Sweep",
+    "difference": "Difference",
 }
+SHOWS: Final[tuple[tuple[Kinds, str], ...]] = (
+    (("depth", "depth"), "Depth"),
+    (("confidence", "confidence"), "Confidence"),
+    (("all_in_focus", "all_in_focus"), "All in focus"),
+    (("sweep", "sweep"), "Sweep"),
+    (("all_in_focus", "depth"), "All in focus | Depth"),
+    (("all_in_focus", "confidence"), "All in focus | Confidence"),
+    (("slice", "all_in_focus"), "Slice | All in focus"),
+    (("slice", "depth"), "Slice | Depth"),
+)
+"""What can be seen side by side: of both results the same, in the same colours, or two things."""
+FIRST_METHODS: Final = ("default", "light")
+"""The methods that are worth a second opinion, in this order, before all others."""
 TYPED: Final = "typed in"
 NEAR_REASONS: Final[dict[Side, str]] = {
     "low": "lenses are focused nearer at low positions",
@@ -85,11 +106,16 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True)
 class PictureRequest:
-    """A picture that is wanted on the screen. ``limits`` are the colour limits, None for automatic."""
+    """A picture that is wanted on the screen.
+
+    ``limits`` are the colour limits, None for automatic. ``shared`` are the runs that automatic limits
+    have to suit, so that what is seen side by side has the same colours; none for the layer alone.
+    """
 
     layer: Layer
     colour_map: str
     limits: tuple[float, float] | None
+    shared: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,10 +141,40 @@ class MethodState:
 
 @dataclass(frozen=True, slots=True)
 class RunRow:
-    """One result in the history."""
+    """One result in the history; ``sides`` says whether it is A, B or both."""
 
     number: int
     title: str
+    sides: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """A sentence in place of a picture that cannot be shown yet, and the way there."""
+
+    text: str
+    offer: Offer | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A and B: what can be chosen, what is chosen, and how it is called.
+
+    ``mode`` is empty while something else is shown; ``ready`` tells whether A and B are two results that
+    can be subtracted; ``other`` offers to run a method that has no result yet.
+    """
+
+    mode: Literal["", "compare", "difference"]
+    results: tuple[RunRow, ...]
+    a: int
+    b: int
+    shows: tuple[tuple[Kinds, str], ...]
+    show: Kinds
+    names: tuple[str, str]
+    split: float
+    hint: Hint | None
+    ready: bool
+    other: Offer | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,13 +190,14 @@ class ViewState:
     modes: frozenset[Mode]
     left: PictureRequest | None
     right: PictureRequest | None
-    choices: tuple[tuple[Layer, str], ...]
+    comparison: Comparison
     pixel_um: float | None
     pins: tuple[Pin, ...]
     chosen_pin: int | None
     readout: str
     method: MethodState
     runs: tuple[RunRow, ...]
+    kept: str
     shown_run: int | None
     colour_map: str
     aligned: bool
@@ -150,8 +207,8 @@ class ViewState:
     message: Message | None
 
 
-def resolve(state: State) -> ViewState:
-    """Return what the views show in ``state``."""
+def resolve(state: State, methods: Mapping[str, MethodCard] | None = None) -> ViewState:
+    """Return what the views show in ``state``; ``methods`` are those that can be offered."""
     stack, run = state.stack, state.run
     mode = state.mode if state.mode in available_modes(state) else "slice"
     left, right = wanted_pictures(state, mode)
@@ -165,13 +222,14 @@ def resolve(state: State) -> ViewState:
         modes=available_modes(state),
         left=left,
         right=right,
-        choices=layer_choices(state),
+        comparison=comparison(state, mode, methods or {}),
         pixel_um=stack.pixel_um.value if stack and stack.pixel_um else None,
         pins=state.pins,
         chosen_pin=state.chosen_pin,
         readout=readout(state),
         method=method_state(state),
-        runs=tuple(RunRow(r.number, r.title) for r in state.runs if r.reduction == 1),
+        runs=run_rows(state),
+        kept=kept_text(state.full_runs),
         shown_run=state.shown_run,
         colour_map=state.colour_map,
         aligned=state.aligned,
@@ -187,8 +245,8 @@ def available_modes(state: State) -> frozenset[Mode]:
     if state.stack is None:
         return frozenset()
     if state.run is None:
-        return frozenset({"slice", "compare"})
-    modes: set[Mode] = {"slice", "all_in_focus", "depth", "confidence", "sweep", "compare"}
+        return frozenset({"slice", "compare", "difference"})
+    modes: set[Mode] = {"slice", "all_in_focus", "depth", "confidence", "sweep", "compare", "difference"}
     if state.run.result.volume is not None:
         modes.add("peaks")
     return frozenset(modes)
@@ -199,36 +257,157 @@ def wanted_pictures(state: State, mode: Mode) -> tuple[PictureRequest | None, Pi
     if state.stack is None:
         return None, None
     if mode == "compare":
-        left, right = (existing(layer, state) for layer in state.compare)
-        return _request(left, state), _request(right, state)
-    return _request(layer_of(mode, state), state), None
+        first, second = paired(state)
+        numbers = tuple(run.number for run in (first, second) if run is not None)
+        layers = [_layer(kind, run, state) for kind, run in zip(shown_kinds(state), (first, second), strict=True)]
+        return _request(layers[0], state, numbers), _request(layers[1], state, numbers)
+    if mode == "difference":
+        first, second = paired(state)
+        if first is None or second is None or not can_subtract(first, second):
+            return None, None
+        return _request(Layer("difference", first.number, second.number), state), None
+    return _request(_layer(mode, state.run, state), state), None
 
 
-def layer_of(kind: LayerKind, state: State) -> Layer:
-    """Return the layer of this kind that is current: of the slice or of the shown run."""
-    return Layer("slice", state.slice_index) if kind == "slice" else Layer(kind, state.shown_run or 0)
+def _layer(kind: LayerKind, run: Run | None, state: State) -> Layer:
+    """Return the layer of this kind of ``run``; slices, and all there is without a run, are that of the slider."""
+    return Layer("slice", state.slice_index) if kind == "slice" or run is None else Layer(kind, run.number)
 
 
-def existing(layer: Layer, state: State) -> Layer:
-    """Return ``layer``, or what stands for it once its run is gone. A slice follows the slider."""
-    if layer.kind != "slice" and state.run_of(layer.index) is not None:
-        return layer
-    return layer_of(layer.kind if state.run else "slice", state)
+def _request(layer: Layer, state: State, shared: tuple[int, ...] = ()) -> PictureRequest:
+    return PictureRequest(layer, state.colour_map, state.ranges.get(layer.kind), shared)
 
 
-def _request(layer: Layer, state: State) -> PictureRequest:
-    return PictureRequest(layer, state.colour_map, state.ranges.get(layer.kind))
+def paired(state: State) -> tuple[Run | None, Run | None]:
+    """Return the runs A and B: those that were chosen, else the two newest, else twice the only one."""
+    full = {run.number: run for run in state.full_runs}
+    newest = list(full.values())[::-1] or ([state.run] if state.run else [])
+    first, second = (full.get(number) for number in state.pair)
+    second = second or next((run for run in newest if run is not first), first)
+    first = first or next((run for run in newest if run is not second), second)
+    return first, second
 
 
-def layer_choices(state: State) -> tuple[tuple[Layer, str], ...]:
-    """Return everything that can be compared, with a label each."""
-    if state.stack is None:
-        return ()
-    choices: list[tuple[Layer, str]] = [(Layer("slice", state.slice_index), "Current slice")]
-    for run in reversed(state.runs):
-        kinds: tuple[LayerKind, ...] = ("all_in_focus", "depth", "confidence", "sweep")
-        choices += [(Layer(kind, run.number), f"{LAYER_TITLES[kind]} · {run.title}") for kind in kinds]
-    return tuple(choices)
+def compared_runs(state: State) -> tuple[Run, Run] | None:
+    """Return A and B while they are looked at together and their depths can be, None else."""
+    first, second = paired(state)
+    if state.mode not in ("compare", "difference") or first is None or second is None:
+        return None
+    return (first, second) if can_subtract(first, second) else None
+
+
+def can_subtract(first: Run, second: Run) -> bool:
+    """Whether two runs are different ones whose depths belong to the same pixels and unit."""
+    return first is not second and objection(first.result, second.result) is None
+
+
+def shown_kinds(state: State) -> Kinds:
+    """Return what is shown of A and B: what the user chose, else the depth of two runs or two pictures of one."""
+    if state.compared is not None:
+        return state.compared
+    return ("depth", "depth") if len(state.full_runs) > 1 else ("all_in_focus", "depth")
+
+
+def comparison(state: State, mode: Mode, methods: Mapping[str, MethodCard]) -> Comparison:
+    """Return what is known of A and B."""
+    first, second = paired(state)
+    kinds = shown_kinds(state)
+    other = other_method(state, methods)
+    return Comparison(
+        mode=mode if mode == "compare" or mode == "difference" else "",
+        results=run_rows(state),
+        a=first.number if first else 0,
+        b=second.number if second else 0,
+        shows=SHOWS,
+        show=kinds,
+        names=(side_name("A", kinds[0], first), side_name("B", kinds[1], second)),
+        split=state.split,
+        hint=comparison_hint(state, mode, other),
+        ready=first is not None and second is not None and can_subtract(first, second),
+        other=other if state.stack and "depth" not in state.jobs else None,
+    )
+
+
+def side_name(letter: str, kind: LayerKind, run: Run | None) -> str:
+    """Return what stands over one side: "A  Depth · 1  Default"."""
+    if kind == "slice" or run is None:
+        return f"{letter}  Current slice"
+    return f"{letter}  {LAYER_TITLES[kind]} · {run.title}"
+
+
+def other_method(state: State, methods: Mapping[str, MethodCard]) -> Offer | None:
+    """Offer the first method that no result is of, None when there is one of each."""
+    used = {run.inputs.settings.method for run in state.full_runs}
+    for name in (*FIRST_METHODS, *methods):
+        if name in methods and name not in used:
+            return Offer(f"Run {methods[name].title}", "run_method", name)
+    return None
+
+
+def comparison_hint(state: State, mode: Mode, other: Offer | None) -> Hint | None:
+    """Say why there is nothing to compare, and what to do about it; None where there is."""
+    if mode not in ("compare", "difference") or state.stack is None:
+        return None
+    aim = "see both side by side" if mode == "compare" else "see where the two differ"
+    first, second = paired(state)
+    if len(state.full_runs) < 2:
+        if "depth" in state.jobs:
+            which = "second" if state.full_runs else "first"
+            return Hint(f"The {which} result is being computed.")
+        if not state.full_runs:
+            return Hint(f"There is no result yet: compute two to {aim}.", Offer("Compute depth", "run"))
+        return Hint(f"There is only one result yet: run another method to {aim}.", other)
+    if mode == "difference" and first is not None and second is not None:
+        if first is second:
+            return Hint(f"A and B are the same result: choose another one to {aim}.")
+        if (error := objection(first.result, second.result)) is not None:
+            text = str(error)
+            return Hint(text[:1].upper() + text[1:], Offer("Compute depth", "run"))
+    return None
+
+
+def run_rows(state: State) -> tuple[RunRow, ...]:
+    """Return the results that are kept, the oldest first."""
+    first, second = paired(state)
+    both = len(state.full_runs) > 1
+    return tuple(
+        RunRow(run.number, run.title, "".join(s for s, r in (("A", first), ("B", second)) if both and r is run))
+        for run in state.full_runs
+    )
+
+
+def kept_bytes(result: DepthResult) -> int:
+    """Return the memory that a result holds. Focus curves that are too many for it lie on the disk instead."""
+    maps = (result.depth, result.confidence, result.valid, result.all_in_focus, result.sweep.map)
+    volume = 2 * math.prod(result.volume.shape) if result.volume is not None else 0
+    return sum(one.nbytes for one in maps) + (volume if volume <= IN_MEMORY else 0)
+
+
+def kept_runs(runs: Sequence[Run], new: Run, reference: int) -> tuple[Run, ...]:
+    """Return the runs to keep when ``new`` comes: at most `KEPT_RUNS` and `KEPT_BYTES`, but always two.
+
+    The oldest go first, ``reference`` (the number of A) last. Previews are not kept.
+    """
+    kept = [run for run in runs if run.reduction == 1]
+    if new.reduction > 1:
+        return (*kept, new)
+
+    def too_many() -> bool:
+        return len(kept) >= KEPT_RUNS or sum(kept_bytes(run.result) for run in (*kept, new)) > KEPT_BYTES
+
+    while len(kept) > 1 and too_many():
+        kept.remove(next(run for run in kept if run.number != reference))
+    return (*kept, new)
+
+
+def kept_text(runs: Sequence[Run]) -> str:
+    """Say how many results are kept and what they hold: "2 of 4 kept, 31 MB"."""
+    if not runs:
+        return ""
+    size = sum(kept_bytes(run.result) for run in runs)
+    return (
+        f"{len(runs)} of {KEPT_RUNS} kept, {size / 1e6:.0f} MB" if size >= 1e6 else f"{len(runs)} of {KEPT_RUNS} kept"
+    )
 
 
 def frame_rows(stack: FocalStack, skipped: frozenset[int]) -> tuple[FrameRow, ...]:
@@ -369,8 +548,9 @@ def run_facts(result: DepthResult, reduction: int = 1) -> str:
     return "\n".join(line[0].upper() + line[1:] for line in lines if line)
 
 
-def run_title(settings: EstimateSettings, methods: Mapping[str, MethodCard], number: int) -> str:
+def run_title(inputs: Inputs, methods: Mapping[str, MethodCard], number: int) -> str:
     """Return the title of a result: its place in the history, method and what differs from the defaults."""
+    settings = inputs.settings
     card = methods.get(settings.method)
     words = [card.title if card else settings.method]
     if card is not None and settings.options is not None:
@@ -378,10 +558,20 @@ def run_title(settings: EstimateSettings, methods: Mapping[str, MethodCard], num
             value = getattr(settings.options, item.name)
             if value != item.default:
                 label = str(item.metadata.get("label") or item.name).lower()
-                words.append(f"{label} {value:g}" if isinstance(value, float) else f"{label} {value}")
+                words.append(f"{label} {_setting_text(value)}")
     if settings.align == "none":
         words.append("not aligned")
+    if inputs.skipped:
+        words.append(f"without {len(inputs.skipped)} frame{'s' if len(inputs.skipped) > 1 else ''}")
+    if inputs.edit != CalibrationEdit():
+        words.append("calibration typed in")
     return f"{number}  {', '.join(words)}"
+
+
+def _setting_text(value: object) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def readout(state: State) -> str:
@@ -393,7 +583,9 @@ def readout(state: State) -> str:
     if state.stack.pixel_um:
         pixel = state.stack.pixel_um.value
         parts.append(f"({column * pixel:.5g}, {row * pixel:.5g} µm)")
-    if (run := state.run) is not None:
+    if (pair := compared_runs(state)) is not None:
+        parts += _compared_readout(*pair, row, column)
+    elif (run := state.run) is not None:
         i, j = map_pixel(run, row, column)
         depth = float(run.result.depth[i, j])
         if math.isnan(depth):
@@ -402,6 +594,16 @@ def readout(state: State) -> str:
             parts.append(f"depth {depth:.4g} {run.result.unit_symbol}")
             parts.append(f"confidence {float(run.result.confidence[i, j]):.2f}")
     return "   ".join(parts)
+
+
+def _compared_readout(first: Run, second: Run, row: int, column: int) -> list[str]:
+    depths = [float(run.result.depth[map_pixel(run, row, column)]) for run in (first, second)]
+    unit = first.result.unit_symbol
+    parts = ["no depth" if math.isnan(depth) else f"{depth:.4g} {unit}" for depth in depths]
+    parts = [f"{letter} {part}" for letter, part in zip("AB", parts, strict=True)]
+    if not math.isnan(apart := depths[0] - depths[1]):
+        parts.append(f"A − B {apart:.4g} {unit}".replace("-", "−"))
+    return parts
 
 
 def map_pixel(run: Run, row: int, column: int) -> tuple[int, int]:

@@ -20,13 +20,17 @@ from toposcope.core.jobs import Progress
 from toposcope.core.result import DepthResult
 from toposcope.core.stack import FocalStack
 
-LayerKind = Literal["slice", "all_in_focus", "depth", "confidence", "peaks", "sweep"]
-Mode = Literal["slice", "all_in_focus", "depth", "confidence", "peaks", "sweep", "compare"]
+LayerKind = Literal["slice", "all_in_focus", "depth", "confidence", "peaks", "sweep", "difference"]
+Kinds = tuple[LayerKind, LayerKind]
+"""What is shown of A and of B."""
+Mode = Literal["slice", "all_in_focus", "depth", "confidence", "peaks", "sweep", "compare", "difference"]
 """What the centre of the window shows: one layer, or two of them side by side."""
 
 MODES: Final[tuple[Mode, ...]] = get_args(Mode)
 KEPT_RUNS: Final = 4
-"""Results kept for comparison; each holds some 20 bytes a pixel."""
+"""Results kept for comparison, at most."""
+KEPT_BYTES: Final = 2_000_000_000
+"""Memory that they may hold together; the two newest are kept in any case."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,8 @@ class Layer:
     kind: LayerKind
     index: int = 0
     """The slice, or the number of the run."""
+    against: int = 0
+    """The number of the run that a difference is taken from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +102,7 @@ class Offer:
     """A way out that a message offers: ``action`` is a name that the controllers know."""
 
     label: str
-    action: Literal["skip_frame", "skip_all", "retry", "run", "without_volume"]
+    action: Literal["skip_frame", "skip_all", "retry", "run", "run_method", "without_volume"]
     value: Any = None
 
 
@@ -115,7 +121,9 @@ class State:
     """Everything the window knows, in one frozen value.
 
     ``opened`` is the stack as it was read, ``stack`` the same with ``edit`` applied; ``skipped`` and
-    ``slice_index`` count its frames. ``ranges`` holds the colour limits of layers that the user set.
+    ``slice_index`` count its frames. ``pair`` are the numbers of the runs A and B, ``compared`` what is shown
+    of them side by side (None: what suits them), ``split`` where the line between them stands, 0..1 of the
+    width. ``ranges`` holds the colour limits of layers that the user set.
     """
 
     opened: FocalStack | None = None
@@ -127,7 +135,9 @@ class State:
     runs: tuple[Run, ...] = ()
     shown_run: int | None = None
     mode: Mode = "slice"
-    compare: tuple[Layer, Layer] = (Layer("slice"), Layer("slice"))
+    pair: tuple[int, int] = (0, 0)
+    compared: Kinds | None = None
+    split: float = 0.5
     slice_index: int = 0
     aligned: bool = True
     colour_map: str = "viridis"
@@ -146,6 +156,11 @@ class State:
     def run_of(self, number: int | None) -> Run | None:
         """Return the run with this number, None when there is none (any more)."""
         return next((run for run in self.runs if run.number == number), None)
+
+    @property
+    def full_runs(self) -> tuple[Run, ...]:
+        """The results at full size, the oldest first."""
+        return tuple(run for run in self.runs if run.reduction == 1)
 
     @property
     def inputs(self) -> Inputs:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from PySide6.QtGui import QUndoStack
 from pytestqt.qtbot import QtBot
 
 from toposcope.core.estimate import METHODS, EstimateSettings
@@ -15,17 +16,18 @@ from toposcope.core.result import DepthResult
 from toposcope.core.stack import FocalStack
 from toposcope.errors import FrameError, OutputError
 from toposcope.ui.controllers.estimating import EstimatingController
-from toposcope.ui.session import KEPT_RUNS, CalibrationEdit, Layer, Session
+from toposcope.ui.session import KEPT_RUNS, CalibrationEdit, Session
 from window_fakes import FakeVolume, SlowEstimate, make_result, make_stack, quick_estimate
 
 
 class Setup:
     def __init__(self) -> None:
         self.session = Session()
+        self.undo = QUndoStack()
         self.controllers: list[EstimatingController] = []
 
     def make(self, estimate: Any) -> EstimatingController:
-        controller = EstimatingController(self.session, estimate, METHODS)
+        controller = EstimatingController(self.session, self.undo, estimate, METHODS)
         controller._calm.setInterval(5)
         self.controllers.append(controller)
         return controller
@@ -56,7 +58,7 @@ def test_small_stack_gets_its_full_result_at_once(qtbot: QtBot, setup: Setup) ->
     assert state.run is not None
     assert state.run.title == "1  Default"
     assert "98 %" in state.run.facts or "97.9 %" in state.run.facts
-    assert state.compare == (Layer("all_in_focus", state.run.number), Layer("depth", state.run.number))
+    assert state.pair == (state.run.number, state.run.number)
     assert not state.jobs
 
 
@@ -157,16 +159,51 @@ def test_history_is_bounded_and_gives_volumes_back(qtbot: QtBot, setup: Setup) -
     setup.open(make_stack())
     qtbot.waitUntil(lambda: setup.shown == 1)
     first = setup.session.state.runs[0]
+    seen = {first.number: first}
     for i in range(KEPT_RUNS + 1):
         number = setup.session.state.shown_run
         setup.session.set(settings=EstimateSettings(list(METHODS)[i], keep_volume=True), automatic=False)
         controller.run()
         qtbot.waitUntil(lambda: setup.session.state.shown_run != number)  # noqa: B023
+        seen |= {run.number: run for run in setup.session.state.runs}
     assert len(setup.session.state.runs) == KEPT_RUNS
-    assert isinstance(first.result.volume, FakeVolume)
-    assert first.result.volume.closed
+    kept = {run.number for run in setup.session.state.runs}
+    assert kept == {1, 4, 5, 6}  # A stays, then the oldest go
+    assert setup.session.state.pair == (1, 6)
+    for number, run in seen.items():
+        assert isinstance(run.result.volume, FakeVolume)
+        assert run.result.volume.closed == (number not in kept)
     titles = [run.title for run in setup.session.state.runs]
     assert len(set(titles)) == KEPT_RUNS
+
+
+def test_a_second_method_keeps_the_first_and_going_back_computes_nothing(qtbot: QtBot, setup: Setup) -> None:
+    slow = SlowEstimate(released=True)
+    controller = setup.make(slow)
+    setup.open(make_stack())
+    qtbot.waitUntil(lambda: setup.shown == 1)
+    controller.run_method("light")
+    assert setup.undo.undoText() == "change the method"
+    qtbot.waitUntil(lambda: len(setup.session.state.runs) == 2)
+    assert [run.title for run in setup.session.state.runs] == ["1  Default", "2  Light network"]
+    assert setup.session.state.pair == (1, 2)
+    setup.undo.undo()
+    assert setup.session.state.settings.method == "default"
+    assert setup.session.state.shown_run == 1
+    setup.undo.redo()
+    assert setup.session.state.shown_run == 2
+    qtbot.wait(60)
+    assert len(slow.calls) == 2
+
+
+def test_a_preview_of_the_next_stack_keeps_nothing_of_the_last(qtbot: QtBot, setup: Setup) -> None:
+    setup.make(quick_estimate)
+    setup.open(make_stack())
+    qtbot.waitUntil(lambda: setup.shown == 1)
+    setup.open(make_stack(5, (1000, 1400)))
+    qtbot.waitUntil(lambda: setup.shown == 1)
+    (run,) = setup.session.state.runs
+    assert setup.session.state.pair == (run.number, run.number)
 
 
 def test_a_new_stack_drops_the_work_on_the_old_one(qtbot: QtBot, setup: Setup) -> None:

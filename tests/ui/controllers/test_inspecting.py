@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import MagicMock
@@ -14,6 +15,7 @@ from PySide6.QtGui import QUndoStack
 from pytestqt.qtbot import QtBot
 
 from toposcope.core.align import AlignedSource
+from toposcope.core.compare import Difference, compare
 from toposcope.core.curve import FocusCurve
 from toposcope.core.jobs import Progress, Report, silent
 from toposcope.core.result import DepthResult
@@ -60,14 +62,14 @@ Pinned = tuple[Session, QUndoStack, MagicMock, PinsController]
 
 
 def _numbers(view: MagicMock) -> list[int]:
-    return [number for number, _, _ in view.set_curves.call_args.args[0]] if view.set_curves.call_args else []
+    return [one.pin for one in view.set_curves.call_args.args[0]] if view.set_curves.call_args else []
 
 
 def test_a_pin_brings_its_curve_and_undo_takes_both(qtbot: QtBot, pins: Pinned) -> None:
     session, undo, view, controller = pins
     controller.add(3, 4)
     qtbot.waitUntil(lambda: _numbers(view) == [1])
-    _, colour, curve = view.set_curves.call_args.args[0][0]
+    _, colour, curve, _ = view.set_curves.call_args.args[0][0]
     assert colour.startswith("#")
     assert (curve.row, curve.column) == (3, 4)
     controller.add(5, 6)
@@ -87,7 +89,7 @@ def test_a_drag_is_one_step_to_undo(qtbot: QtBot, pins: Pinned) -> None:
         controller.move(1, 3 + k, 4 + k, False)
     controller.move(1, 23, 24, True)
     assert (session.state.pins[0].row, session.state.pins[0].column) == (23, 24)
-    qtbot.waitUntil(lambda: view.set_curves.called and view.set_curves.call_args.args[0][0][2].row == 23)
+    qtbot.waitUntil(lambda: view.set_curves.called and view.set_curves.call_args.args[0][0].curve.row == 23)
     assert undo.count() == 2
     undo.undo()
     assert session.state.pins[0] == Pin(1, 3, 4, 0)
@@ -134,6 +136,52 @@ def test_curves_of_pins_that_stay_are_not_read_again(qtbot: QtBot, closing: list
     qtbot.waitUntil(lambda: len(read) == 4)
 
 
+def test_both_curves_of_a_pin_are_read_while_two_results_are_compared(qtbot: QtBot, closing: list[Any]) -> None:
+    stack = make_stack()
+    runs = tuple(make_run(stack, number, title=f"{number}  Run") for number in (1, 2, 3))
+    session, view = Session(state_of(stack, *runs, pair=(1, 2))), MagicMock(spec=CurveView)
+    read: list[DepthResult] = []
+
+    def curve(result: DepthResult, row: int, column: int) -> FocusCurve:
+        read.append(result)
+        return fake_curve(result, row, column)
+
+    controller = PinsController(session, QUndoStack(), view, curve)
+    closing.append(controller.runner)
+    controller.add(3, 4)
+    controller.add(5, 6)
+    qtbot.waitUntil(lambda: _numbers(view) == [1, 2])
+    assert view.set_curves.call_args.args[1] == ("", "")
+    read.clear()
+    session.set(mode="compare")
+    qtbot.waitUntil(lambda: _numbers(view) == [1, 1, 2, 2])
+    assert [one.side for one in view.set_curves.call_args.args[0]] == ["A", "B", "A", "B"]
+    assert view.set_curves.call_args.args[1] == ("1  Run", "2  Run")
+    assert {id(result) for result in read} == {id(run.result) for run in runs[:2]}  # that of the third was there
+    assert [pin.number for pin, _ in controller.curves] == [1, 2]  # for export: of the shown result alone
+    count = len(read)
+    session.set(pair=(2, 1))
+    assert view.set_curves.call_args.args[1] == ("2  Run", "1  Run")
+    session.set(mode="difference")
+    session.set(mode="depth")
+    qtbot.waitUntil(lambda: _numbers(view) == [1, 2])
+    assert len(read) == count  # nothing is read twice
+
+
+def test_a_result_without_curves_is_compared_all_the_same(qtbot: QtBot, closing: list[Any]) -> None:
+    stack = make_stack()
+    bare = make_run(stack, 1)
+    bare = replace(bare, result=replace(bare.result, volume=None))
+    other = make_run(stack, 2)
+    session, view = Session(state_of(stack, bare, other, pair=(1, 2), mode="compare")), MagicMock(spec=CurveView)
+    controller = PinsController(session, QUndoStack(), view, fake_curve)
+    closing.append(controller.runner)
+    controller.add(3, 4)
+    qtbot.waitUntil(lambda: _numbers(view) == [1])
+    assert view.set_curves.call_args.args[0][0].side == "B"
+    assert view.set_curves.call_args.args[1] == ("1  Default (no curves kept)", "2  Default")
+
+
 # pictures
 
 
@@ -155,7 +203,9 @@ def _counting_stack(n: int, shape: tuple[int, int]) -> tuple[FocalStack, list[tu
 
 def _pictures(session: Session, closing: list[Any]) -> tuple[MagicMock, PicturesController]:
     view = MagicMock(spec=PictureView)
-    controller = PicturesController(session, view, lambda volume, report: np.ones(volume.shape[1:], dtype=np.uint8))
+    controller = PicturesController(
+        session, view, lambda volume, report: np.ones(volume.shape[1:], dtype=np.uint8), compare
+    )
     closing.append(controller)
     return view, controller
 
@@ -200,7 +250,7 @@ def test_maps_are_made_once_and_peaks_counted_once(qtbot: QtBot, closing: list[A
         return np.ones(volume.shape[1:], dtype=np.uint8)
 
     view = MagicMock(spec=PictureView)
-    controller = PicturesController(session, view, count)
+    controller = PicturesController(session, view, count, compare)
     closing.append(controller)
     _ask(session, controller)
     qtbot.waitUntil(lambda: view.set_picture.called and bool(_last(view) and _last(view).legend))
@@ -272,6 +322,72 @@ def test_colour_limits_make_another_picture(qtbot: QtBot, closing: list[Any]) ->
     assert (scale.low, scale.high) == (12, 14)
 
 
+def test_difference_is_made_once_in_the_background_and_drawn_anew(qtbot: QtBot, closing: list[Any]) -> None:
+    stack = make_stack()
+    first, second = make_run(stack, 1), make_run(stack, 2)
+    session = Session(state_of(stack, first, second, mode="difference", pair=(1, 2)))
+    made: list[str] = []
+
+    def differ(a: DepthResult, b: DepthResult, report: Report = silent) -> Difference:
+        assert (a, b) == (first.result, second.result)
+        made.append(threading.current_thread().name)
+        return compare(a, b, report)
+
+    view = MagicMock(spec=PictureView)
+    controller = PicturesController(session, view, lambda volume, report: np.ones((1, 1), np.uint8), differ)
+    closing.append(controller)
+    for ranges in ({}, {"difference": (-3.0, 3.0)}):
+        session.set(ranges=ranges)
+        _ask(session, controller)
+        qtbot.waitUntil(lambda: not controller.runners["left"].busy and view.set_picture.called)
+    assert _last(view).statistics.startswith("mean 0.0")
+    scale = _last(view).scale
+    assert scale is not None
+    assert scale.high == 3
+    assert len(made) == 1
+    assert made[0].startswith("toposcope-pictures-left")
+    assert not session.state.jobs
+
+
+def test_depths_side_by_side_have_the_same_colours(qtbot: QtBot, closing: list[Any]) -> None:
+    stack = make_stack()
+    first, second = make_run(stack, 1), make_run(stack, 2)
+    second = replace(second, result=replace(second.result, depth=second.result.depth + np.float32(30)))
+    session = Session(state_of(stack, first, second, mode="compare", pair=(1, 2)))
+    view, controller = _pictures(session, closing)
+    _ask(session, controller)
+    qtbot.waitUntil(lambda: not any(runner.busy for runner in controller.runners.values()))
+    sides = {call.args[0]: call.args[1] for call in view.set_picture.call_args_list if call.args[1] is not None}
+    left, right = sides["left"].scale, sides["right"].scale
+    assert (left.low, left.high) == (right.low, right.high)
+    assert left.low < 11
+    assert left.high > 49
+    session.set(mode="depth", shown_run=1)
+    _ask(session, controller)
+    qtbot.waitUntil(lambda: not controller.runners["left"].busy)
+    alone = _last(view).scale
+    assert alone is not None
+    assert alone.high < 21  # alone it has its own
+
+
+def test_pictures_side_by_side_have_the_grey_levels_of_the_slices(qtbot: QtBot, closing: list[Any]) -> None:
+    stack = make_stack()
+    frames = np.stack([np.full((48, 64), 1000 * (i + 1), dtype=np.uint16) for i in range(5)])
+    frames[:, 0] = 0
+    stack = FocalStack.create(ArraySource(frames))
+    first, second = make_run(stack, 1), make_run(stack, 2)
+    second = replace(second, result=replace(second.result, all_in_focus=np.full((48, 64), 1500, np.uint16)))
+    kinds = ("all_in_focus", "all_in_focus")
+    session = Session(state_of(stack, first, second, mode="compare", pair=(1, 2), compared=kinds))
+    view, controller = _pictures(session, closing)
+    _ask(session, controller)
+    qtbot.waitUntil(lambda: not any(runner.busy for runner in controller.runners.values()))
+    sides = {call.args[0]: call.args[1] for call in view.set_picture.call_args_list if call.args[1] is not None}
+    # the middle slice, of value 3000, gives the white
+    assert sides["left"].pyramid.finest[9, 9] == 255
+    assert abs(int(sides["right"].pyramid.finest[9, 9]) - 128) <= 1
+
+
 def test_unreadable_slice_is_told_once_and_the_view_goes_on(qtbot: QtBot, closing: list[Any]) -> None:
     stack = make_stack()
 
@@ -293,8 +409,6 @@ def test_slices_are_shown_as_they_lie_in_the_maps() -> None:
     stack = make_stack(5)
     moved = make_run(stack, 1)
     assert frame_of(stack, moved, 2) == (stack.source, 2)  # found steady: as it was taken
-    from dataclasses import replace
-
     from window_fakes import make_result
 
     result = make_result(stack.subset([0, 2, 3, 4]), needed=True)

@@ -197,3 +197,19 @@ def test_scale_bar_names_its_unit() -> None:
     assert scale_bar(1.0, 20.0, 150)[1] == "2 mm"
     assert scale_bar(10.0, 0.01, 150)[1] == "100 nm"
     assert scale_bar(1.0, None, 150) == (100.0, "100 px")
+
+
+def test_line_is_set_in_silence_and_dragging_tells(qtbot: QtBot, canvas: Canvas) -> None:
+    canvas.set_picture("left", make_pyramid(_quarters()))
+    canvas.set_picture("right", make_pyramid(_quarters()))
+    canvas.set_split(True, ("A  " + "long name " * 30, "B  short"))
+    with qtbot.assertNotEmitted(canvas.splitMoved):
+        canvas.set_split_at(0.25)
+    assert canvas._split.value() == pytest.approx(0.25 * 400 - 0.5)
+    names = canvas._names
+    assert names["left"].text().endswith("…")
+    assert names["left"].geometry().right() < names["right"].geometry().left()
+    with qtbot.waitSignal(canvas.splitMoved) as caught:
+        canvas._split.setValue(1000)  # stays inside
+        canvas._split.sigDragged.emit(canvas._split)
+    assert caught.args == [1.0]

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PySide6.QtCore import QPoint, Qt
 from PySide6.QtGui import QGuiApplication
-from PySide6.QtWidgets import QComboBox, QDoubleSpinBox, QLabel, QListWidget, QPushButton
+from PySide6.QtWidgets import QComboBox, QDoubleSpinBox, QLabel, QListWidget, QMenu, QPushButton
 from pytestqt.qtbot import QtBot
 
+from toposcope.core.compare import compare
 from toposcope.core.estimate import METHODS, EstimateSettings
 from toposcope.core.jobs import Progress
 from toposcope.core.sweep import SweepNote
 from toposcope.ui import theme
-from toposcope.ui.rendering import render_values
-from toposcope.ui.resolve import FrameRow, MethodState, RunRow, SliceState, calibration
-from toposcope.ui.session import CalibrationEdit, Job, Layer, Message, Offer
+from toposcope.ui.rendering import render_difference, render_values
+from toposcope.ui.resolve import SHOWS, Comparison, FrameRow, Hint, MethodState, RunRow, SliceState, calibration
+from toposcope.ui.session import CalibrationEdit, Job, Message, Offer
 from toposcope.ui.views.calibration_panel import CalibrationPanel, PositionsDialog, parse_positions
 from toposcope.ui.views.dialogs import AboutDialog, ChoiceDialog, about_text
 from toposcope.ui.views.export_panel import ExportPanel
@@ -31,7 +33,7 @@ from toposcope.ui.views.scrolled import scrolled
 from toposcope.ui.views.start_page import StartPage
 from toposcope.ui.views.status import StatusView
 from toposcope.ui.views.sweep_panel import SweepPanel
-from window_fakes import make_stack
+from window_fakes import make_result, make_stack
 
 
 def _rows(n: int, skipped: tuple[int, ...] = ()) -> tuple[FrameRow, ...]:
@@ -345,17 +347,114 @@ def test_picture_view_shows_modes_scale_and_comparison(qtbot: QtBot) -> None:
     view.set_modes("depth", frozenset({"slice", "depth", "compare"}))
     view.set_picture("left", depth)
     assert view.range_bar.isVisible()
-    layers = ((Layer("slice", 0), "Current slice"), (Layer("depth", 1), "Depth · 1  Default"))
     view.set_modes("compare", frozenset({"slice", "depth", "compare"}))
-    view.set_comparison(layers, layers[0][0], layers[1][0], True)
-    assert view.canvas._names["right"].text() == "B  Depth · 1  Default"
-    with qtbot.waitSignal(view.compareRequested) as caught:
+    shown = _comparison()
+    view.set_comparison(shown)
+    assert view.canvas._names["right"].text() == "B  Depth · 2  Light network"
+    assert not view._strip.isVisible()
+    with qtbot.waitSignal(view.pairRequested) as caught:
         view._sides[0].setCurrentIndex(1)
         view._sides[0].activated.emit(1)
-    assert caught.args == [Layer("depth", 1), Layer("depth", 1)]
+    assert caught.args == [2, 2]
+    with qtbot.waitSignal(view.pairRequested) as caught:
+        view._swap.click()
+    assert caught.args == [2, 1]
+    with qtbot.waitSignal(view.showRequested) as caught:
+        view._show.setCurrentIndex(1)
+        view._show.activated.emit(1)
+    assert caught.args == [("confidence", "confidence")]
+    assert not view._slice_row.isVisible()
+    view.set_comparison(replace(shown, show=("slice", "depth")))
+    assert view._slice_row.isVisible()
     with qtbot.assertNotEmitted(view.sliceRequested):
         view.set_slices(SliceState(9, 4, "5 / 9"))
     assert "5 / 9" in _texts(view)
+
+
+def _comparison(**changes: Any) -> Comparison:
+    rows = (RunRow(1, "1  Default", "A"), RunRow(2, "2  Light network", "B"))
+    names = ("A  Depth · 1  Default", "B  Depth · 2  Light network")
+    made = Comparison("compare", rows, 1, 2, SHOWS, SHOWS[0][0], names, 0.5, None, True, None)
+    return replace(made, **changes)
+
+
+def test_one_result_is_shown_with_a_hint_and_a_difference_of_it_is_only_a_hint(qtbot: QtBot) -> None:
+    view = PictureView()
+    qtbot.addWidget(view)
+    view.resize(700, 500)
+    view.show()
+    hint = Hint("There is only one result yet.", Offer("Run Light network", "run_method", "light"))
+    view.set_modes("compare", frozenset({"compare", "difference"}))
+    view.set_comparison(_comparison(hint=hint, ready=False, results=_comparison().results[:1], b=1))
+    assert view._strip.isVisible()
+    assert view.canvas.isVisible()
+    assert not view._sides[0].isEnabled()
+    with qtbot.waitSignal(view.offerChosen) as caught:
+        view._strip._button.click()
+    assert caught.args == [hint.offer]
+    view.set_modes("difference", frozenset({"compare", "difference"}))
+    view.set_comparison(_comparison(mode="difference", hint=hint, ready=False))
+    assert not view._strip.isVisible()
+    assert not view.canvas.isVisible()
+    label = view._page._text
+    assert label.fontMetrics().horizontalAdvance(label.text()) < label.width()  # no word is cut
+    with qtbot.waitSignal(view.offerChosen):
+        view._page._button.click()
+    view.set_comparison(_comparison(mode="difference"))
+    assert view.canvas.isVisible()
+    with qtbot.waitSignal(view.numbersRequested):
+        view._numbers.click()
+
+
+def test_statistics_stand_under_a_difference_and_only_there(qtbot: QtBot) -> None:
+    view = PictureView()
+    qtbot.addWidget(view)
+    view.resize(500, 400)
+    view.show()
+    stack = make_stack()
+    found = compare(make_result(stack), make_result(stack))
+    view.set_picture("left", render_difference(found, stack.shape))
+    assert view._statistics.isVisible()
+    assert view._statistics.text().startswith("Mean 0.00 µm")
+    view.set_picture("left", render_values(found.values, stack.shape, "viridis", None, "µm"))
+    assert not view._statistics.isVisible()
+
+
+def test_handles_of_a_centred_bar_keep_the_same_distance_from_zero(qtbot: QtBot) -> None:
+    bar = RangeBar()
+    qtbot.addWidget(bar)
+    bar.resize(104, 300)
+    bar.show()
+    values = np.linspace(-9, 9, 400, dtype=np.float32).reshape(20, 20)
+    depth = replace(make_result(make_stack(shape=(20, 20))), depth=values, valid=np.isfinite(values))
+    zero = replace(depth, depth=np.zeros_like(values))
+    scale = render_difference(compare(depth, zero), (20, 20), (-4.0, 4.0)).scale
+    bar.set_scale(scale)
+    asked: list[tuple[float, float]] = []
+    bar.limitsRequested.connect(asked.append)
+    for begin, end in ((4.0, 2.0), (-2.0, -6.0), (0.0, 3.0)):
+        qtbot.mousePress(bar, Qt.MouseButton.LeftButton, pos=QPoint(40, round(bar.y_of(begin))))
+        qtbot.mouseMove(bar, QPoint(40, round(bar.y_of(end))))
+        qtbot.mouseRelease(bar, Qt.MouseButton.LeftButton)
+    assert all(low == -high for low, high in asked)
+    assert [round(high) for _, high in asked] == [2, 6, 6]  # between the handles there is nothing to shift
+
+
+def test_results_are_made_a_or_b_with_the_right_button(qtbot: QtBot) -> None:
+    panel = MethodPanel(METHODS)
+    qtbot.addWidget(panel)
+    panel.resize(300, 500)
+    with qtbot.waitExposed(panel):
+        panel.show()
+    panel.set_runs(_comparison().results, 2, "2 of 4 kept, 41 MB")
+    assert panel._heading.text() == "Results · 2 of 4 kept, 41 MB"
+    assert [panel._results.item(i).text() for i in (0, 1)] == ["2  Light network   (B)", "1  Default   (A)"]
+    panel._on_menu(panel._results.visualItemRect(panel._results.item(1)).center())
+    menu = panel.findChild(QMenu)
+    with qtbot.waitSignal(panel.sideRequested) as caught:
+        next(action for action in menu.actions() if action.text() == "Compare as B").trigger()
+    assert caught.args == ["B", 1]
+    menu.close()
 
 
 def test_choice_dialog_returns_places(qtbot: QtBot) -> None:

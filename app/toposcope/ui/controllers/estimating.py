@@ -3,7 +3,7 @@
 ::
 
     stack opened ──> preview (reduced) ──> full ──> shown, kept in the history
-    input changed ─(a moment later, when automatic)─> full
+    input changed ─(a moment later, when automatic)─> full, or the kept result of these inputs
     run asked for ──> full
 """
 
@@ -13,15 +13,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from PySide6.QtCore import QObject, QTimer
+from PySide6.QtGui import QUndoStack
 
 from toposcope.core.estimate import EstimateSettings, MethodCard
 from toposcope.core.jobs import Progress, Report
 from toposcope.core.result import DepthResult
 from toposcope.core.stack import FocalStack
 from toposcope.errors import OutputError, ToposcopeError
+from toposcope.ui.commands import push
 from toposcope.ui.controllers.opening import problem
-from toposcope.ui.resolve import preview_reduction, run_facts, run_title, worked_stack
-from toposcope.ui.session import KEPT_RUNS, Inputs, Job, Layer, Offer, Run, Session, State
+from toposcope.ui.resolve import kept_runs, preview_reduction, run_facts, run_title, worked_stack
+from toposcope.ui.session import Inputs, Job, Offer, Run, Session, State
 from toposcope.ui.workers import LatestRunner
 
 Estimator = Callable[[FocalStack, EstimateSettings, Report], DepthResult]
@@ -43,12 +45,13 @@ class EstimatingController(QObject):
     def __init__(
         self,
         session: Session,
+        undo: QUndoStack,
         estimate: Estimator,
         methods: Mapping[str, MethodCard],
         parent: QObject | None = None,
     ) -> None:
         super().__init__(parent)
-        self._session, self._estimate, self._methods = session, estimate, methods
+        self._session, self._undo, self._estimate, self._methods = session, undo, estimate, methods
         self._numbers = 0
         self._full = 0
         self._preview = False
@@ -74,6 +77,13 @@ class EstimatingController(QObject):
             return
         reduction = preview_reduction(stack) if not state.runs else 1
         self._start(stack, state.inputs, reduction)
+
+    def run_method(self, name: str) -> None:
+        """Compute the depth by another method with its defaults; its choice can be undone."""
+        settings = replace(self._session.state.settings, method=name, options=None)
+        if settings != self._session.state.settings:
+            push(self._undo, self._session, "change the method", settings=settings)
+        self.run()
 
     def cancel(self) -> None:
         """Stop the computation; what is shown stays."""
@@ -101,11 +111,13 @@ class EstimatingController(QObject):
             self._session.set_job("depth", None)
             self.run()
         elif now.inputs != before.inputs and now.automatic:
-            # undone before anything was computed: nothing is out of date
-            if now.run is not None and now.run.inputs == now.inputs and not self.runner.busy:
-                self._calm.stop()
-            else:
+            # undone, or back to what was tried before: the result of it is still there
+            kept = next((run for run in reversed(now.full_runs) if run.inputs == now.inputs), None)
+            if kept is None:
                 self._calm.start()
+            else:
+                self.cancel()
+                self._session.set(shown_run=kept.number)
         elif now.automatic and not before.automatic and now.run is not None and now.run.inputs != now.inputs:
             self._calm.start()
 
@@ -116,17 +128,19 @@ class EstimatingController(QObject):
         state = self._session.state
         self._numbers += 1
         self._full += answer.reduction == 1
-        title = run_title(answer.inputs.settings, self._methods, self._full)
+        title = run_title(answer.inputs, self._methods, self._full)
         run = Run(self._numbers, title, answer.result, answer.inputs, answer.reduction, answer.facts)
-        kept = tuple(old for old in state.runs if old.reduction == 1)[1 - KEPT_RUNS :]
+        reference = _reference(state)
+        kept = kept_runs(state.runs, run, reference)
         self._session.set_job("depth", None)
         # the first result comes into view by itself, unless the user looks at something else
         first = not state.runs and state.mode == "slice"
         self._session.set(
-            runs=(*kept, run),
+            runs=kept,
             shown_run=run.number,
             mode="depth" if first else state.mode,
-            compare=_compared(state, run),
+            # A stays what it is measured against, B is the newest
+            pair=(reference or run.number, run.number) if run.reduction == 1 else state.pair,
         )
         for old in state.runs:
             if old not in kept and old.result.volume is not None:
@@ -148,10 +162,7 @@ class EstimatingController(QObject):
         self.run()
 
 
-def _compared(state: State, run: Run) -> tuple[Layer, Layer]:
-    """Return what A|B compares: what the user chose, as long as it exists, else picture against depth."""
-    full = {old.number for old in state.runs if old.reduction == 1}
-    left, right = state.compare
-    if left.kind == right.kind == "slice" or any(x.kind != "slice" and x.index not in full for x in (left, right)):
-        return Layer("all_in_focus", run.number), Layer("depth", run.number)
-    return left, right
+def _reference(state: State) -> int:
+    """Return the number of the run that a new one is compared with: A, else what is shown, 0 for none."""
+    full = {run.number for run in state.full_runs}
+    return next((n for n in (state.pair[0], state.shown_run) if n is not None and n in full), 0)

@@ -7,27 +7,30 @@ ahead. Everything that was shown stays in a cache of bounded size.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PySide6.QtCore import QObject, Signal
 
 from toposcope.core.align import AlignedSource
+from toposcope.core.compare import COLOURS, Difference, write_numbers
 from toposcope.core.export import write_image
-from toposcope.core.jobs import Progress, Report
-from toposcope.core.pictures import map_picture
+from toposcope.core.jobs import Progress, Report, part
+from toposcope.core.pictures import Bar, beside_picture, framed_picture
+from toposcope.core.result import DepthResult
 from toposcope.core.stack import FocalStack, FrameSource
 from toposcope.core.volume import FocusVolume
 from toposcope.errors import ToposcopeError
 from toposcope.ui.controllers.opening import problem
 from toposcope.ui.pyramid import Picture, display_range
-from toposcope.ui.rendering import Rendered, render_frame, render_result
-from toposcope.ui.resolve import PictureRequest, worked_stack
-from toposcope.ui.session import Job, Layer, Run, Session, State
+from toposcope.ui.rendering import Rendered, render_difference, render_frame, render_result
+from toposcope.ui.resolve import PictureRequest, paired, side_name, worked_stack
+from toposcope.ui.session import Job, Layer, LayerKind, Run, Session, State
 from toposcope.ui.views.canvas import Where
 from toposcope.ui.views.picture_view import PictureView
 from toposcope.ui.workers import LatestRunner, Work
@@ -37,7 +40,13 @@ QUICK_PIXELS: Final = 1.5e6
 """Frames above this many pixels are shown reduced first."""
 AHEAD: Final = 2
 """Neighbours read ahead on both sides."""
+SLOW: Final[dict[LayerKind, tuple[str, str]]] = {
+    "peaks": ("Peaks", "Counting the peaks of every pixel …"),
+    "difference": ("Difference", "Subtracting B from A …"),
+}
+"""Pictures that may take a while: the name of the job, and what stands over the picture meanwhile."""
 
+Differ = Callable[[DepthResult, DepthResult, Report], Difference]
 PeakCounter = Callable[[FocusVolume, Report], NDArray[np.uint8]]
 Key = tuple[object, ...]
 
@@ -46,7 +55,7 @@ Key = tuple[object, ...]
 class _Made:
     """What a worker made, for which request, and whether it is as good as it gets.
 
-    ``limits`` and ``peaks`` are what it had to find out for it, and what later pictures can use.
+    ``limits``, ``peaks`` and ``difference`` are what it had to find out for it, and what later pictures can use.
     """
 
     key: Key
@@ -54,6 +63,16 @@ class _Made:
     final: bool
     limits: tuple[float, float] | None = None
     peaks: NDArray[np.uint8] | None = None
+    difference: Difference | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Side:
+    """One side of what is shown, as far as it is needed to draw it for a file."""
+
+    request: PictureRequest
+    run: Run | None
+    make: Callable[[Report], Rendered]
 
 
 class PictureCache:
@@ -92,15 +111,22 @@ class PicturesController(QObject):
     """Shows the pictures that the view state asks for, and writes the one that is shown to a file."""
 
     saved = Signal(object)  # Path
+    copied = Signal(object)  # Picture
 
     def __init__(
-        self, session: Session, view: PictureView, peak_counts: PeakCounter, parent: QObject | None = None
+        self,
+        session: Session,
+        view: PictureView,
+        peak_counts: PeakCounter,
+        differ: Differ,
+        parent: QObject | None = None,
     ) -> None:
         super().__init__(parent)
-        self._session, self._view, self._peak_counts = session, view, peak_counts
+        self._session, self._view, self._peak_counts, self._differ = session, view, peak_counts, differ
         self.cache = PictureCache()
         self._quick = PictureCache(CACHE_BYTES // 4)
         self._peaks: dict[object, NDArray[np.uint8]] = {}  # by number of the run
+        self._difference: tuple[tuple[int, int], Difference] | None = None  # the last one, and of which runs
         self._requests: dict[Where, PictureRequest | None] = {"left": None, "right": None}
         self._keys: dict[Where, Key | None] = {"left": None, "right": None}
         self._limits: tuple[float, float] | None = None
@@ -110,7 +136,7 @@ class PicturesController(QObject):
         self.ahead = LatestRunner("ahead", self)
         self.ahead.returned.connect(self._on_read_ahead)
         self.writer = LatestRunner("save-picture", self)
-        self.writer.returned.connect(self._on_saved)
+        self.writer.returned.connect(self._on_written)
         self.writer.failed.connect(self._on_not_saved)
         self.writer.cancelled.connect(lambda: session.set_job("picture", None))
         session.changed.connect(self._on_changed)
@@ -140,7 +166,7 @@ class PicturesController(QObject):
             self.cache.clear()
             self._quick.clear()
             self._peaks.clear()
-            self._limits = None
+            self._limits = self._difference = None
             self._requests = {"left": None, "right": None}
             self._keys = {"left": None, "right": None}
             self._view.set_picture("left", None)
@@ -153,7 +179,8 @@ class PicturesController(QObject):
             runner.drop()
         if where == "left":
             self.ahead.drop()
-        self._set_peaks_job(None)
+        if where == "left":
+            self._set_slow_job(None)
         if request is None or state.stack is None:
             self._view.set_picture(where, None)
             return
@@ -173,8 +200,15 @@ class PicturesController(QObject):
         if layer.kind == "slice":
             run = state.run if state.aligned else None
             return "slice", (layer.index, run.number if run and _is_moved(run) else 0)
-        colours = (request.colour_map, request.limits) if layer.kind in ("depth", "confidence") else ()
-        return layer.kind, layer.index, *colours
+        if layer.kind == "difference":
+            return layer.kind, (layer.index, layer.against), request.limits
+        if layer.kind == "all_in_focus":
+            return layer.kind, layer.index, bool(request.shared)
+        if layer.kind in ("depth", "confidence"):
+            # limits that were set suit any neighbour
+            shared = frozenset(request.shared) if request.limits is None else frozenset()
+            return layer.kind, layer.index, request.colour_map, request.limits, shared
+        return layer.kind, layer.index
 
     def _work(self, request: PictureRequest, key: Key, state: State, final: bool) -> Work | None:
         stack, run = state.stack, state.run_of(request.layer.index)
@@ -184,10 +218,16 @@ class PicturesController(QObject):
             return self._slice_work(request.layer.index, key, state, final)
         if run is None:
             return None
+        if request.layer.kind == "difference":
+            return self._difference_work(request, key, state, final)
+        if request.layer.kind == "all_in_focus" and request.shared:
+            return self._fused_work(run, key, stack)
         kind, shape = request.layer.kind, stack.shape
+        others = [state.run_of(number) for number in request.shared if number != run.number]
+        beside = others[0].result if others and others[0] is not None else None
         peaks = self._peaks.get(run.number)
         if kind == "peaks" and peaks is None and run.result.volume is not None:
-            self._set_peaks_job(Progress(0.0))
+            self._set_slow_job(kind, Progress(0.0))
 
         quick = kind in ("depth", "confidence") and not final
         scale = quick_scale(run.result.shape) if quick else 1
@@ -196,10 +236,45 @@ class PicturesController(QObject):
             counts = peaks
             if kind == "peaks" and counts is None and run.result.volume is not None:
                 counts = self._peak_counts(run.result.volume, report)
-            rendered = render_result(run.result, kind, shape, request.colour_map, request.limits, counts, scale)
+            rendered = render_result(run.result, kind, shape, request.colour_map, request.limits, counts, scale, beside)
             return _Made(key, rendered, scale == 1, peaks=counts)
 
         return work
+
+    def _fused_work(self, run: Run, key: Key, stack: FocalStack) -> Work:
+        """Make an all-in-focus picture with the grey levels of the slices, as all that is compared has them."""
+        known = self._limits
+
+        def work(report: Report) -> _Made:
+            limits = known or frame_limits(stack)
+            return _Made(key, render_frame(run.result.all_in_focus, limits, stack.shape), True, limits)
+
+        return work
+
+    def _difference_work(self, request: PictureRequest, key: Key, state: State, final: bool) -> Work | None:
+        layer = request.layer
+        first, second = state.run_of(layer.index), state.run_of(layer.against)
+        if first is None or second is None or state.stack is None:
+            return None
+        shape, subtract = state.stack.shape, self._subtraction(first, second)
+        scale = 1 if final else quick_scale(shape)
+        if self._known_difference(first, second) is None:
+            self._set_slow_job("difference", Progress(0.0))
+
+        def work(report: Report) -> _Made:
+            found = subtract(report)
+            return _Made(key, render_difference(found, shape, request.limits, scale), scale == 1, difference=found)
+
+        return work
+
+    def _known_difference(self, first: Run, second: Run) -> Difference | None:
+        of, found = self._difference or ((0, 0), None)
+        return found if of == (first.number, second.number) else None
+
+    def _subtraction(self, first: Run, second: Run) -> Callable[[Report], Difference]:
+        """Return what gives the difference of two runs, in a worker: it is not made twice."""
+        known = self._known_difference(first, second)
+        return lambda report: known or self._differ(first.result, second.result, report)
 
     def _slice_work(self, index: int, key: Key, state: State, final: bool) -> Work | None:
         stack, run = state.stack, state.run if state.aligned else None
@@ -219,7 +294,7 @@ class PicturesController(QObject):
         return work
 
     def _on_made(self, where: Where, made: _Made) -> None:
-        self._set_peaks_job(None)
+        self._set_slow_job(None)
         self._keep(made)
         if made.final or made.key[0] == "slice":
             (self.cache if made.final else self._quick).put(made.key, made.rendered)
@@ -256,6 +331,8 @@ class PicturesController(QObject):
             self._limits = made.limits
         if made.peaks is not None:
             self._peaks[made.key[1]] = made.peaks
+        if made.difference is not None and isinstance(made.key[1], tuple):
+            self._difference = made.key[1], made.difference
 
     def _on_read_ahead(self, made: _Made) -> None:
         self._keep(made)
@@ -264,54 +341,105 @@ class PicturesController(QObject):
 
     def _on_progressed(self, where: Where, progress: Progress) -> None:
         request = self._requests[where]
-        if request is not None and request.layer.kind == "peaks":
-            self._set_peaks_job(progress)
+        if request is not None and request.layer.kind in SLOW and "map" in self._session.state.jobs:
+            self._set_slow_job(request.layer.kind, progress)
 
-    def _set_peaks_job(self, progress: Progress | None) -> None:
-        self._view.set_waiting("Counting the peaks of every pixel …" if progress else "")
-        self._session.set_job("peaks", Job("Peaks", progress) if progress else None)
+    def _set_slow_job(self, kind: LayerKind | None, progress: Progress | None = None) -> None:
+        title, text = SLOW[kind] if kind is not None else ("", "")
+        self._view.set_waiting(text)
+        self._session.set_job("map", Job(title, progress) if progress is not None else None)
 
     def _on_failed(self, where: Where, error: Exception) -> None:
-        self._set_peaks_job(None)
+        self._set_slow_job(None)
         self._session.set(message=problem(error))
 
     def save(self, path: Path) -> None:
-        """Write what is shown (the left side of A|B) at full size; maps of numbers with colour bar and scale bar."""
-        request, state = self._requests["left"], self._session.state
-        if request is None or state.stack is None:
+        """Write what is shown at full size: both sides of A|B, and all that explains the colours."""
+        drawing = self._drawing()
+        if drawing is None:
             return
-        key = self._key(request, state)
-        shown, work = self.cache.get(key), self._work(request, key, state, final=True)
-        run = state.run_of(request.layer.index) if request.layer.kind != "slice" else None
-        if work is None:
-            return
-        pixel = run.result.pixel_um if run else state.stack.pixel_um
-        pixel_um = pixel.value if pixel else None
+        draw, pixel_um = drawing
 
         def write(report: Report) -> Path:
-            rendered: Rendered = shown or work(report).rendered
-            write_image(drawn(rendered, request, run, pixel_um), path, pixel_um=pixel_um)
+            write_image(draw(report), path, pixel_um=pixel_um)
             return path
 
-        self._session.set(message=None)
-        self._session.set_job("picture", Job(f"Saving {path.name}", Progress(0.0)))
-        self.writer.start(write)
+        self._write(f"Saving {path.name}", write)
 
-    def _on_saved(self, path: Path) -> None:
+    def copy(self) -> None:
+        """Give what is shown as `save` would write it; `copied` tells when it is ready."""
+        if (drawing := self._drawing()) is not None:
+            self._write("Copying the picture", drawing[0])
+
+    def save_numbers(self, path: Path) -> None:
+        """Write the difference of A and B as float32 TIFF."""
+        first, second = paired(self._session.state)
+        if first is None or second is None or first is second:
+            return
+        subtract = self._subtraction(first, second)
+
+        def write(report: Report) -> Path:
+            write_numbers(subtract(report), path)
+            return path
+
+        self._write(f"Saving {path.name}", write)
+
+    def _write(self, title: str, work: Work) -> None:
+        self._session.set(message=None)
+        self._session.set_job("picture", Job(title, Progress(0.0)))
+        self.writer.start(work)
+
+    def _drawing(self) -> tuple[Callable[[Report], Picture], float | None] | None:
+        """Return what draws the picture that is shown, in a worker, and its pixel size; None for no picture."""
+        state = self._session.state
+        sides = [self._side(where, state) for where in ("left", "right") if self._requests[where] is not None]
+        shown = [side for side in sides if side is not None]
+        if not shown or state.stack is None:
+            return None
+        names = _heading(shown, state)
+        pixel, shape, split = state.stack.pixel_um, state.stack.shape, state.split
+        pixel_um = pixel.value if pixel else None
+
+        def draw(report: Report) -> Picture:
+            made = [side.make(part(report, i / len(shown), (i + 1) / len(shown))) for i, side in enumerate(shown)]
+            return drawn(made, [side.request for side in shown], names, split, shape, pixel_um)
+
+        return draw, pixel_um
+
+    def _side(self, where: Where, state: State) -> _Side | None:
+        request = self._requests[where]
+        if request is None:
+            return None
+        key = self._key(request, state)
+        known, work = self.cache.get(key), self._work(request, key, state, final=True)
+        if work is None:
+            return None
+        run = state.run_of(request.layer.index) if request.layer.kind != "slice" else None
+
+        def make(report: Report) -> Rendered:
+            rendered: Rendered = known or work(report).rendered
+            return rendered
+
+        return _Side(request, run, make)
+
+    def _on_written(self, answer: Path | Picture) -> None:
         self._session.set_job("picture", None)
-        self.saved.emit(path)
+        if isinstance(answer, Path):
+            self.saved.emit(answer)
+        else:
+            self.copied.emit(answer)
 
     def _on_not_saved(self, error: Exception) -> None:
         self._session.set_job("picture", None)
         self._session.set(message=problem(error))
 
     def cancel(self) -> None:
-        """Stop what takes long, the peaks map and writing."""
+        """Stop what takes long, maps that have to be computed and writing."""
         self.writer.cancel()
-        if "peaks" in self._session.state.jobs:
+        if "map" in self._session.state.jobs:
             for runner in self.runners.values():
                 runner.cancel()
-            self._set_peaks_job(None)
+            self._set_slow_job(None)
             self._session.set(mode="depth")
 
     def shutdown(self) -> None:
@@ -320,20 +448,59 @@ class PicturesController(QObject):
             runner.shutdown()
 
 
-def drawn(rendered: Rendered, request: PictureRequest, run: Run | None, pixel_um: float | None) -> Picture:
-    """Return a picture for a file: pixel by pixel, and with the colours explained where they mean numbers."""
-    if rendered.scale is None or run is None:
-        return rendered.pyramid.finest
-    is_depth = request.layer.kind == "depth"
-    values = run.result.depth if is_depth else run.result.confidence
-    return map_picture(
-        values,
-        rendered.scale.unit or "confidence",
-        name=request.colour_map,
-        pixel_um=pixel_um,
-        longest=max(values.shape),
-        limits=(rendered.scale.low, rendered.scale.high),
+def _heading(sides: Sequence[_Side], state: State) -> tuple[str, str]:
+    """Return what is written over the left and over the right end of a picture for a file."""
+    kinds, runs = [side.request.layer.kind for side in sides], [side.run for side in sides]
+    if len(sides) == 2:
+        return side_name("A", kinds[0], runs[0]), side_name("B", kinds[1], runs[1])
+    if kinds[0] == "difference" and runs[0] is not None:
+        other = state.run_of(sides[0].request.layer.against)
+        return f"A  {runs[0].title}  −  B  {other.title if other else ''}", ""
+    return "", ""
+
+
+def drawn(
+    made: Sequence[Rendered],
+    requests: Sequence[PictureRequest],
+    names: tuple[str, str],
+    split: float,
+    shape: tuple[int, int],
+    pixel_um: float | None,
+) -> Picture:
+    """Return what is shown as a picture for a file: pixel by pixel, with all that explains its colours beside it.
+
+    ``made`` are the picture that is shown or the two sides of A|B, which the line parts at ``split`` (0..1 of
+    the width); ``shape`` (H, W) is the full size, ``pixel_um`` the side of a pixel there.
+    """
+    if len(made) == 2:
+        left, right = (_at_size(one.pyramid.finest, shape) for one in made)
+        picture = beside_picture(left, right, split)
+    else:
+        picture = made[0].pyramid.finest
+    shown = next(((one.scale, request) for one, request in zip(made, requests, strict=True) if one.scale), None)
+    legend = tuple(dict.fromkeys(entry for one in made for entry in one.legend))
+    if len(made) == 1 and shown is None and not legend:
+        return picture  # a photograph explains itself
+    bar = None
+    if shown is not None:
+        scale, request = shown
+        name = COLOURS if request.layer.kind == "difference" else request.colour_map
+        bar = Bar(name, scale.low, scale.high, scale.unit or "confidence")
+    return framed_picture(
+        picture,
+        [names] if any(names) else [],
+        bar,
+        legend,
+        made[0].statistics[:1].upper() + made[0].statistics[1:],
+        pixel_um and pixel_um * shape[1] / picture.shape[1],
     )
+
+
+def _at_size(picture: Picture, shape: tuple[int, int]) -> Picture:
+    """Return a picture at full size, where it is a preview with larger pixels."""
+    if picture.shape[:2] == shape:
+        return picture
+    return np.asarray(cv2.resize(picture, shape[::-1], interpolation=cv2.INTER_NEAREST), dtype=np.uint8)
 
 
 def quick_scale(shape: tuple[int, int]) -> int:

@@ -1,9 +1,12 @@
-"""Pins: set by a click, dragged, removed with undo; their focus curves follow."""
+"""Pins: set by a click, dragged, removed with undo; their focus curves follow.
+
+While two results are compared, the curves of both are shown.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from PySide6.QtCore import QObject
@@ -14,8 +17,9 @@ from toposcope.core.jobs import Progress, Report
 from toposcope.core.result import DepthResult
 from toposcope.ui import theme
 from toposcope.ui.commands import ChangeState, push
-from toposcope.ui.resolve import map_pixel, pin_table
+from toposcope.ui.resolve import compared_runs, map_pixel, pin_table
 from toposcope.ui.session import Pin, Run, Session, State
+from toposcope.ui.views.curve_view import PinCurve, Side
 from toposcope.ui.workers import LatestRunner
 
 CurveReader = Callable[[DepthResult, int, int], FocusCurve]
@@ -25,7 +29,16 @@ Curves = tuple[tuple[Pin, FocusCurve], ...]
 class CurveShow(Protocol):
     """The curve view, as far as it is needed here."""
 
-    def set_curves(self, curves: Any) -> None: ...
+    def set_curves(self, curves: Any, names: tuple[str, str] = ("", "")) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Read:
+    """The curve that was read for a pin, from the run of this number."""
+
+    pin: Pin
+    run: int
+    curve: FocusCurve
 
 
 class PinsController(QObject):
@@ -42,7 +55,8 @@ class PinsController(QObject):
         super().__init__(parent)
         self._session, self._undo, self._view, self._curve_at = session, undo, view, curve_at
         self._dragged: tuple[Pin, ...] | None = None
-        self.curves: Curves = ()
+        self.curves: Curves = ()  # of the result that is shown
+        self._reads: tuple[_Read, ...] = ()
         self.runner = LatestRunner("curves", self)
         self.runner.returned.connect(self._on_read)
         self.runner.failed.connect(self._on_failed)
@@ -97,47 +111,74 @@ class PinsController(QObject):
         return pin_table(self._session.state, self.curves)
 
     def _on_changed(self, before: State, now: State) -> None:
-        if now.pins == before.pins and now.run is before.run:
+        runs, same_runs = _runs(now), _runs(now) == _runs(before)
+        if now.pins == before.pins and same_runs:
+            if _sides(now) != _sides(before):
+                self._show(self._reads)
             return
-        run = now.run
-        if not now.pins or run is None or run.result.volume is None:
+        if not now.pins or not runs:
             self.runner.drop()
             self._show(())
             return
-        pins, known = now.pins, {(p.row, p.column): c for p, c in self.curves} if now.run is before.run else {}
+        pins, known = now.pins, self._reads
         # a dragged pin shows each curve that is ready, however quick the hand
-        begin = self.runner.follow if now.run is before.run else self.runner.start
-        begin(lambda report: read_curves(run, pins, known, self._curve_at, report))
+        begin = self.runner.follow if same_runs else self.runner.start
+        begin(lambda report: read_curves(runs, pins, known, self._curve_at, report))
 
-    def _on_read(self, curves: Curves) -> None:
+    def _on_read(self, reads: tuple[_Read, ...]) -> None:
         there = {pin.number for pin in self._session.state.pins}
-        self._show(tuple((pin, curve) for pin, curve in curves if pin.number in there))
+        self._show(tuple(read for read in reads if read.pin.number in there))
 
-    def _show(self, curves: Curves) -> None:
-        self.curves = curves
-        colours = theme.colours().pins
-        self._view.set_curves([(pin.number, colours[pin.colour % len(colours)], curve) for pin, curve in curves])
+    def _show(self, reads: tuple[_Read, ...]) -> None:
+        state, colours = self._session.state, theme.colours().pins
+        sides, self._reads = _sides(state), reads
+        self.curves = tuple((read.pin, read.curve) for read in reads if read.run == state.shown_run)
+        letters: dict[int | None, Side] = {run.number: side for side, run in sides} or {state.shown_run: ""}
+        shown = [
+            PinCurve(read.pin.number, colours[read.pin.colour % len(colours)], read.curve, letters[read.run])
+            for read in reads
+            if read.run in letters
+        ]
+        order = {pin.number: i for i, pin in enumerate(state.pins)}
+        shown.sort(key=lambda one: (order.get(one.pin, 0), one.side))
+        names = [f"{run.title}{'' if run.result.volume is not None else ' (no curves kept)'}" for _, run in sides]
+        self._view.set_curves(shown, (names[0], names[1]) if names else ("", ""))
 
     def show_again(self) -> None:
         """Show the curves in the colours of a new theme."""
-        self._show(self.curves)
+        self._show(self._reads)
 
     def _on_failed(self, error: Exception) -> None:
         self._show(())
         self._session.say(f"The focus curves cannot be read any more: {error}", "error")
 
 
+def _sides(state: State) -> tuple[tuple[Side, Run], ...]:
+    """Return A and B while they are compared, else nothing."""
+    pair = compared_runs(state)
+    return (("A", pair[0]), ("B", pair[1])) if pair else ()
+
+
+def _runs(state: State) -> tuple[Run, ...]:
+    """Return the runs whose curves are wanted: the one that is shown, and A and B while they are compared."""
+    wanted = [state.run, *(run for _, run in _sides(state))]
+    with_curves = {run.number: run for run in wanted if run is not None and run.result.volume is not None}
+    return tuple(with_curves[number] for number in sorted(with_curves))
+
+
 def read_curves(
-    run: Run,
+    runs: tuple[Run, ...],
     pins: tuple[Pin, ...],
-    known: dict[tuple[int, int], FocusCurve],
+    known: tuple[_Read, ...],
     curve_at: CurveReader,
     report: Report,
-) -> Curves:
-    """Return the curve of each pin; those in ``known``, by pixel, are not read again."""
-    curves = []
+) -> tuple[_Read, ...]:
+    """Return the curve of each pin in each run; those in ``known`` are not read again."""
+    there = {(read.run, read.pin.row, read.pin.column): read.curve for read in known}
+    reads = []
     for pin in pins:
-        report(Progress(0.0))
-        curve = known.get((pin.row, pin.column))
-        curves.append((pin, curve or curve_at(run.result, *map_pixel(run, pin.row, pin.column))))
-    return tuple(curves)
+        for run in runs:
+            report(Progress(0.0))
+            curve = there.get((run.number, pin.row, pin.column))
+            reads.append(_Read(pin, run.number, curve or curve_at(run.result, *map_pixel(run, pin.row, pin.column))))
+    return tuple(reads)

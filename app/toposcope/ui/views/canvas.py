@@ -168,6 +168,7 @@ class Canvas(pg.GraphicsView):  # type: ignore[misc]
     menuRequested = Signal(int, int, QPointF)  # row, column, global position
     cursorMoved = Signal(object)  # (row, column), None outside the picture
     scrubbed = Signal(int)
+    splitMoved = Signal(float)  # share of the width that is left of the line
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -183,7 +184,9 @@ class Canvas(pg.GraphicsView):  # type: ignore[misc]
         self._split.setZValue(5)
         self._split.setVisible(False)
         self._box.addItem(self._split, ignoreBounds=True)
+        self._share = 0.5
         self._split.sigPositionChanged.connect(self._on_split_moved)
+        self._split.sigDragged.connect(self._on_split_dragged)
         self._pins: dict[int, PinItem] = {}
         self._shape: tuple[int, int] | None = None
         self._fitted = True
@@ -221,7 +224,8 @@ class Canvas(pg.GraphicsView):  # type: ignore[misc]
         if pyramid is not None and where == "left" and pyramid.shape != self._shape:
             self._shape = pyramid.shape
             self._box.setLimits(minXRange=self.width() / MAX_ZOOM)
-            self._split.setValue(pyramid.shape[1] / 2 - 0.5)
+            self._split.setBounds((-0.5, pyramid.shape[1] - 0.5))
+            self.set_split_at(self._share)
             self.fit()
         if pyramid is None and where == "left":
             self._shape = None
@@ -231,11 +235,16 @@ class Canvas(pg.GraphicsView):  # type: ignore[misc]
         self._split.setVisible(on)
         self._items["right"].setVisible(on)
         for where, name in zip(("left", "right"), names, strict=True):
-            self._names[where].setText(name)
+            self._names[where].full = name
             self._names[where].setVisible(on and bool(name))
-            self._names[where].adjustSize()
         self._on_split_moved()
         self._place_overlays()
+
+    def set_split_at(self, share: float) -> None:
+        """Move the line to ``share`` (0..1) of the width; tells nobody."""
+        self._share = share
+        if self._shape is not None and not self._split.moving:
+            self._split.setValue(share * self._shape[1] - 0.5)
 
     def set_legend(self, entries: Sequence[tuple[str, tuple[int, int, int]]]) -> None:
         """Show what the colours of a map of classes mean; nothing for an empty sequence."""
@@ -360,6 +369,10 @@ class Canvas(pg.GraphicsView):  # type: ignore[misc]
         self._items["left"].set_clip(-math.inf, at)
         self._items["right"].set_clip(at, math.inf)
 
+    def _on_split_dragged(self) -> None:
+        if self._shape is not None:
+            self.splitMoved.emit((self._split.value() + 0.5) / self._shape[1])
+
     def _on_zoomed_by_hand(self) -> None:
         self._fitted = False
 
@@ -369,6 +382,8 @@ class Canvas(pg.GraphicsView):  # type: ignore[misc]
 
     def _place_overlays(self) -> None:
         self._scale_bar.setGeometry(10, self.height() - 46, min(260, self.width() - 20), 38)
+        for tag in self._names.values():
+            tag.fit(self.width() // 2 - 16)
         self._names["left"].move(10, 10)
         self._names["right"].move(self.width() - self._names["right"].width() - 10, 10)
         self._legend.move(self.width() - self._legend.width() - 10, self.height() - self._legend.height() - 10)
@@ -381,7 +396,13 @@ class _Tag(QLabel):
         super().__init__(parent)
         self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
         self.setStyleSheet("background: rgba(10, 11, 13, 190); color: #f2f4f7; padding: 3px 7px; border-radius: 3px;")
+        self.full = ""
         self.hide()
+
+    def fit(self, room: int) -> None:
+        """Show as much of the full text as fits into ``room`` pixels."""
+        self.setText(self.fontMetrics().elidedText(self.full, Qt.TextElideMode.ElideRight, max(40, room - 16)))
+        self.adjustSize()
 
 
 class _ScaleBar(QWidget):

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 import pyqtgraph as pg
 from numpy.typing import NDArray
 from PySide6.QtCore import QPointF, Qt, Signal
-from PySide6.QtGui import QAction, QColor, QContextMenuEvent, QGuiApplication, QKeyEvent, QKeySequence
+from PySide6.QtGui import (
+    QAction,
+    QColor,
+    QContextMenuEvent,
+    QGuiApplication,
+    QKeyEvent,
+    QKeySequence,
+    QPainter,
+    QPaintEvent,
+    QPen,
+    QResizeEvent,
+)
 from PySide6.QtWidgets import (
     QFrame,
     QGridLayout,
@@ -29,13 +40,28 @@ from toposcope.ui import theme
 from toposcope.ui.resolve import slice_text
 
 Floats = NDArray[np.float64]
-PinCurve = tuple[int, str, FocusCurve]
-"""Number of the pin, its colour as ``#rrggbb``, its curve."""
+Side = Literal["", "A", "B"]
+
+
+class PinCurve(NamedTuple):
+    """A curve to draw: number of its pin, colour as ``#rrggbb``, and of which of two compared results it is."""
+
+    pin: int
+    colour: str
+    curve: FocusCurve
+    side: Side = ""
+
+    @property
+    def name(self) -> str:
+        """What the user calls it: "1", or "1A"."""
+        return f"{self.pin}{self.side}"
+
 
 XAxis = Literal["position", "slice"]
 
 EMPTY_TEXT: Final = "Click a pixel in the picture to see its focus curve."
 KEY_TEXT: Final = "filled: probability · dotted: measure · dashed: depth · bar: width · ▽ other peaks"
+COMPARED_KEY_TEXT: Final = "dots: probability · dotted: measure · upright: depth · bar: width · ▽ other peaks"
 # fixed steps, so that the axis stands still while a pin is dragged
 _TOPS: Final = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)
 
@@ -46,6 +72,9 @@ class CurveView(QWidget):
     Filled line with dots: probability of each slice. Thin dotted line: raw focus measure, scaled to
     the same height. Smooth line: fitted peak, with its full width at half maximum as a bar. Dashed
     line: depth of the depth map. Triangles: other peaks. The slice cursor can be dragged.
+
+    While two results are compared, all lines of A are solid and all lines of B dashed, and the legend
+    names them.
     """
 
     sliceRequested = Signal(int)  # index of the slice that the cursor was moved to
@@ -57,6 +86,7 @@ class CurveView(QWidget):
         self._positions: Floats = np.empty(0)
         self._unit_symbol = ""
         self._slice = -1  # not known yet
+        self._key = KEY_TEXT
         self._axis: XAxis = "position"
         self._drawn: list[_DrawnCurve] = []
         self._rows: list[_PinRow] = []
@@ -76,6 +106,7 @@ class CurveView(QWidget):
         self._plot.scene().sigMouseMoved.connect(self._on_mouse_moved)
         self._plot.scene().sigMouseClicked.connect(self._on_mouse_clicked)
 
+        self._legend = SideLegend()
         self._read_out = QLabel(KEY_TEXT)
         self._read_out.setProperty("role", "muted")
         self._read_out.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
@@ -86,6 +117,7 @@ class CurveView(QWidget):
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(2)
         column.addWidget(self._plot, 1)
+        column.addWidget(self._legend)
         column.addWidget(self._read_out)
 
         rows = QWidget()
@@ -103,8 +135,10 @@ class CurveView(QWidget):
         split = QSplitter(Qt.Orientation.Horizontal)
         split.addWidget(plot_side)
         split.addWidget(scroll)
-        split.setStretchFactor(0, 1)
-        split.setSizes([640, 250])
+        scroll.setMaximumWidth(360)
+        split.setStretchFactor(0, 2)
+        split.setStretchFactor(1, 1)
+        split.setSizes([620, 280])
         split.setChildrenCollapsible(False)
 
         self._empty = QLabel(EMPTY_TEXT)
@@ -129,12 +163,17 @@ class CurveView(QWidget):
 
     # setters, called by a controller
 
-    def set_curves(self, curves: Sequence[PinCurve]) -> None:
-        """Show these curves, in the order of their pins; none shows a hint instead."""
-        self._curves = tuple(curves)
+    def set_curves(self, curves: Sequence[PinCurve], names: tuple[str, str] = ("", "")) -> None:
+        """Show these curves, in the order of their pins; none shows a hint instead.
+
+        ``names`` are those of the results A and B while two are compared.
+        """
+        self._curves = tuple(PinCurve(*one) for one in curves)
+        self._legend.set_names(names)
+        self._key = COMPARED_KEY_TEXT if any(names) else KEY_TEXT
         self._stack.setCurrentIndex(1 if self._curves else 0)
         if self._curves:
-            first = self._curves[0][2]
+            first = self._curves[0].curve
             self._use_positions(first.positions, first.unit_symbol)
         while len(self._drawn) < len(self._curves):
             self._drawn.append(_DrawnCurve(self._item))
@@ -182,20 +221,23 @@ class CurveView(QWidget):
         if not self._curves:
             return ""
         unit = self._unit_symbol
-        lines = [
-            f"# pin {pin}: row {c.row}, column {c.column}, depth {c.depth:.7g} {unit}, {c.verdict.text}"
-            for pin, _, c in self._curves
+        lines = [f"# {letter}: {name}" for letter, name in zip("AB", self._legend.names, strict=True) if name]
+        lines += [
+            f"# pin {one.name}: row {one.curve.row}, column {one.curve.column}, "
+            f"depth {one.curve.depth:.7g} {unit}, {one.curve.verdict.text}"
+            for one in self._curves
         ]
-        head = [f"position ({unit})"]
-        columns: list[NDArray[np.floating]] = [self._positions]
-        for pin, _, curve in self._curves:
-            head.append(f"pin {pin} probability")
-            columns.append(curve.probability)
-            if curve.measure is not None:
-                head.append(f"pin {pin} measure")
-                columns.append(curve.measure)
-        lines.append("\t".join(head))
-        lines += ["\t".join(f"{value:.7g}" for value in row) for row in zip(*columns, strict=True)]
+        for group in _at_same_positions(self._curves):
+            head = [f"position ({unit})"]
+            columns: list[NDArray[np.floating]] = [group[0].curve.positions]
+            for one in group:
+                head.append(f"pin {one.name} probability")
+                columns.append(one.curve.probability)
+                if one.curve.measure is not None:
+                    head.append(f"pin {one.name} measure")
+                    columns.append(one.curve.measure)
+            lines.append("\t".join(head))
+            lines += ["\t".join(f"{value:.7g}" for value in row) for row in zip(*columns, strict=True)]
         return "\n".join(lines) + "\n"
 
     def copy_numbers(self) -> None:
@@ -266,16 +308,15 @@ class CurveView(QWidget):
             shown = k < len(self._curves)
             row.setVisible(shown)
             if shown:
-                pin, colour, curve = self._curves[k]
-                drawn.show(curve, colour, self._x)
-                row.show_curve(pin, colour, curve)
+                drawn.show(self._curves[k], self._x)
+                row.show_curve(self._curves[k])
             else:
                 drawn.hide()
         if self._curves:
-            highest = max(_highest(curve) for _, _, curve in self._curves)
+            highest = max(_highest(one.curve) for one in self._curves)
             top = next((top for top in _TOPS if top >= 1.05 * highest), 1.05 * highest)
             self._item.setYRange(0.0, top, padding=0.02)
-        self._read_out.setText(KEY_TEXT)
+        self._read_out.setText(self._key)
 
     # the slice cursor: set_slice places it silently; dragging, clicking and keys request a slice,
     # and the controller answers with set_slice
@@ -321,10 +362,13 @@ class CurveView(QWidget):
 
     def _on_mouse_moved(self, at: QPointF) -> None:
         if not self._curves or not self._item.vb.sceneBoundingRect().contains(at):
-            self._read_out.setText(KEY_TEXT)
+            self._read_out.setText(self._key)
             return
         i = self._nearest(self._item.vb.mapSceneToView(at).x())
-        values = "   ".join(f"pin {pin}: {100 * c.probability[i]:.1f} %" for pin, _, c in self._curves)
+        values = "   ".join(
+            f"pin {one.name}: {100 * one.curve.probability[_slice_at(one.curve, self._positions[i])]:.1f} %"
+            for one in self._curves
+        )
         self._read_out.setText(f"{self._slice_text(i)}   {values}")
 
 
@@ -332,14 +376,14 @@ class _DrawnCurve:
     """The plot items of one pin. They are kept and fed anew: making them takes longer than a frame."""
 
     def __init__(self, plot: Any) -> None:
-        self.probability = pg.PlotDataItem(fillLevel=0.0, symbol="o", symbolSize=4, symbolPen=None)
+        self.probability = pg.PlotDataItem(fillLevel=0.0, symbol="o", symbolSize=4)
         self.measure = pg.PlotCurveItem()
         self.fit = pg.PlotCurveItem()
         self.width = pg.PlotCurveItem()
         self.others = pg.ScatterPlotItem(symbol="t", size=10)
         self.depth = pg.InfiniteLine(0.0)
         self._items = (self.probability, self.measure, self.fit, self.width, self.others, self.depth)
-        self._colour = ""
+        self._painted = ("", "")
         for item in self._items:
             plot.addItem(item, ignoreBounds=True)
 
@@ -347,10 +391,11 @@ class _DrawnCurve:
         for item in self._items:
             item.setVisible(False)
 
-    def show(self, curve: FocusCurve, colour: str, x: Any) -> None:
-        """Draw ``curve``; ``x`` maps positions to the x axis."""
-        if colour != self._colour:
-            self._paint(colour)
+    def show(self, one: PinCurve, x: Any) -> None:
+        """Draw a curve; ``x`` maps positions to the x axis."""
+        curve = one.curve
+        if (one.colour, one.side) != self._painted:
+            self._paint(one.colour, one.side)
         positions = x(curve.positions)
         self.probability.setData(positions, curve.probability)
         self.probability.setVisible(True)
@@ -386,21 +431,28 @@ class _DrawnCurve:
         if np.isfinite(curve.depth):
             self.depth.setValue(float(x(curve.depth)))
 
-    def _paint(self, colour: str) -> None:
-        self._colour = colour
-        fill = QColor(colour)
-        fill.setAlpha(38)
-        faint = QColor(colour)
+    def _paint(self, colour: str, side: Side) -> None:
+        self._painted = (colour, side)
+        fill, faint = QColor(colour), QColor(colour)
+        fill.setAlpha({"": 38, "A": 24, "B": 0}[side])
         faint.setAlpha(150)
-        self.probability.setPen(pg.mkPen(faint, width=1))
+        ground = theme.colours().base
+        solid, dashed, dotted = Qt.PenStyle.SolidLine, Qt.PenStyle.DashLine, Qt.PenStyle.DotLine
+        line = dashed if side == "B" else solid
+        upright = solid if side == "A" else dashed
+        self.probability.setPen(pg.mkPen(faint, width=1, style=line))
         self.probability.setBrush(fill)
-        self.probability.setSymbolBrush(colour)
-        self.measure.setPen(pg.mkPen(faint, width=1, style=Qt.PenStyle.DotLine))
-        self.fit.setPen(pg.mkPen(colour, width=2))
-        self.width.setPen(pg.mkPen(colour, width=3, cosmetic=True))
-        self.others.setBrush(pg.mkBrush(theme.colours().base))
+        # hollow squares for B: told from the dots of A without colour
+        self.probability.setSymbol("s" if side == "B" else "o")
+        self.probability.setSymbolSize(5 if side == "B" else 4)
+        self.probability.setSymbolBrush(ground if side == "B" else colour)
+        self.probability.setSymbolPen(pg.mkPen(colour, width=1) if side == "B" else None)
+        self.measure.setPen(pg.mkPen(faint, width=1, style=Qt.PenStyle.DashDotDotLine if side == "B" else dotted))
+        self.fit.setPen(pg.mkPen(colour, width=2, style=line))
+        self.width.setPen(pg.mkPen(colour, width=3, cosmetic=True, style=line))
+        self.others.setBrush(pg.mkBrush(ground))
         self.others.setPen(pg.mkPen(colour, width=1.5))
-        self.depth.setPen(pg.mkPen(colour, width=1.5, style=Qt.PenStyle.DashLine))
+        self.depth.setPen(pg.mkPen(colour, width=1.5, style=upright))
 
 
 class _PinRow(QWidget):
@@ -436,17 +488,90 @@ class _PinRow(QWidget):
         grid.addWidget(self._details, 1, 1, 1, 2)
         grid.setColumnStretch(1, 1)
 
-    def show_curve(self, pin: int, colour: str, curve: FocusCurve) -> None:
-        self.pin = pin
+    def show_curve(self, one: PinCurve) -> None:
+        self.pin, colour, curve, side = one
         ink = "#000000" if QColor(colour).lightness() > 110 else "#ffffff"
-        self._chip.setText(str(pin))
-        self._chip.setStyleSheet(f"background: {colour}; color: {ink}; border-radius: 10px; font-weight: 600;")
+        self._chip.setText(one.name)
+        look = f"background: {colour}; color: {ink};"
+        if side == "B":
+            look = f"background: transparent; color: {theme.colours().text}; border: 2px solid {colour};"
+        self._chip.setStyleSheet(f"{look} border-radius: 10px; font-weight: 600;")
+        self._chip.setMinimumWidth(30 if side else 20)
+        self.remove.setVisible(side != "B")
         self._verdict.setText(curve.verdict.text[:1].upper() + curve.verdict.text[1:])
         unit = curve.unit_symbol
         fine = float(np.median(np.diff(curve.positions))) / 10
         depth = f"depth {format_length(curve.depth, unit, fine)}" if np.isfinite(curve.depth) else "depth: void"
         width = f" · width {format_length(curve.width, unit, fine)}" if np.isfinite(curve.width) else ""
-        self._details.setText(f"{depth}{width} · row {curve.row}, column {curve.column}")
+        where = f" · row {curve.row}, column {curve.column}" if side != "B" else ""  # B is the same pixel as A
+        self._details.setText(f"{depth}{width}{where}")
+
+
+class SideLegend(QWidget):
+    """Names A with a solid and B with a dashed line, in two rows where one is too short; hidden without names."""
+
+    LINE: Final = 32
+    """Length of a sample line, in pixels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names = ("", "")
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.hide()
+
+    def set_names(self, names: tuple[str, str]) -> None:
+        """Show these names; empty ones hide the legend."""
+        self.names = names
+        self.setVisible(any(names))
+        self.setToolTip("\n".join(self._texts()))
+        self._fit()
+        self.update()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._fit()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        metrics, row = painter.fontMetrics(), self._row()
+        left, middle = 4.0, row / 2
+        for text, style in zip(self._texts(), (Qt.PenStyle.SolidLine, Qt.PenStyle.DashLine), strict=True):
+            room = self.width() - int(left) - self.LINE - 10
+            painter.setPen(QPen(QColor(theme.colours().text), 2, style))
+            painter.drawLine(QPointF(left, middle), QPointF(left + self.LINE, middle))
+            at = QPointF(left + self.LINE + 8, middle + metrics.ascent() / 2 - 1)
+            painter.drawText(at, metrics.elidedText(text, Qt.TextElideMode.ElideRight, room))
+            if self._is_one_row():
+                left += self.LINE + 28 + metrics.horizontalAdvance(text)
+            else:
+                middle += row
+        painter.end()
+
+    def _texts(self) -> list[str]:
+        return [f"{letter}  {name}" for letter, name in zip("AB", self.names, strict=True)]
+
+    def _row(self) -> int:
+        return self.fontMetrics().height() + 4
+
+    def _is_one_row(self) -> bool:
+        wide = sum(self.fontMetrics().horizontalAdvance(text) for text in self._texts())
+        return wide + 2 * (self.LINE + 28) <= self.width()
+
+    def _fit(self) -> None:
+        self.setFixedHeight(self._row() if self._is_one_row() else 2 * self._row())
+
+
+def _at_same_positions(curves: Sequence[PinCurve]) -> list[list[PinCurve]]:
+    """Return the curves in groups that share their positions: a result may leave frames out."""
+    groups: dict[bytes, list[PinCurve]] = {}
+    for one in curves:
+        groups.setdefault(one.curve.positions.tobytes(), []).append(one)
+    return list(groups.values())
+
+
+def _slice_at(curve: FocusCurve, position: float) -> int:
+    return int(np.argmin(np.abs(curve.positions - position)))
 
 
 def scaled_measure(curve: FocusCurve) -> NDArray[np.float32] | None:

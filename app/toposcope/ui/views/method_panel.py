@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final, Protocol
 
-from PySide6.QtCore import QEvent, Qt, Signal
+from PySide6.QtCore import QEvent, QPoint, Qt, Signal
 from PySide6.QtWidgets import (
     QCheckBox,
     QComboBox,
@@ -15,6 +15,7 @@ from PySide6.QtWidgets import (
     QLabel,
     QListWidget,
     QListWidgetItem,
+    QMenu,
     QPushButton,
     QSizePolicy,
     QVBoxLayout,
@@ -52,6 +53,7 @@ class MethodPanel(QWidget):
     runRequested = Signal()
     cancelRequested = Signal()
     resultRequested = Signal(int)
+    sideRequested = Signal(str, int)  # "A" or "B", number of the run
 
     def __init__(self, methods: Mapping[str, Card], parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -80,7 +82,8 @@ class MethodPanel(QWidget):
         self._facts = _text(muted=True)
         self._heading = QLabel("Results")
         self._results = QListWidget()
-        self._results.setToolTip("Earlier results stay here for comparison; click one to show it")
+        self._results.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
+        self._results.customContextMenuRequested.connect(self._on_menu)
         self._build()
         self.set_runs((), None)
         self.set_state(MethodState(self._settings, True, False, False, False, ""))
@@ -155,15 +158,17 @@ class MethodPanel(QWidget):
         self._facts.setVisible(bool(state.facts))
         self._show_run_button()
 
-    def set_runs(self, runs: Sequence[RunRow], shown: int | None) -> None:
-        """Show the results that there are, the newest on top."""
+    def set_runs(self, runs: Sequence[RunRow], shown: int | None, kept: str = "") -> None:
+        """Show the results that there are, the newest on top; ``kept`` says how many, and what they hold."""
         self._results.clear()
+        self._heading.setText(f"Results · {kept}" if kept else "Results")
         self._results.setVisible(bool(runs))
         self._heading.setVisible(bool(runs))
         for run in reversed(runs):
-            item = QListWidgetItem(run.title)
+            sides = " and ".join(run.sides)
+            item = QListWidgetItem(f"{run.title}   ({sides})" if sides else run.title)
             item.setData(Qt.ItemDataRole.UserRole, run.number)
-            item.setToolTip(run.title)
+            item.setToolTip(f"{run.title}\nClick to show it; the right button makes it A or B of a comparison")
             self._results.addItem(item)
             if run.number == shown:
                 self._results.setCurrentItem(item)
@@ -173,6 +178,18 @@ class MethodPanel(QWidget):
         super().changeEvent(event)
         if event.type() in (QEvent.Type.StyleChange, QEvent.Type.FontChange):
             self._fit_results()
+
+    def _on_menu(self, at: QPoint) -> None:
+        item = self._results.itemAt(at)
+        if item is None:
+            return
+        number = item.data(Qt.ItemDataRole.UserRole)
+        menu = QMenu(self)
+        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        menu.addAction("Show it", lambda: self.resultRequested.emit(number))
+        menu.addAction("Compare as A", lambda: self.sideRequested.emit("A", number))
+        menu.addAction("Compare as B", lambda: self.sideRequested.emit("B", number))
+        menu.popup(self._results.viewport().mapToGlobal(at))
 
     def _fit_results(self) -> None:
         """Give the list room for all results that are kept."""

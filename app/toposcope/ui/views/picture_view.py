@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 
 from PySide6.QtCore import QSize, Qt, Signal
@@ -12,8 +11,10 @@ from PySide6.QtWidgets import (
     QComboBox,
     QHBoxLayout,
     QLabel,
+    QPushButton,
     QSizePolicy,
     QSlider,
+    QStackedWidget,
     QToolButton,
     QVBoxLayout,
     QWidget,
@@ -22,8 +23,8 @@ from PySide6.QtWidgets import (
 from toposcope.core.pictures import colour_table
 from toposcope.ui import theme
 from toposcope.ui.rendering import COLOUR_MAPS, Rendered
-from toposcope.ui.resolve import SliceState
-from toposcope.ui.session import MODES, Layer, Mode
+from toposcope.ui.resolve import Comparison, Hint, SliceState
+from toposcope.ui.session import MODES, Kinds, Mode, Offer
 from toposcope.ui.views.canvas import Canvas, Where
 from toposcope.ui.views.range_bar import RangeBar
 
@@ -34,12 +35,20 @@ MODE_TITLES: Final[dict[Mode, tuple[str, str]]] = {
     "confidence": ("Confidence", "How far each depth can be trusted, from 0 to 1 (4)"),
     "peaks": ("Peaks", "How many focus peaks each pixel has (5)"),
     "sweep": ("Sweep", "What the sweep lacks, and where (6)"),
-    "compare": ("A | B", "Two pictures with a line to drag between them (7)"),
+    "compare": ("A | B", "Two results with a line to drag between them (7)"),
+    "difference": ("A − B", "Where two results differ, and by how much (8)"),
 }
-SHORT_TITLES: Final[dict[Mode, str]] = {"all_in_focus": "Sharp", "confidence": "Conf.", "compare": "A|B"}
+SHORT_TITLES: Final[dict[Mode, str]] = {
+    "all_in_focus": "Sharp",
+    "confidence": "Conf.",
+    "compare": "A|B",
+    "difference": "A−B",
+}
 """Titles for narrow windows."""
-NARROW: Final = 610
+NARROW: Final = 680
 """Width in pixels below which the titles do not fit."""
+TINY: Final = 540
+"""Width in pixels below which there is no room for what the menu has as well."""
 
 
 class PictureView(QWidget):
@@ -47,7 +56,10 @@ class PictureView(QWidget):
 
     modeRequested = Signal(str)
     colourMapRequested = Signal(str)
-    compareRequested = Signal(object, object)  # Layer, Layer
+    pairRequested = Signal(int, int)  # numbers of the runs A and B
+    showRequested = Signal(object)  # Kinds
+    numbersRequested = Signal()
+    offerChosen = Signal(object)  # Offer
     sliceRequested = Signal(int)
     limitsRequested = Signal(object)  # (low, high), None for automatic
 
@@ -56,12 +68,15 @@ class PictureView(QWidget):
         self.canvas = Canvas(self)
         self.range_bar = RangeBar(self)
         self._modes: dict[Mode, QToolButton] = {}
-        self._narrow = False
+        self._narrow = self._tiny = False
         self._maps = QComboBox()
         self._sides = (QComboBox(), QComboBox())
         self._slider = QSlider(Qt.Orientation.Horizontal)
         self._caption = QLabel()
-        self._choices: tuple[tuple[Layer, str], ...] = ()
+        self._comparison: Comparison | None = None
+        self._show = QComboBox()
+        self._statistics = QLabel()
+        self._strip, self._page = HintBar(), HintPage()
         self._shown: dict[Where, Rendered | None] = {"left": None, "right": None}
         self._wait = QLabel("Computing this map …")
         self._build()
@@ -97,18 +112,40 @@ class PictureView(QWidget):
         row = QHBoxLayout(self._compare_row)
         row.setContentsMargins(8, 0, 8, 2)
         for letter, box in zip("AB", self._sides, strict=True):
+            if letter == "B":
+                self._swap = self._tool("Swap A and B (Ctrl+Shift+X)", self._on_swap, row)
             row.addWidget(QLabel(letter))
             box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-            box.setMinimumContentsLength(12)
+            box.setMinimumContentsLength(6)
             box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
             box.activated.connect(self._on_side_chosen)
-            row.addWidget(box, 1)
+            row.addWidget(box, 2)
+        self._show.setToolTip("What is shown of A and of B (Ctrl+Shift+P)")
+        self._show.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self._show.setMinimumContentsLength(5)
+        self._show.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self._show.activated.connect(lambda i: self.showRequested.emit(self._shows[i]))
+        row.addWidget(self._show, 1)
+        self._numbers = self._tool("Save the difference as numbers, a 32-bit TIFF", self.numbersRequested, row)
+        self._shows: tuple[Kinds, ...] = ()
+        self._strip.offerChosen.connect(self.offerChosen)
+        self._page.offerChosen.connect(self.offerChosen)
 
-        centre = QHBoxLayout()
+        shown = QWidget()
+        centre = QHBoxLayout(shown)
+        centre.setContentsMargins(0, 0, 0, 0)
         centre.setSpacing(0)
         centre.addWidget(self.canvas, 1)
         centre.addWidget(self.range_bar)
         self.range_bar.limitsRequested.connect(self.limitsRequested)
+        self._pages = QStackedWidget()
+        self._pages.addWidget(shown)
+        self._pages.addWidget(self._page)
+        self._statistics.setWordWrap(True)
+        self._statistics.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self._statistics.setContentsMargins(10, 4, 10, 6)
+        self._statistics.setMinimumWidth(1)  # long lines wrap instead of widening the window
+        self._statistics.hide()
 
         self._slice_row = QWidget()
         bottom = QHBoxLayout(self._slice_row)
@@ -130,7 +167,9 @@ class PictureView(QWidget):
         layout.setSpacing(0)
         layout.addLayout(top)
         layout.addWidget(self._compare_row)
-        layout.addLayout(centre, 1)
+        layout.addWidget(self._strip)
+        layout.addWidget(self._pages, 1)
+        layout.addWidget(self._statistics)
         layout.addWidget(self._slice_row)
 
     def _tool(self, tip: str, slot: object, row: QHBoxLayout) -> QToolButton:
@@ -145,21 +184,26 @@ class PictureView(QWidget):
         """Take icons and colours of the theme."""
         self._fit.setIcon(theme.icon("corners-out"))
         self._pixels.setIcon(theme.icon("magnifying-glass-plus"))
+        self._swap.setIcon(theme.icon("swap"))
+        self._numbers.setIcon(theme.icon("floppy-disk"))
+        self._strip.apply_theme()
         self._dress_modes()
         self.canvas.apply_theme()
         self.range_bar.update()
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
-        if (self.width() < NARROW) != self._narrow:
-            self._narrow = not self._narrow
+        if (width := (self.width() < NARROW, self.width() < TINY)) != (self._narrow, self._tiny):
+            self._narrow, self._tiny = width
+            for button in (self._fit, self._pixels):
+                button.setVisible(not self._tiny)
             self._dress_modes()
 
     def _dress_modes(self) -> None:
         """Give the mode buttons their colours, and titles that fit."""
         c = theme.colours()
         checked = f"QToolButton:checked {{ background: {c.accent}; color: {c.accent_text}; border-radius: 3px; }}"
-        padding = 4 if self._narrow else 8
+        padding = 2 if self._tiny else 4 if self._narrow else 8
         for mode, button in self._modes.items():
             title = MODE_TITLES[mode][0]
             button.setText(SHORT_TITLES.get(mode, title) if self._narrow else title)
@@ -171,8 +215,8 @@ class PictureView(QWidget):
             button.setEnabled(name in available)
             button.setChecked(name == mode)
         compare = mode == "compare"
-        self._compare_row.setVisible(compare)
-        self._slice_row.setVisible(mode in ("slice", "compare") and bool(available))
+        self._compare_row.setVisible(mode in ("compare", "difference"))
+        self._slice_row.setVisible(mode == "slice" and bool(available))
         self._maps.setVisible(mode in ("depth", "confidence", "compare"))
         self.canvas.set_scrubbing(mode == "slice")
         if not compare:
@@ -184,15 +228,19 @@ class PictureView(QWidget):
             self._wait.hide()
         self._shown[where] = rendered
         self.canvas.set_picture(where, rendered.pyramid if rendered else None)
+        if where == "left":
+            text = rendered.statistics if rendered else ""
+            self._statistics.setText(text[:1].upper() + text[1:])
+            self._statistics.setVisible(bool(text))
         self._show_scale()
 
     def _show_scale(self) -> None:
-        """Show the colour bar and the legend of the left side, else of the right."""
+        """Show the colour bar of the left side, else of the right, and the legend of both."""
         shown = [rendered for rendered in (self._shown["left"], self._shown["right"]) if rendered is not None]
         scale = next((rendered.scale for rendered in shown if rendered.scale), None)
         self.range_bar.set_scale(scale)
         self.range_bar.setVisible(scale is not None)
-        self.canvas.set_legend(next((rendered.legend for rendered in shown if rendered.legend), ()))
+        self.canvas.set_legend(tuple(dict.fromkeys(entry for rendered in shown for entry in rendered.legend)))
 
     def set_waiting(self, text: str) -> None:
         """Say that the wanted picture is still being computed."""
@@ -213,22 +261,105 @@ class PictureView(QWidget):
         """Show which colour map is on."""
         self._maps.setCurrentIndex(self._maps.findData(name))
 
-    def set_comparison(self, choices: Sequence[tuple[Layer, str]], left: Layer, right: Layer, on: bool) -> None:
+    def set_comparison(self, comparison: Comparison) -> None:
         """Show what can be compared and what is compared now."""
-        self._choices = tuple(choices)
-        labels = dict(choices)
-        for box, layer in zip(self._sides, (left, right), strict=True):
-            box.clear()
-            box.addItems([label for _, label in choices])
-            index = next((i for i, (choice, _) in enumerate(choices) if choice == layer), -1)
-            box.setCurrentIndex(index)
-            box.setToolTip(labels.get(layer, ""))
-        if on:
-            self.canvas.set_split(True, (f"A  {labels.get(left, '')}", f"B  {labels.get(right, '')}"))
+        before, self._comparison = self._comparison, comparison
+        if before is None or before.results != comparison.results:
+            for box in self._sides:
+                box.clear()
+                for row in comparison.results:
+                    box.addItem(row.title, row.number)
+                    box.setItemData(box.count() - 1, row.title, Qt.ItemDataRole.ToolTipRole)
+        for box, number in zip(self._sides, (comparison.a, comparison.b), strict=True):
+            box.setCurrentIndex(box.findData(number))
+            box.setToolTip(box.currentText())
+            box.setEnabled(len(comparison.results) > 1)
+        self._swap.setEnabled(len(comparison.results) > 1)
+        kinds = tuple(kinds for kinds, _ in comparison.shows)
+        if kinds != self._shows:
+            self._shows = kinds
+            self._show.clear()
+            self._show.addItems([title for _, title in comparison.shows])
+        self._show.setCurrentIndex(self._shows.index(comparison.show) if comparison.show in self._shows else -1)
+        compare = comparison.mode == "compare"
+        self._show.setVisible(compare)
+        self._numbers.setVisible(comparison.mode == "difference")
+        self._numbers.setEnabled(comparison.ready)
+        self._slice_row.setVisible(self._modes["slice"].isChecked() or (compare and "slice" in comparison.show))
+        self._strip.set_hint(comparison.hint if compare else None)
+        self._page.set_hint(comparison.hint)
+        self._pages.setCurrentIndex(1 if comparison.mode == "difference" and comparison.hint is not None else 0)
+        self.canvas.set_split_at(comparison.split)
+        if compare:
+            self.canvas.set_split(True, comparison.names)
 
     def _on_side_chosen(self) -> None:
-        left, right = (self._choices[box.currentIndex()][0] for box in self._sides)
-        self.compareRequested.emit(left, right)
+        a, b = (box.currentData() for box in self._sides)
+        self.pairRequested.emit(a, b)
+
+    def _on_swap(self) -> None:
+        if self._comparison is not None:
+            self.pairRequested.emit(self._comparison.b, self._comparison.a)
+
+
+class _Hints(QWidget):
+    """A sentence with a button that leads on."""
+
+    offerChosen = Signal(object)  # Offer
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._offer: Offer | None = None
+        self._text = QLabel()
+        self._text.setWordWrap(True)
+        self._text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self._button = QPushButton()
+        self._button.clicked.connect(lambda: self.offerChosen.emit(self._offer))
+
+    def set_hint(self, hint: Hint | None) -> None:
+        """Show this hint."""
+        self._offer = hint.offer if hint is not None else None
+        self._text.setText(hint.text if hint is not None else "")
+        self._button.setText(self._offer.label if self._offer is not None else "")
+        self._button.setVisible(self._offer is not None)
+
+
+class HintBar(_Hints):
+    """A hint over pictures that can be seen."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setObjectName("hint")
+        self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(10, 4, 8, 4)
+        layout.addWidget(self._text, 1)
+        layout.addWidget(self._button)
+        self.hide()
+
+    def set_hint(self, hint: Hint | None) -> None:
+        super().set_hint(hint)
+        self.setVisible(hint is not None)
+
+    def apply_theme(self) -> None:
+        """Take the colours of the theme."""
+        c = theme.colours()
+        self.setStyleSheet(f"#hint {{ background: {c.alternate}; border-left: 4px solid {c.accent}; }}")
+
+
+class HintPage(_Hints):
+    """A hint in place of a picture."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._text.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(24, 24, 24, 24)
+        layout.setSpacing(12)
+        layout.addStretch(1)
+        layout.addWidget(self._text)
+        layout.addWidget(self._button, 0, Qt.AlignmentFlag.AlignHCenter)
+        layout.addStretch(1)
 
 
 def _map_icon(name: str) -> QIcon:

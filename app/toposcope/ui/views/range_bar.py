@@ -82,7 +82,13 @@ class RangeBar(QWidget):
         least, most = self._scale.least, self._scale.most
         gap = (most - least) / 500
         low, high = self._limits
-        if self._held == "low":
+        if self._scale.centred:
+            # both handles keep the same distance from 0, whichever is held
+            reach = -value if self._held == "low" else value
+            if self._held != "both":
+                high = min(max(reach, gap), most)
+                low = -high
+        elif self._held == "low":
             low = min(max(value, least), high - gap)
         elif self._held == "high":
             high = max(min(value, most), low + gap)
@@ -153,7 +159,7 @@ class RangeBar(QWidget):
         for value in ticks(least, most, max(2, int(self.height() / 55))):
             y = self.y_of(value)
             painter.drawLine(QPointF(left, y), QPointF(left + 4, y))
-            painter.drawText(QPointF(left + 7, y + metrics.ascent() / 2 - 1), f"{value:.6g}")
+            painter.drawText(QPointF(left + 7, y + metrics.ascent() / 2 - 1), f"{value:.6g}".replace("-", "−"))
         if scale.unit:
             painter.setPen(QColor(c.muted))
             painter.drawText(QRectF(0, 0, self.width() - 4, MARGIN - 2), Qt.AlignmentFlag.AlignRight, scale.unit)
