@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from toposcope import cli
 
 def main() -> int:
     """Open the window, unless the first argument names a sub-command or asks for help."""
+    multiprocessing.freeze_support()  # in a bundle, child processes start here, too
     arguments = sys.argv[1:]
     if cli.is_for_command_line(arguments):
         return cli.main(arguments)

@@ -10,51 +10,23 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 import tifffile
+from safetensors.torch import save_file
 
+from command_runs import Run, sentence, write_stack
+from dffnets.shipped import load_network, shipped_cards
 from scenes import Scene, tilted_plane
 from toposcope import cli
 from toposcope.core.estimate import METHODS
 from toposcope.core.jobs import Progress
 from toposcope.core.resources import sample_path
 
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        """Standard output, which must be one JSON object and nothing else."""
-        facts = json.loads(self.out)
-        assert isinstance(facts, dict)
-        return facts
-
-
-Run = Callable[..., Done]
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    def call(*arguments: object) -> Done:
-        capsys.readouterr()
-        code = cli.main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return Done(code, captured.out, captured.err)
-
-    return call
+NETWORK = shipped_cards()[0].name
 
 
 @pytest.fixture(scope="module")
@@ -66,26 +38,6 @@ def scene() -> Scene:
 def folder(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the scene's frames and a stack.json."""
     return write_stack(scene, tmp_path_factory.mktemp("stacks") / "ebene schräg")
-
-
-def write_stack(scene: Scene, path: Path) -> Path:
-    path.mkdir()
-    for i in range(scene.stack.n):
-        encoded = cv2.imencode(".png", scene.stack.read(i))[1]
-        (path / f"frame{i}.png").write_bytes(encoded.tobytes())
-    positions = [float(value) for value in scene.stack.positions.value]
-    text = {"positions": positions, "unit": "um", "kind": "microscope", "pixel_size": 0.5, "pixel_unit": "um"}
-    (path / "stack.json").write_text(json.dumps(text))
-    return path
-
-
-def sentence(done: Done) -> str:
-    """The one sentence that an error is told in."""
-    lines = done.err.strip().splitlines()
-    assert len(lines) == 1, done.err
-    assert lines[0].startswith("toposcope: error: ")
-    assert "Traceback" not in done.err
-    return lines[0].removeprefix("toposcope: error: ")
 
 
 # --- info ------------------------------------------------------------------------------------
@@ -193,6 +145,18 @@ def test_settings_reach_the_method(run: Run, folder: Path, tmp_path: Path) -> No
     assert "15" in json.dumps(stored)
 
 
+def test_a_network_runs_with_weights_of_its_own(run: Run, folder: Path, tmp_path: Path) -> None:
+    (card,) = (card for card in shipped_cards() if card.name == NETWORK)
+    save_file(
+        {name: tensor + 0 for name, tensor in load_network(card).state_dict().items()}, tmp_path / "mine.safetensors"
+    )
+    weights = ("--method", NETWORK, "--weights", tmp_path / "mine.safetensors")
+    done = run("depth", folder, "-o", tmp_path / "out", *weights, "--align", "none", "--json")
+    assert done.code == cli.DONE, done.err
+    assert done.facts["provenance"]["settings"]["weights"] != card.sha256
+    assert run("curve", folder, "--at", "5,5", *weights, "--align", "none", "-q").code == cli.DONE
+
+
 def test_methods_are_listed_with_their_settings(run: Run) -> None:
     done = run("depth", "--list-methods")
     assert done.code == cli.DONE
@@ -207,6 +171,8 @@ def test_methods_are_listed_with_their_settings(run: Run) -> None:
         (["--method", "sml", "--set", "windou=9"], "window"),
         (["--method", "sml", "--set", "window=many"], "many"),
         (["--device", "cuda"], "CPU"),
+        (["--weights", "mine.safetensors"], "default is no network and takes no weights"),
+        (["--method", NETWORK, "--weights", "nowhere.safetensors"], "cannot be read as weights"),
     ],
 )
 def test_wrong_settings_are_wrong_usage(
@@ -392,10 +358,11 @@ def test_interrupt_ends_cleanly_and_leaves_no_half_files(tmp_path: Path, number:
 
 @pytest.mark.skipif(os.name == "nt", reason="pipes break otherwise there")
 def test_reader_that_goes_away_is_no_fault(folder: Path) -> None:
-    command = f'"{sys.executable}" -m toposcope info "{folder}" --json | head -c 1'
-    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60)
-    assert "Traceback" not in done.stderr
-    assert "Exception" not in done.stderr
+    for arguments in (f'info "{folder}" --json', "depth --list-methods"):
+        command = f'"{sys.executable}" -m toposcope {arguments} | head -c 1'
+        done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60)
+        assert "Traceback" not in done.stderr
+        assert "Exception" not in done.stderr
 
 
 def test_progress_goes_to_standard_error_as_one_line_on_a_terminal(

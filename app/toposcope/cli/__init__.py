@@ -19,15 +19,25 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from toposcope import __version__
-from toposcope.cli import estimating, files
-from toposcope.cli.options import Parser, WrongUsageError
+from toposcope.cli import estimating, evaluating, files, training
+from toposcope.cli.options import DONE, FAILED, INTERRUPTED, SOME_FAILED, USAGE, Answer, Parser, WrongUsageError
 from toposcope.core.jobs import Cancelled, CancelToken, Progress, Report
 from toposcope.errors import FrameError, SettingsError, ToposcopeError
 
-DONE, FAILED, USAGE, SOME_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
-"""Exit codes."""
+__all__ = [
+    "COMMANDS",
+    "DONE",
+    "FAILED",
+    "INTERRUPTED",
+    "SOME_FAILED",
+    "USAGE",
+    "build_parser",
+    "complain",
+    "is_for_command_line",
+    "main",
+]
 
-COMMANDS = ("info", "depth", "curve", "simulate", "export", "demo")
+COMMANDS = ("info", "depth", "curve", "evaluate", "train", "simulate", "export", "demo")
 
 
 def is_for_command_line(arguments: Sequence[str]) -> bool:
@@ -51,22 +61,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return USAGE
     except SystemExit as stop:  # after --help and lists
         return stop.code if isinstance(stop.code, int) else USAGE
+    except BrokenPipeError:
+        return _unheard()
     try:
         with _signals_cancel(token), _progress(options.quiet) as show:
             if not options.debug:
                 logging.getLogger().addHandler(logging.NullHandler())  # libraries' warnings are not our sentences
-            answer = options.run(options, token.guard(show))
+            answer: Answer = options.run(options, token.guard(show))
         print(json.dumps(answer.facts, indent=2) if options.json else answer.text, flush=True)
-    except (Cancelled, KeyboardInterrupt):
-        return _failed(options, "interrupted", "Interrupted", INTERRUPTED)
-    except BrokenPipeError:  # whoever read our output has gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
+        for complaint in answer.complaints:
+            complain(complaint)
+        return answer.code
+    except (Cancelled, KeyboardInterrupt) as stop:
+        return _failed(options, str(stop) or "interrupted", "Interrupted", INTERRUPTED)
+    except BrokenPipeError:
+        return _unheard()
     except Exception as error:  # the last door: the user gets a sentence
         if options.debug:
             raise
         return _failed(options, _sentence(error), type(error).__name__, _exit_code(error))
-    return DONE
 
 
 def _failed(options: argparse.Namespace, text: str, kind: str, code: int) -> int:
@@ -74,6 +87,12 @@ def _failed(options: argparse.Namespace, text: str, kind: str, code: int) -> int
         print(json.dumps({"error": text, "kind": kind}, indent=2), flush=True)
     complain(text)
     return code
+
+
+def _unheard() -> int:
+    """Say nothing more, since whoever read our output has gone."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return FAILED
 
 
 def complain(text: str) -> None:
@@ -156,7 +175,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="toposcope",
         description="Turn focal stacks into depth. Without a sub-command, toposcope [STACK] opens the window.",
-        epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.",
+        epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 3 some stacks failed, 130 interrupted.",
     )
     parser.add_argument("--version", action="version", version=f"toposcope {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -164,6 +183,8 @@ def build_parser() -> argparse.ArgumentParser:
         estimating.add_info,
         estimating.add_depth,
         estimating.add_curve,
+        evaluating.add_evaluate,
+        training.add_train,
         files.add_simulate,
         files.add_export,
         estimating.add_demo,

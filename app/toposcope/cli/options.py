@@ -21,12 +21,23 @@ if TYPE_CHECKING:  # numpy and OpenCV are loaded by the command that needs them
     from toposcope.core.stack import FocalStack
 
 
+DONE, FAILED, USAGE, SOME_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
+"""Exit codes."""
+
+ALIGN_MODES = ("auto", "none")
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a command found: for people and, with ``--json``, for machines."""
+    """What a command found: for people and, with ``--json``, for machines.
+
+    ``complaints`` are sentences about parts that failed, ``code`` the exit code.
+    """
 
     text: str
     facts: dict[str, Any]
+    complaints: tuple[str, ...] = ()
+    code: int = DONE
 
 
 Command = Callable[[argparse.Namespace, Report], Answer]
@@ -104,8 +115,19 @@ def add_method(parser: argparse.ArgumentParser) -> None:
         "--list-methods", action=ListAction, text=method_list, help="list the methods with their settings, and stop"
     )
     group.add_argument(
-        "--align", choices=("auto", "none"), default="auto", help="register the frames if they need it, or never"
+        "--align", choices=ALIGN_MODES, default="auto", help="register the frames if they need it, or never"
     )
+    add_machine(group)
+    group.add_argument(
+        "--weights",
+        type=Path,
+        metavar="FILE",
+        help="run a network with these weights (.safetensors) of the same network",
+    )
+
+
+def add_machine(group: argparse._ArgumentGroup) -> None:
+    """Add what a method runs on."""
     group.add_argument(
         "--device",
         choices=("auto", "cpu", "cuda", "mps"),
@@ -123,7 +145,7 @@ class ListAction(argparse.Action):
         self._text = text
 
     def __call__(self, parser: argparse.ArgumentParser, *args: object, **kwargs: object) -> NoReturn:
-        print(self._text())
+        print(self._text(), flush=True)
         parser.exit()
 
 
@@ -190,11 +212,17 @@ def opened(options: argparse.Namespace, report: Report) -> Iterator[FocalStack]:
 
 
 def paths(names: Sequence[str]) -> Path | list[Path]:
-    """Return the files that were named; patterns are filled in here where the shell does not."""
+    """Return the files of one stack that were named; see `each_path`."""
+    found = each_path(names)
+    return found[0] if len(found) == 1 else found
+
+
+def each_path(names: Sequence[str]) -> list[Path]:
+    """Return what was named; patterns are filled in here where the shell does not."""
     found: list[str] = []
     for name in names:
         found += (sorted(glob.glob(name)) if not os.path.exists(name) else []) or [name]
-    return Path(found[0]) if len(found) == 1 else [Path(name) for name in found]
+    return [Path(name) for name in found]
 
 
 def open_options(options: argparse.Namespace) -> OpenOptions:
@@ -238,6 +266,7 @@ def estimated(options: argparse.Namespace, stack: FocalStack, report: Report, ke
         keep_volume=keep_volume,
         threads=options.threads,
         device=options.device,
+        weights=options.weights,
     )
     return estimate(stack, settings, report)
 

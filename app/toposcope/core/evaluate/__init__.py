@@ -7,6 +7,7 @@
 
 from toposcope.core.evaluate.cases import Case, TruthFile, data_set_cases, folder_case, rendered_cases
 from toposcope.core.evaluate.comparing import (
+    FIGURES,
     Comparison,
     Contender,
     EvaluateSettings,
@@ -17,10 +18,19 @@ from toposcope.core.evaluate.comparing import (
     evaluate,
 )
 from toposcope.core.evaluate.scoring import MEASURES, Score, score
-from toposcope.core.evaluate.tables import comparison_facts, error_writer, markdown_table, text_table, write_comparison
+from toposcope.core.evaluate.tables import (
+    SHOWN,
+    comparison_facts,
+    error_writer,
+    markdown_table,
+    text_table,
+    write_comparison,
+)
 
 __all__ = [
+    "FIGURES",
     "MEASURES",
+    "SHOWN",
     "Case",
     "Comparison",
     "Contender",

@@ -222,7 +222,7 @@ def error_writer(folder: Path, unit: ErrorUnit) -> Callable[[str, Case, Answer, 
             positions = to_coordinate(positions, positions, answer.unit, answer.kind).astype(np.float64)
         limit = ERROR_STEPS * typical_step(positions)
         symbol = case.symbol if unit == "stack" else "of the range"
-        title = f"{case.name}, {method}: found less true depth"
+        title = f"{case.name}, {method}: found minus true depth"
         picture = map_picture(scored.error, symbol, title, "RdBu_r", limits=(-limit, limit))
         write_image(picture, folder / f"{case.name}_{method}.png".replace("/", "_"))
 

@@ -1,0 +1,55 @@
+"""`toposcope train`: a network from a file that says how."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from toposcope.cli.options import Answer, Commands, ListAction, add_command, count, written_lines
+from toposcope.core.jobs import Report
+from toposcope.errors import SettingsError
+
+
+def add_train(commands: Commands) -> None:
+    """Add `toposcope train`."""
+    text = "train a network on rendered stacks; goes on from its checkpoint when called again"
+    parser = add_command(commands, "train", _train, text)
+    parser.add_argument("config", type=Path, metavar="CONFIG", help="TOML file that says what to train and how")
+    parser.add_argument(
+        "--example", action=ListAction, text=_example, help="print a configuration with all entries, and stop"
+    )
+    group = parser.add_argument_group("what is given here wins over the file")
+    group.add_argument("--output", type=Path, metavar="DIR", help="folder for checkpoint, weights and log")
+    group.add_argument("--iterations", type=count, metavar="N", help="steps after which to end")
+    group.add_argument("--minutes", type=float, metavar="M", help="minutes after which to end")
+    group.add_argument("--device", help="cpu, cuda, mps, or auto for the fastest there is")
+    group.add_argument("--threads", type=count, metavar="K", help="threads to use (default: all)")
+
+
+def _example() -> str:
+    from toposcope.core.training import example
+
+    return example().rstrip()
+
+
+def _train(options: argparse.Namespace, report: Report) -> Answer:
+    from toposcope.core.training import train_from
+
+    result = train_from(options.config, _changes(options), report)
+    files = {"weights": result.weights, "log": result.log} | ({"plot": result.plot} if result.plot else {})
+    figures = ", ".join(f"{name} {value:.4g}" for name, value in result.last.items())
+    facts = {"files": {name: str(path) for name, path in files.items()}, "last": dict(result.last)}
+    return Answer(f"{'result':<12}{figures}\n{written_lines(files)}", facts)
+
+
+def _changes(options: argparse.Namespace) -> dict[str, Any]:
+    names = ("output", "iterations", "minutes", "device", "threads")
+    changes = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    if changes.get("device") == "auto":
+        from dffnets.predict import best_device
+
+        changes["device"] = best_device()
+    if changes.get("minutes", 0) < 0:
+        raise SettingsError(f"--minutes is {changes['minutes']:g}; give 0 (no limit) or more.")
+    return changes

@@ -1,0 +1,170 @@
+"""`toposcope train`: configurations in words, a run that can be taken up again, the plot of its log."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import subprocess
+import sys
+import tomllib
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from command_runs import Run, sentence
+from dffnets import losses
+from dffnets.synthetic.pool import fill_pool
+from dffnets.training import TrainConfig, read_tensors
+from toposcope import cli
+from toposcope.core.jobs import Cancelled, Progress
+from toposcope.core.training import HELP, LOSSES, example, log_picture, read_config, train_from
+from toposcope.errors import SettingsError
+
+TINY = """
+network = "light"
+output = "out"
+iterations = 3
+batch = 2
+crop = 32
+counts = [4, 5]
+precision = "float32"
+pool_stacks = 50
+validation_stacks = 2
+checkpoint_minutes = 0.0
+threads = 1
+[options]
+width = 4
+"""
+
+
+@pytest.fixture(scope="module")
+def pool(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("pool")
+    fill_pool(directory, 1, 50, size=48, workers=1)
+    return directory
+
+
+@pytest.fixture
+def tiny(pool: Path, tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.toml"
+    path.write_text(f"pool = {json.dumps(str(pool))}{TINY}")
+    return path
+
+
+def test_training_leaves_weights_log_and_plot(run: Run, tiny: Path) -> None:
+    done = run("train", tiny, "--json", "-q")
+    assert done.code == cli.DONE, done.err
+    files = {name: Path(path) for name, path in done.facts["files"].items()}
+    assert set(files) == {"weights", "log", "plot"}
+    assert done.facts["last"]["iteration"] == 3
+    assert 0 < done.facts["last"]["rmse"] < 1
+    with Image.open(files["plot"]) as plot:
+        assert plot.size == (1200, 896)
+    assert run("train", tiny, "-q").code == cli.DONE, "a run that is done has nothing left to do"
+
+
+def test_options_win_over_the_file(run: Run, tiny: Path, tmp_path: Path) -> None:
+    done = run("train", tiny, "--iterations", 1, "--output", tmp_path / "other", "--json", "-q")
+    assert done.code == cli.DONE, done.err
+    assert done.facts["last"]["iteration"] == 1
+    assert (tmp_path / "other" / "weights.safetensors").exists()
+
+
+def test_an_interrupted_training_goes_on(tiny: Path, tmp_path: Path) -> None:
+    heard: list[Progress] = []
+
+    def stop(progress: Progress) -> None:
+        heard.append(progress)
+        if progress.text.startswith("step 2"):
+            raise Cancelled
+
+    with pytest.raises(Cancelled, match="the same command goes on"):
+        train_from(tiny, report=stop)
+    assert 0 < heard[-1].fraction < 1
+    train_from(tiny)
+    train_from(tiny, {"output": tmp_path / "whole"})
+    whole, halves = (read_tensors(tmp_path / name / "weights.safetensors") for name in ("whole", "out"))
+    assert all(torch.equal(tensor, halves[name]) for name, tensor in whole.items())
+
+
+def test_checkpoint_of_another_network_is_refused(tiny: Path) -> None:
+    train_from(tiny, {"iterations": 1})
+    with pytest.raises(SettingsError, match="checkpoint of another network"):
+        train_from(tiny, {"options": {"width": 5}})
+
+
+def test_example_holds_every_entry_and_can_be_used(run: Run, tmp_path: Path) -> None:
+    done = run("train", "--example")
+    assert done.code == cli.DONE
+    assert done.out == example()
+    values = tomllib.loads(done.out)
+    assert set(values) == {field.name for field in fields(TrainConfig)} - {"initial"}
+    path = tmp_path / "example.toml"
+    path.write_text(done.out)
+    read = read_config(path)
+    assert read == TrainConfig("light", tmp_path / "training", pool=tmp_path / "pool")
+
+
+def test_every_entry_and_every_loss_is_explained() -> None:
+    assert set(HELP) == {field.name for field in fields(TrainConfig)}
+    terms = {
+        name.removesuffix("_error")
+        for name, function in inspect.getmembers(losses, inspect.isfunction)
+        if "valid" in inspect.signature(function).parameters and name != "masked_mean"
+    }
+    assert terms == set(LOSSES)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('network = "light"', "does not say 'output'"),
+        ('network = "lite"\noutput = "x"', "no network 'lite'; there are light"),
+        ('network = "light"\noutput = "x"\niteration = 5', "unknown entry 'iteration'; known are network, output"),
+        ('network = "light"\noutput = "x"\niterations = "many"', "iterations is 'many'; it must be a whole number"),
+        ('network = "light"\noutput = "x"\ncounts = 5', "counts is 5; it must be a list of whole numbers"),
+        ('network = "light"\noutput = "x"\ncounts = [2]', "at least 3 slices"),
+        ('network = "light"\noutput = "x"\nprecision = "half"', "it must be 'float32' or 'bfloat16'"),
+        ('network = "light"\noutput = "x"\niterations = 0', "it must be above 0"),
+        ('network = "light"\noutput = "x"\npool_seed = 900001', "that of the validation set"),
+        ('network = "light"\noutput = "x"\ninitial = "no.safetensors"', "there is no file"),
+        ('network = "light"\noutput = "x"\ndevice = "tpu"', "no device 'tpu'"),
+        ('network = "light"\noutput = "x"\n[options]\nwidht = 3', "has no option 'widht'; its options are width"),
+        ('network = "light"\noutput = "x"\n[loss]\nabsolut = 1', "no loss 'absolut'; there are absolute"),
+        ("network = light", "is no valid TOML"),
+    ],
+)
+def test_wrong_configurations_are_refused_in_words(run: Run, tmp_path: Path, text: str, words: str) -> None:
+    path = tmp_path / "wrong.toml"
+    path.write_text(text)
+    done = run("train", path, "-q")
+    assert done.code == cli.USAGE
+    assert words in sentence(done)
+
+
+def test_missing_configuration_is_one_sentence(run: Run, tmp_path: Path) -> None:
+    done = run("train", tmp_path / "nowhere.toml", "-q")
+    assert done.code == cli.USAGE
+    assert "nowhere.toml cannot be read" in sentence(done)
+
+
+def test_log_is_drawn_from_its_first_line_on() -> None:
+    line = {"iteration": 1.0, "minutes": 0.5, "loss": 0.4, "rmse": 0.3, "rmse_micro": 0.2, "rmse_macro": float("nan")}
+    assert log_picture([line]).shape == (896, 1200, 3)
+    later = line | {"minutes": 1.0, "rmse": 0.1, "unimodal": 0.9}
+    assert (log_picture([line, later]) != log_picture([line])).any()
+
+
+def test_networks_are_trained_without_the_program(tiny: Path) -> None:
+    code = (
+        "import runpy, sys\n"
+        f"sys.argv = ['training', {str(tiny)!r}]\n"
+        "runpy.run_module('dffnets.training', run_name='__main__')\n"
+        "assert not {'toposcope', 'PySide6'} & set(sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1])["iteration"] == 3
