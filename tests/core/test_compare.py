@@ -70,6 +70,12 @@ def test_uneven_steps_are_counted_in_slices() -> None:
     assert compare(a, b).beyond == pytest.approx(1 / 3)
 
 
+def test_slices_go_on_beyond_the_sweep_of_the_first() -> None:
+    positions = (1.0, 2.0, 4.0, 10.0)  # the outer steps are 1 and 6
+    a, b = result([[1.0, 10.0, 10.0]], positions), result([[-1.0, 15.0, 17.0]], positions)
+    assert compare(a, b).beyond == pytest.approx(2 / 3)
+
+
 @given(st.integers(0, 2**32 - 1))
 def test_swapping_turns_the_sign_and_nothing_else(seed: int) -> None:
     rng = np.random.default_rng(seed)

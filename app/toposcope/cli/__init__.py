@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from toposcope import __version__
-from toposcope.cli import estimating, evaluating, files, training
+from toposcope.cli import comparing, estimating, evaluating, files, training
 from toposcope.cli.options import DONE, FAILED, INTERRUPTED, SOME_FAILED, USAGE, Answer, Parser, WrongUsageError
 from toposcope.core.jobs import Cancelled, CancelToken, Progress, Report
 from toposcope.errors import FrameError, SettingsError, ToposcopeError
@@ -37,7 +37,7 @@ __all__ = [
     "main",
 ]
 
-COMMANDS = ("info", "depth", "curve", "evaluate", "train", "simulate", "export", "demo")
+COMMANDS = ("info", "depth", "curve", "compare", "evaluate", "train", "simulate", "export", "demo")
 
 
 def is_for_command_line(arguments: Sequence[str]) -> bool:
@@ -183,6 +183,7 @@ def build_parser() -> argparse.ArgumentParser:
         estimating.add_info,
         estimating.add_depth,
         estimating.add_curve,
+        comparing.add_compare,
         evaluating.add_evaluate,
         training.add_train,
         files.add_simulate,

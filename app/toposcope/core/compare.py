@@ -16,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from toposcope.core.calibration import UNIT_SYMBOLS, Unit, typical_step
+from toposcope.core.calibration import UNIT_SYMBOLS, Floats, Unit, typical_step
 from toposcope.core.curve import format_length
 from toposcope.core.export import made_folder, together, write_bytes, write_float_tiff, write_image
 from toposcope.core.jobs import Progress, Report, part, silent
@@ -159,8 +159,7 @@ def compare(a: DepthResult, b: DepthResult, report: Report = silent) -> Differen
 
 def _beyond(a: DepthResult, b: DepthResult, report: Report) -> int:
     """Return the number of pixels, known in both, whose depths lie more than one slice of ``a`` apart."""
-    positions = a.positions.value
-    slices = np.arange(len(positions), dtype=np.float64)
+    positions, slices = _ruler(a.positions.value)
     height, width = a.shape
     rows = max(1, _BAND // width)
     count = 0
@@ -171,6 +170,14 @@ def _beyond(a: DepthResult, b: DepthResult, report: Report) -> int:
         apart = np.interp(one[known], positions, slices) - np.interp(other[known], positions, slices)
         count += int(np.count_nonzero(np.abs(apart) > 1 + TOLERANCE))
     return count
+
+
+def _ruler(positions: Floats) -> tuple[Floats, Floats]:
+    """Return positions and their slice numbers, going on with the outer steps: B may know depths beyond those of A."""
+    far = 1e6
+    steps = np.diff(positions)
+    low, high = positions[0] - far * steps[0], positions[-1] + far * steps[-1]
+    return np.array([low, *positions, high]), np.array([-far, *range(len(positions)), len(positions) - 1 + far])
 
 
 def _limit(known: NDArray[np.float32], step: float) -> float:
