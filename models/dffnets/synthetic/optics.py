@@ -144,3 +144,42 @@ def transfer(frequency: torch.Tensor, radius_px: float, psf: Psf) -> torch.Tenso
     small = x < 1e-3
     x = torch.where(small, torch.ones_like(x), x)
     return torch.where(small, torch.ones_like(x), 2 * torch.special.bessel_j1(x) / x)
+
+
+@dataclass(frozen=True, slots=True)
+class Blades:
+    """An iris of ``count`` straight blades (5 to 8 in most lenses), turned by ``angle`` in radians.
+
+    Its opening is as large as the disc whose radius is given: a polygon passes as much light.
+    """
+
+    count: int
+    angle: float = 0.0
+
+    def corners(self) -> NDArray[np.float64]:
+        """Return (count, 2) corners (x, y), counter-clockwise, of the opening for radius 1."""
+        around = self.angle + 2 * np.pi * np.arange(self.count) / self.count
+        reach = np.sqrt(2 * np.pi / (self.count * np.sin(2 * np.pi / self.count)))
+        return np.column_stack([reach * np.cos(around), reach * np.sin(around)])
+
+    def transfer(self, frequency_x: torch.Tensor, frequency_y: torch.Tensor, radius_px: torch.Tensor) -> torch.Tensor:
+        """Return the complex Fourier transforms (..., *frequencies) of the opening's image, of unit sum.
+
+        Frequencies in cycles per pixel, of one shape. ``radius_px`` (...) carries a sign: behind the focus the
+        image of the iris stands on its head, which shows where ``count`` is odd. In closed form: by the
+        divergence theorem, an integral over a polygon is a sum over its edges.
+        """
+        corners = self.corners()
+        edges = np.roll(corners, -1, 0) - corners
+        middles = corners + edges / 2
+        radius = radius_px[(...,) + (None,) * frequency_x.ndim]
+        kx, ky = (2 * np.pi * radius * frequency for frequency in (frequency_x, frequency_y))
+        square = kx.square() + ky.square()
+        total = torch.zeros_like(square, dtype=torch.complex64)
+        for (ex, ey), (mx, my) in zip(edges, middles, strict=True):
+            along = torch.sinc((kx * ex + ky * ey) / (2 * np.pi))
+            total += torch.polar((kx * ey - ky * ex) * along, -(kx * mx + ky * my))
+        # at low frequencies the edges cancel each other to nothing but rounding
+        low = square < 1e-4
+        whole = 1j * total / (np.pi * torch.where(low, 1.0, square))
+        return torch.where(low, 1.0, whole)

@@ -206,7 +206,7 @@ def _inside(distance: Tensor, half_width: float) -> Tensor:
     return (half_width - distance.abs() + 0.5).clamp(0, 1)
 
 
-def _solid(field: Tensor, opacity: Tensor, colour: Tensor, low: float, high: float, count: int) -> list[Layer]:
+def solid(field: Tensor, opacity: Tensor, colour: Tensor, low: float, high: float, count: int) -> list[Layer]:
     """Return ``count`` layers that fill a surface ``field`` between ``low`` and ``high``, solid downwards."""
     if count < 2:
         return [Layer(0.5 * (low + high), opacity, colour)]
@@ -231,7 +231,7 @@ def micro_scene(canvas: Canvas) -> tuple[list[Layer], Tensor]:
         colour = colour + canvas.uniform(0.5, 3) * ((glint / glint.std() - canvas.uniform(2, 3)) * 8).sigmoid()
     if canvas.chance(0.3):
         colour = colour * (1 + canvas.uniform(0.05, 0.25) * canvas.noise(4)).clamp(0.2, 1.8)
-    layers = _solid(depth, torch.ones_like(depth), colour, low, high, int(canvas.random.integers(20, 33)))
+    layers = solid(depth, torch.ones_like(depth), colour, low, high, int(canvas.random.integers(20, 33)))
     return layers, depth
 
 
@@ -244,7 +244,7 @@ def macro_scene(canvas: Canvas) -> tuple[list[Layer], Tensor]:
     low = canvas.uniform(-0.02, 0.3)
     flat = canvas.chance(0.4)
     depth = torch.full_like(canvas.x, low) if flat else low + canvas.uniform(0.05, 0.4) * canvas.height()
-    layers = _solid(
+    layers = solid(
         depth, torch.ones_like(depth), canvas.texture(), float(depth.min()), float(depth.max()), 1 if flat else 9
     )
     for _ in range(int(canvas.random.integers(2, 10))):
@@ -254,7 +254,7 @@ def macro_scene(canvas: Canvas) -> tuple[list[Layer], Tensor]:
         if seen.numel() < 3:
             continue
         bottom, top = float(seen.min()), float(seen.max())
-        layers += _solid(surface, opacity, colour, bottom, top, min(10, int((top - bottom) / 0.025) + 1))
+        layers += solid(surface, opacity, colour, bottom, top, min(10, int((top - bottom) / 0.025) + 1))
         depth = torch.where((opacity > 0.5) & (surface > depth), surface, depth)
     return layers, depth
 

@@ -19,6 +19,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from dffnets.synthetic.optics import Blades
+
 MAX_RADIUS = 46.0
 """Largest blur radius, in pixels, that the table of point spread functions holds."""
 
@@ -42,6 +44,12 @@ def frequencies(size: int, device: torch.device) -> Tensor:
     return torch.hypot(fy, torch.fft.rfftfreq(size, device=device)[None])
 
 
+def planar_frequencies(size: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return the frequencies (S, S/2+1) of a real FFT along x and y, in cycles per pixel."""
+    fy, fx = torch.fft.fftfreq(size, device=device), torch.fft.rfftfreq(size, device=device)
+    return fx.expand(size, -1), fy[:, None].expand(-1, len(fx))
+
+
 @lru_cache(maxsize=1)
 def _radii() -> Tensor:
     # steps grow with the radius: what matters is the step relative to the blur
@@ -62,13 +70,38 @@ def _transfer_table(exponent: float, size: int, device: torch.device) -> Tensor:
 
 def transfer(radius: Tensor, exponent: float, size: int) -> Tensor:
     """Return the transfer functions (..., S, S/2+1) for blur radii (...) in pixels."""
+    return _transfer_table(exponent, size, radius.device)[_row(radius)]
+
+
+@lru_cache(maxsize=8)
+def _polygon_table(blades: Blades, size: int, device: torch.device) -> Tensor:
+    """Return the complex transfer functions (R, S, S/2+1) of an iris."""
+    fx, fy = planar_frequencies(size, torch.device("cpu"))
+    parts = [blades.transfer(fx, fy, radius[None]) for radius in _radii()]
+    return torch.cat(parts).to(device)
+
+
+def polygon_transfer(radius: Tensor, blades: Blades, size: int) -> Tensor:
+    """Return the complex transfer functions (..., S, S/2+1) of an iris for signed radii (...), see `Blades`."""
+    table = _polygon_table(blades, size, radius.device)[_row(radius.abs())]
+    return torch.where((radius < 0)[..., None, None], table.conj(), table)
+
+
+def _row(radius: Tensor) -> Tensor:
+    """Return the rows of the tables that hold ``radius``."""
     r = radius.clamp(0, MAX_RADIUS)
     index = torch.where(r < 4, r / 0.05, torch.where(r < 10, 80 + (r - 4) / 0.1, 140 + (r - 10) / 0.25))
-    table = _transfer_table(exponent, size, radius.device)
-    return table[index.round().long().clamp(0, len(table) - 1)]
+    return index.round().long().clamp(0, len(_radii()) - 1)
 
 
-def render(layers: list[Layer], positions: Tensor, slope: float, exponent: float, base_sigma: float) -> Tensor:
+def render(
+    layers: list[Layer],
+    positions: Tensor,
+    slope: float,
+    exponent: float,
+    base_sigma: float,
+    blades: Blades | None = None,
+) -> Tensor:
     """Render the slices (N, S, S) of a layered scene, linear light, without noise.
 
     Parameters
@@ -78,6 +111,7 @@ def render(layers: list[Layer], positions: Tensor, slope: float, exponent: float
     slope : blur radius in pixels per unit of focus coordinate
     exponent : shape of the point spread function, one of `EXPONENTS`
     base_sigma : Gaussian blur of the lens and the pixels in perfect focus, in pixels
+    blades : an iris whose polygon takes the place of ``exponent``'s round blur
     """
     pile = sorted(layers, key=lambda layer: layer.place)
     size = pile[0].opacity.shape[-1]
@@ -89,7 +123,11 @@ def render(layers: list[Layer], positions: Tensor, slope: float, exponent: float
     places = torch.tensor([layer.place for layer in pile], device=device)
     slices = []
     for position in positions:
-        blur = transfer(slope * (places - position).abs(), exponent, size)  # (L, S, S/2+1)
+        radius = slope * (places - position)
+        if blades is None:
+            blur = transfer(radius.abs(), exponent, size)  # (L, S, S/2+1)
+        else:
+            blur = polygon_transfer(radius, blades, size)
         alpha = torch.fft.irfft2(opacity_f * blur, s=(size, size)).clamp(0, 1)
         light = torch.fft.irfft2(colour_f * blur, s=(size, size))
         picture = light[0]
