@@ -70,14 +70,20 @@ def _take(window: MainWindow, folder: Path, stack: Path, private: Path) -> list[
     _until(lambda: len(window.pins.curves) == 3)
     _until(lambda: not window.surfaces.runner.busy)
     shoot("depth")
-    session.set(mode="compare")
-    shoot("compare")
     session.set(mode="slice")
     shoot("slice")
     for mode in ("all_in_focus", "confidence", "peaks", "sweep"):
         window.docks["sweep" if mode == "sweep" else "method"].raise_()
         session.set(mode=mode)
         shoot(mode)
+    window.docks["method"].raise_()
+    window.estimating.run_method("light")
+    _until(lambda: len(session.state.full_runs) == 2 and not session.state.jobs, 600.0)
+    for mode in ("compare", "difference"):
+        session.set(mode=mode)
+        _until(lambda: not window.pins.runner.busy)
+        shoot(mode)
+    window.undo.undo()  # back to the first result
     window.docks["export"].raise_()
     session.set(mode="depth")
     window.set_theme("light")
@@ -95,7 +101,7 @@ def shrink(path: Path) -> None:
     picture = Image.open(path).convert("RGB")
     picture.save(path, optimize=True)
     if path.stat().st_size > LARGEST:
-        picture.quantize(256, dither=Image.Dither.FLOYDSTEINBERG).save(path, optimize=True)
+        picture.quantize(256, kmeans=4, dither=Image.Dither.FLOYDSTEINBERG).save(path, optimize=True)
 
 
 def _is_full(state: State) -> bool:

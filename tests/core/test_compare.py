@@ -70,6 +70,14 @@ def test_uneven_steps_are_counted_in_slices() -> None:
     assert compare(a, b).beyond == pytest.approx(1 / 3)
 
 
+@given(st.integers(0, 2**32 - 1))
+def test_even_steps_are_counted_as_uneven_ones_are(seed: int) -> None:
+    depths = np.random.default_rng(seed).uniform(0, 6, (2, 9, 11)).astype(np.float32)
+    nearly = (0.0, 2.0, 4.0, 6.0 + 1e-4)  # uneven enough to be looked up
+    even, uneven = (compare(result(depths[0], p), result(depths[1], p)).beyond for p in ((0, 2, 4, 6), nearly))
+    assert even == pytest.approx(uneven, abs=1.5 / 99)
+
+
 def test_slices_go_on_beyond_the_sweep_of_the_first() -> None:
     positions = (1.0, 2.0, 4.0, 10.0)  # the outer steps are 1 and 6
     a, b = result([[1.0, 10.0, 10.0]], positions), result([[-1.0, 15.0, 17.0]], positions)

@@ -136,9 +136,9 @@ class CurveView(QWidget):
         split.addWidget(plot_side)
         split.addWidget(scroll)
         scroll.setMaximumWidth(360)
-        split.setStretchFactor(0, 2)
-        split.setStretchFactor(1, 1)
-        split.setSizes([620, 280])
+        split.setStretchFactor(0, 5)
+        split.setStretchFactor(1, 3)
+        split.setSizes([560, 336])
         split.setChildrenCollapsible(False)
 
         self._empty = QLabel(EMPTY_TEXT)

@@ -25,6 +25,7 @@ PAGES: Final = (
     "surface",
     "calibration",
     "methods",
+    "comparing",
     "sweep",
     "export",
     "command_line",
