@@ -248,7 +248,7 @@ def train_from(path: Path, changes: Mapping[str, Any] | None = None, report: Rep
             fill_pool(config.pool, config.pool_seed, config.pool_stacks, workers=config.workers, report=rendered)
         weights = train(config, told)
     except Cancelled as error:
-        raise Cancelled(f"interrupted; what was done is kept in {config.output}, the same command goes on.") from error
+        raise Cancelled("interrupted; what was done is kept, and the same command goes on from there.") from error
     except RuntimeError as error:
         if "state_dict" not in str(error):
             raise

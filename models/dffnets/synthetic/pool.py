@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from pathlib import Path
 
 import torch
@@ -50,19 +50,24 @@ def fill_pool(
 ) -> None:
     """Make sure that ``count`` stacks (rounded up to whole shards) of ``seed`` lie in ``directory``.
 
-    ``workers`` processes (default: one a core) render; ``report(shards done, shards)`` tells.
+    ``workers`` processes (default: one a core) render; ``report(shards done, shards)`` is called several
+    times a second, and what it raises stops the work once the shards at hand are done.
     """
     directory.mkdir(parents=True, exist_ok=True)
     shards = -(-count // SHARD)
     missing = [k for k in range(shards) if not shard_path(directory, seed, k).exists()]
-    done = shards - len(missing)
     with ProcessPoolExecutor(workers or os.cpu_count() or 1) as pool:
-        for _ in (
-            pool.map(write_shard, *zip(*((directory, seed, k, size) for k in missing), strict=True)) if missing else ()
-        ):
-            done += 1
-            if report:
-                report(done, shards)
+        waiting = {pool.submit(write_shard, directory, seed, k, size) for k in missing}
+        try:
+            while waiting:
+                finished, waiting = wait(waiting, timeout=0.3, return_when=FIRST_COMPLETED)
+                for future in finished:
+                    future.result()
+                if report:
+                    report(shards - len(waiting), shards)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def read_pool(directory: Path, seed: int, count: int) -> Iterator[TrainingStack]:
