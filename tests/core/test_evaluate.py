@@ -376,6 +376,9 @@ def test_what_cannot_be_compared_is_refused_before_the_work(folder: Path, scene:
         ev.evaluate(cases, [ev.contender("sml")], ev.EvaluateSettings(unit="stack"))
     with pytest.raises(SettingsError, match="nothing to compare"):
         ev.evaluate(cases, [])
+    if not torch.cuda.is_available():
+        with pytest.raises(SettingsError, match="no cuda device"):
+            ev.evaluate(cases, [ev.contender("sml")], ev.EvaluateSettings(device="cuda"))
     with pytest.raises(SettingsError, match="no method 'magic'"):
         ev.contender("magic")
     with pytest.raises(SettingsError, match="no setting 'windwo'"):

@@ -136,13 +136,15 @@ def evaluate(
     Raises
     ------
     SettingsError
-        If nothing is to be compared, or errors in the stacks' own units cannot be averaged.
+        If nothing is to be compared, errors in the stacks' own units cannot be averaged, or the device is
+        not there.
     Cancelled
         From ``report``, which is called several times a second.
     """
     if not cases or not contenders:
         raise SettingsError("there is nothing to compare: give at least one stack and one method.")
     symbol = _unit_symbol(cases, settings)
+    _check_device(settings.device)
     rows: list[Row] = []
     peaks: dict[str, int] = {}
     with tempfile.TemporaryDirectory(prefix="toposcope-evaluate-") as scratch:
@@ -153,6 +155,16 @@ def evaluate(
     report(Progress(1.0, "done"))
     given = {one.method: one.given for one in contenders}
     return Comparison(tuple(rows), tuple(_means(rows, peaks)), settings, symbol, given)
+
+
+def _check_device(device: str) -> None:
+    """Refuse a device that is not there once, rather than for every stack."""
+    if device in ("auto", "cpu"):
+        return
+    from dffnets.predict import best_device, device_is_there
+
+    if not device_is_there(device):
+        raise SettingsError(f"there is no {device} device here; {best_device()} is. Choose that, or auto.")
 
 
 def _run(
