@@ -52,11 +52,23 @@ def focal_variation(probability: Tensor, valid: Tensor) -> Tensor:
     Woo and Lee, DualFocus, NeurIPS 2025: sum over i < k of max(0, p_i - p_i+1)^2 and over i >= k of
     max(0, p_i+1 - p_i)^2, where k is the peak. ``probability`` (B, N, H, W).
     """
-    steps = probability[:, 1:] - probability[:, :-1]  # (B, N-1, H, W), step i from slice i to i+1
+    return masked_mean((_wrong_steps(probability) ** 2).sum(1), valid)
+
+
+def focal_turns(probability: Tensor, valid: Tensor) -> Tensor:
+    """Return the mean total of the steps that `focal_variation` punishes, not squared.
+
+    Ours: squares forgive the small ripples that make a second peak; absolute values do not.
+    """
+    return masked_mean(_wrong_steps(probability).sum(1), valid)
+
+
+def _wrong_steps(probability: Tensor) -> Tensor:
+    """Return by how much each step (B, N-1, H, W) falls before the peak, or rises behind it; else 0."""
+    steps = probability[:, 1:] - probability[:, :-1]  # step i from slice i to i+1
     peak = probability.argmax(1, keepdim=True)
     before = torch.arange(steps.shape[1], device=steps.device).view(1, -1, 1, 1) < peak
-    wrong = torch.where(before, (-steps).clamp(min=0), steps.clamp(min=0))
-    return masked_mean((wrong**2).sum(1), valid)
+    return torch.where(before, (-steps).clamp(min=0), steps.clamp(min=0))
 
 
 def spatial_variation(gradients: Tensor, positions: Tensor, depth: Tensor, valid: Tensor) -> Tensor:

@@ -45,7 +45,7 @@ CARDS: Mapping[str, NetworkCard] = {
             "FAD",
             "Yan et al., Frequency-Aware Deep Depth from Focus, IJCAI 2025",
             "fine detail and weak texture",
-            8,
+            16,
             FrequencyAwareDepth,
         ),
         NetworkCard(

@@ -28,15 +28,16 @@ from torch import Tensor, nn
 
 from dffnets import losses
 from dffnets.layers import expected_position, standardise
+from dffnets.optimiser import Muon
 from dffnets.registry import create_network
 from dffnets.synthetic.pool import fill_pool, read_pool
 from dffnets.synthetic.random_scenes import TrainingStack
+from dffnets.synthetic.validation import VALIDATION_SEED, validation_set
+
+__all__ = ["VALIDATION_SEED", "TrainConfig", "train"]
 
 Batch = tuple[Tensor, Tensor, Tensor, Tensor]
 """Stack (B, 3, N, H, W) standardised, positions (B, N), depth (B, H, W), valid (B, H, W)."""
-
-VALIDATION_SEED = 900_001
-"""Stacks of this seed are never trained on, whatever the configuration says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,25 +45,30 @@ class TrainConfig:
     """What to train and how.
 
     ``loss`` weighs terms by name: ``absolute``, ``root_square``, ``cross_entropy``,
-    ``focal_variation``, ``spatial_variation``, ``laplacian_variance``. ``scales`` weighs the outputs
-    from the finest; ``counts`` are the numbers of slices a batch may have.
+    ``focal_variation``, ``focal_turns``, ``spatial_variation``, ``laplacian_variance``. ``scales`` weighs
+    the outputs from the finest; ``counts`` are the numbers of slices a batch may have. The run ends after
+    ``iterations`` steps or, unless that is 0, after ``minutes``, whichever comes first; the learning rate
+    falls to 0 towards that end. With ``minutes`` a run depends on the machine's speed. ``initial`` are
+    weights to begin from (see `begin`).
     """
 
     network: str
     output: Path
     options: dict[str, Any] = field(default_factory=dict)
     iterations: int = 10_000
+    minutes: float = 0.0
     batch: int = 4
     crop: int = 96
-    counts: tuple[int, ...] = (5, 6, 7, 8, 8, 9, 10, 12)
-    learning_rate: float = 2e-3
+    counts: tuple[int, ...] = (5, 6, 7, 8, 8, 9, 10, 12, 16)
+    optimiser: Literal["muon", "adamw"] = "muon"
+    learning_rate: float = 3e-3
     weight_decay: float = 1e-3
     warm_up: int = 100
     clip: float = 2.0
     average: float = 0.998
-    loss: dict[str, float] = field(default_factory=lambda: {"absolute": 1.0, "cross_entropy": 0.1})
+    loss: dict[str, float] = field(default_factory=lambda: {"absolute": 1.0, "cross_entropy": 0.3})
     scales: tuple[float, ...] = (1.0, 0.5, 0.3, 0.3)
-    precision: Literal["float32", "bfloat16"] = "bfloat16"
+    precision: Literal["float32", "bfloat16"] = "float32"
     device: str = "cpu"
     threads: int = 0
     seed: int = 0
@@ -165,6 +171,8 @@ def loss_of(network: nn.Module, outputs: list[Tensor], batch: Batch, config: Tra
                 total = total + scale * weight * function(probability, positions, depth, valid)
         if weight := config.loss.get("focal_variation", 0.0):
             total = total + scale * weight * losses.focal_variation(probability, valid)
+        if weight := config.loss.get("focal_turns", 0.0):
+            total = total + scale * weight * losses.focal_turns(probability, valid)
     if weight := config.loss.get("spatial_variation", 0.0):
         total = total + weight * losses.spatial_variation(network.gradients, positions, depth, valid)  # type: ignore[arg-type]
     if weight := config.loss.get("laplacian_variance", 0.0):
@@ -212,61 +220,117 @@ def count_peaks(probability: Tensor, tolerance: float = 1e-3) -> Tensor:
 
 
 def train(config: TrainConfig, report: Callable[[dict[str, float]], None] | None = None) -> Path:
-    """Train until ``config.iterations`` are done, from the checkpoint in ``output`` if there is one.
+    """Train to the end that ``config`` sets, from the checkpoint in ``output`` if there is one.
 
-    Returns the file of the averaged weights. ``report`` receives each line of the log; whatever it
-    raises stops the run, which can be taken up again.
+    Returns the file of the averaged weights. ``report`` receives ``iteration``, ``minutes``, ``fraction`` and
+    ``loss`` about once a second, and each line of the log; whatever it raises stops the run, which can be
+    taken up again.
+
+    Raises
+    ------
+    ValueError
+        If the seed of the training stacks is that of the validation set.
     """
+    if config.pool_seed == VALIDATION_SEED:
+        raise ValueError(f"pool_seed {VALIDATION_SEED} is that of the validation set. Choose another.")
     config.output.mkdir(parents=True, exist_ok=True)
     if config.threads:
         torch.set_num_threads(config.threads)
     fill_pool(config.pool, config.pool_seed, config.pool_stacks, workers=config.workers)
-    fill_pool(config.pool, VALIDATION_SEED, config.validation_stacks, workers=config.workers)
     stacks = list(read_pool(config.pool, config.pool_seed, config.pool_stacks))
-    held_out = list(read_pool(config.pool, VALIDATION_SEED, config.validation_stacks))
+    held_out = list(validation_set(config.validation_stacks))
 
     torch.manual_seed(config.seed)
-    network = create_network(config.network, **config.options).to(config.device)
-    if config.initial:
-        network.load_state_dict(read_tensors(config.initial))
+    network = begin(config).to(config.device)
     average = copy.deepcopy(network).requires_grad_(False)
-    optimiser = torch.optim.AdamW(
-        network.parameters(), config.learning_rate, betas=(0.9, 0.99), weight_decay=config.weight_decay
-    )
+    optimiser = make_optimiser(network, config)
     sampler = Sampler(stacks, config)
     state = restore(config.output / "checkpoint.safetensors", network, average, optimiser, sampler)
-    iteration, used, losses_seen = int(state.get("iteration", 0)), state.get("seconds", 0.0), []
+    iteration, used, seen = int(state.get("iteration", 0)), state.get("seconds", 0.0), []
     network.train()
-    began = saved = time.monotonic()
-    while iteration < config.iterations:
-        # 1. the rate rises over the warm-up, then falls to nothing along a cosine
-        rate = 0.5 + 0.5 * math.cos(math.pi * iteration / config.iterations)
-        for group in optimiser.param_groups:
-            group["lr"] = config.learning_rate * min(1.0, (iteration + 1) / config.warm_up) * rate
-        # 2. one step
-        batch = sampler.batch()
-        with torch.autocast(config.device.split(":")[0], torch.bfloat16, enabled=config.precision == "bfloat16"):
-            outputs = network(batch[0], batch[1])
-        loss = loss_of(network, outputs, batch, config)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(network.parameters(), config.clip)
-        optimiser.step()
-        iteration += 1
-        update_average(average, network, min(config.average, (iteration + 1) / (iteration + 10)))
-        losses_seen.append(loss.detach())
-        # 3. every few minutes, and at the end: validate, log, checkpoint
-        if time.monotonic() - saved > 60 * config.checkpoint_minutes or iteration == config.iterations:
-            seconds = used + time.monotonic() - began
-            line = {"iteration": iteration, "minutes": seconds / 60, "loss": float(torch.stack(losses_seen).mean())}
-            line |= validate(average, held_out, config)
-            save(config, iteration, seconds, network, average, optimiser, sampler)
-            with (config.output / "log.jsonl").open("a") as log:
-                log.write(json.dumps(line) + "\n")
-            if report:
-                report(line)
-            saved, losses_seen = time.monotonic(), []
+    began = saved = told = time.monotonic()
+
+    def seconds() -> float:
+        return used + time.monotonic() - began
+
+    def fraction() -> float:
+        by_time = seconds() / (60 * config.minutes) if config.minutes else 0.0
+        return min(1.0, max(iteration / config.iterations, by_time))
+
+    done = fraction()
+    try:
+        while done < 1:
+            # 1. the rate rises over the warm-up, then falls to nothing along a cosine
+            rate = min(1.0, (iteration + 1) / config.warm_up) * (0.5 + 0.5 * math.cos(math.pi * done))
+            for group in optimiser.param_groups:
+                group["lr"] = config.learning_rate * rate
+            # 2. one step
+            batch = sampler.batch()
+            with torch.autocast(config.device.split(":")[0], torch.bfloat16, enabled=config.precision == "bfloat16"):
+                outputs = network(batch[0], batch[1])
+            loss = loss_of(network, outputs, batch, config)
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(network.parameters(), config.clip)
+            optimiser.step()
+            iteration += 1
+            update_average(average, network, min(config.average, (iteration + 1) / (iteration + 10)))
+            seen.append(loss.detach())
+            done = fraction()
+            line = {"iteration": float(iteration), "minutes": seconds() / 60, "fraction": done}
+            # 3. every few minutes, and at the end: validate, log, checkpoint
+            if time.monotonic() - saved > 60 * config.checkpoint_minutes or done >= 1:
+                line |= {"loss": float(torch.stack(seen).mean()), **validate(average, held_out, config)}
+                save(config, iteration, seconds(), network, average, optimiser, sampler)
+                with (config.output / "log.jsonl").open("a") as log:
+                    log.write(json.dumps(line) + "\n")
+                saved, seen = time.monotonic(), []
+            if report and ("rmse" in line or time.monotonic() - told > 1):
+                told = time.monotonic()
+                report({"loss": float(torch.stack(seen[-20:]).mean()) if seen else 0.0, **line})
+    except BaseException:
+        save(config, iteration, seconds(), network, average, optimiser, sampler)
+        raise
     return config.output / "weights.safetensors"
+
+
+def begin(config: TrainConfig) -> nn.Module:
+    """Return the network to train: at random, or from the weights that ``config.initial`` holds.
+
+    Weights of another network (which a file written by `train` names) are taken over where the new one
+    knows how to: it has a method ``adopt``.
+
+    Raises
+    ------
+    ValueError
+        If it does not.
+    """
+    network = create_network(config.network, **config.options)
+    if config.initial is None:
+        return network
+    with safe_open(config.initial, "pt") as file:
+        about = file.metadata() or {}
+    name = about.get("network", config.network)
+    tensors = read_tensors(config.initial)
+    if name == config.network:
+        network.load_state_dict(tensors)
+        return network
+    adopt = getattr(network, "adopt", None)
+    if not callable(adopt):
+        raise ValueError(f"{config.initial} holds weights of {name}, with which {config.network} cannot begin.")
+    other = create_network(name, **json.loads(about["options"]))
+    other.load_state_dict(tensors)
+    adopt(other)
+    return network
+
+
+def make_optimiser(network: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+    """Return the configured optimiser over all parameters."""
+    if config.optimiser == "muon":
+        return Muon(network.parameters(), config.learning_rate, weight_decay=config.weight_decay)
+    return torch.optim.AdamW(
+        network.parameters(), config.learning_rate, betas=(0.9, 0.99), weight_decay=config.weight_decay
+    )
 
 
 @torch.no_grad()
@@ -340,4 +404,9 @@ def restore(
 
 
 if __name__ == "__main__":
-    train(TrainConfig.read(Path(sys.argv[1])), lambda line: print(json.dumps(line), flush=True))  # noqa: T201
+
+    def show(line: dict[str, float]) -> None:
+        if "rmse" in line:
+            print(json.dumps(line), flush=True)  # noqa: T201
+
+    train(TrainConfig.read(Path(sys.argv[1])), show)

@@ -6,10 +6,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from dffnets.layers import Conv3d, depth_to_space, in_windows, space_to_depth
 from dffnets.nets.dffwild import AlignmentNetwork, DepthNetwork, motion_flow, warp
 from dffnets.nets.dualfocus import focal_differences, surface_from_gradients
 from dffnets.nets.fad import FrequencyAwareDepth, FrequencyBranch
 from dffnets.nets.focdepthformer import PAPER, FocDepthFormer
+from dffnets.nets.light import LightNetwork
 from dffnets.registry import CARDS, create_network
 
 
@@ -56,12 +58,50 @@ def test_gradient_reaches_every_parameter(network: nn.Module) -> None:
 def test_equal_slices_give_a_flat_curve_far_from_the_ends() -> None:
     # only networks without a place for the slice in their input can promise this
     frames, positions = stack_of(1, 32, 32)
-    for name in ("fad", "dffwild"):
-        torch.manual_seed(0)
-        with torch.inference_mode():
-            probability = create_network(name).eval()(frames.expand(-1, -1, 60, -1, -1), positions.expand(-1, 60))[-1]
-        middle = probability[0, 28:32]
-        assert (middle.max(0).values - middle.min(0).values).max() < 1e-5
+    torch.manual_seed(0)
+    with torch.inference_mode():
+        probability = create_network("dffwild").eval()(frames.expand(-1, -1, 60, -1, -1), positions.expand(-1, 60))[-1]
+    middle = probability[0, 28:32]
+    assert (middle.max(0).values - middle.min(0).values).max() < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("kernel", "stride", "dilation"),
+    [((1, 3, 3), 1, 1), ((1, 9, 9), 1, 2), ((1, 3, 3), 2, 1), ((3, 1, 1), 1, 1), ((1, 1, 1), 1, 1), ((3, 3, 3), 2, 1)],
+)
+def test_flat_kernels_give_what_torch_gives(kernel: tuple[int, int, int], stride: int, dilation: int) -> None:
+    padding = (kernel[0] // 2, dilation * (kernel[1] // 2), dilation * (kernel[2] // 2))
+    arguments = (5, 7, kernel, (1, stride, stride), padding, (1, dilation, dilation))
+    ours, theirs = Conv3d(*arguments), nn.Conv3d(*arguments)
+    ours.load_state_dict(theirs.state_dict())
+    volume = torch.randn(2, 5, 4, 24, 26)
+    torch.testing.assert_close(ours(volume), theirs(volume))
+
+
+def test_space_to_depth_is_undone() -> None:
+    volume = torch.randn(2, 1, 3, 8, 10)
+    torch.testing.assert_close(depth_to_space(space_to_depth(volume)), volume)
+
+
+@pytest.mark.parametrize("size", [(8, 8), (8, 20), (21, 30)])
+def test_windows_add_up_to_the_whole_map(size: tuple[int, int]) -> None:
+    volume = torch.randn(2, 3, 4, *size)
+    torch.testing.assert_close(in_windows(lambda part: part, volume, 8), volume)
+    means = in_windows(lambda part: part.mean((-2, -1), keepdim=True).expand_as(part), torch.ones(1, 1, 1, *size), 8)
+    torch.testing.assert_close(means, torch.ones(1, 1, 1, *size))
+
+
+def test_fad_begins_with_what_the_light_network_knows() -> None:
+    torch.manual_seed(0)
+    light, fad = LightNetwork().eval(), FrequencyAwareDepth().eval()
+    fad.adopt(light)
+    # strides and pooling see the same where the picture does not change
+    frames = torch.randn(1, 1, 6, 1, 1).expand(-1, 3, -1, 96, 96)
+    positions = torch.linspace(0, 1, 6)[None]
+    with torch.inference_mode():
+        ours, theirs = (net(frames, positions)[-1][0, :, 48, 48] for net in (fad, light))
+    assert ours[1:-1].argmax() == theirs[1:-1].argmax()
+    torch.testing.assert_close(ours.log().diff()[1:-2], theirs.log().diff()[1:-2], atol=0.1, rtol=0.1)
 
 
 def test_unknown_network_names_those_that_exist() -> None:

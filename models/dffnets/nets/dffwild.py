@@ -25,7 +25,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812  the usual name
 from torch import Tensor, nn
 
-from dffnets.layers import ConvNorm3d, SharpRegionDetector, UpConvNorm3d, slice_probability
+from dffnets.layers import Conv3d, ConvNorm3d, SharpRegionDetector, UpConvNorm3d, slice_probability
 
 CHANNELS = (8, 16, 32)
 """Channels at full, half and quarter size."""
@@ -71,9 +71,9 @@ class Aggregation(nn.Module):
             ResidualPair(c, 2 * c),
             ResidualPair(c, 2 * c),
         )
-        self.down_16 = nn.Conv3d(c, 2 * c, 3, stride=(1, 2, 2), padding=1, bias=False)
+        self.down_16 = Conv3d(c, 2 * c, 3, stride=(1, 2, 2), padding=1, bias=False)
         self.join_16 = nn.Sequential(ConvNorm3d(4 * c, 2 * c), ConvNorm3d(2 * c, 2 * c))
-        self.down_32 = nn.Conv3d(2 * c, 4 * c, 3, stride=(1, 2, 2), padding=1, bias=False)
+        self.down_32 = Conv3d(2 * c, 4 * c, 3, stride=(1, 2, 2), padding=1, bias=False)
         self.join_32 = nn.Sequential(ConvNorm3d(6 * c, 4 * c), ConvNorm3d(4 * c, 4 * c))
         self.up_16, self.skip_16 = UpConvNorm3d(4 * c, 2 * c), ConvNorm3d(2 * c, 2 * c, 1, relu=False)
         self.up_8, self.skip_8 = UpConvNorm3d(2 * c, c), ConvNorm3d(c, c, 1, relu=False)
@@ -129,19 +129,19 @@ class DepthNetwork(nn.Module):
         self.to_half = nn.Sequential(EfficientDownsampling(full, half), SharpRegionDetector(half))
         self.to_quarter = nn.Sequential(EfficientDownsampling(half, quarter), SharpRegionDetector(quarter))
         self.aggregate = Aggregation(quarter)
-        self.score_eighth = nn.Sequential(ConvNorm3d(quarter, quarter), nn.Conv3d(quarter, 1, 3, padding=1, bias=False))
+        self.score_eighth = nn.Sequential(ConvNorm3d(quarter, quarter), Conv3d(quarter, 1, 3, padding=1, bias=False))
         self.widen = nn.Sequential(ConvNorm3d(quarter, 2 * quarter), ConvNorm3d(2 * quarter, 2 * quarter))
         sizes = (quarter, half, full)
         self.up = nn.ModuleList(UpConvNorm3d(2 * c, c) for c in sizes)
         self.hourglass = nn.ModuleList(Hourglass(c) for c in sizes)
-        self.score = nn.ModuleList(nn.Conv3d(c, 1, 1, bias=False) for c in sizes)
+        self.score = nn.ModuleList(Conv3d(c, 1, 1, bias=False) for c in sizes)
         for module in self.modules():
             if isinstance(module, nn.Conv3d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, stack: Tensor) -> list[Tensor]:
         size = (int(stack.shape[-2]), int(stack.shape[-1]))
-        full = self.extract(stack)  # (B, 8, N, H, W)
+        full = self.extract(stack.contiguous(memory_format=torch.channels_last_3d))  # (B, 8, N, H, W)
         half = self.to_half(full)  # (B, 16, N, H/2, W/2)
         quarter = self.to_quarter(half)  # (B, 32, N, H/4, W/4)
         context = self.aggregate(quarter)  # (B, 32, N, H/8, W/8)

@@ -23,7 +23,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812  the usual name
 from torch import Tensor, nn
 
-from dffnets.layers import ConvNorm3d, UpConvNorm3d
+from dffnets.layers import Conv3d, ConvNorm3d, UpConvNorm3d
 
 
 class Residual2d(nn.Module):
@@ -114,10 +114,10 @@ class GradientHead(nn.Module):
         super().__init__()
         self.surfaces = surfaces
         self.predict = nn.Sequential(
-            ConvNorm3d(channels, channels, (1, 3, 3)), nn.Conv3d(channels, 2 * surfaces, (1, 3, 3), padding=(0, 1, 1))
+            ConvNorm3d(channels, channels, (1, 3, 3)), Conv3d(channels, 2 * surfaces, (1, 3, 3), padding=(0, 1, 1))
         )
         self.norm = nn.GroupNorm(surfaces, surfaces)
-        self.regress = nn.Conv3d(surfaces, 2, (1, 3, 3), padding=(0, 1, 1))
+        self.regress = Conv3d(surfaces, 2, (1, 3, 3), padding=(0, 1, 1))
 
     def forward(self, volume: Tensor) -> tuple[Tensor, Tensor]:
         """Return surface features (B, S, N, h, w) and depth gradients (B, 2, N, h, w), (x, y)."""
@@ -151,14 +151,13 @@ class DualFocus(nn.Module):
         self.up_half = UpConvNorm3d(c, c // 2)
         self.refine = ConvNorm3d(c, c // 2)
         # no bias: softmax over the slices would not notice it
-        self.score = nn.ModuleList(
-            nn.Conv3d(k, 1, (1, 3, 3), padding=(0, 1, 1), bias=False) for k in (2 * c, c, c // 2)
-        )
+        self.score = nn.ModuleList(Conv3d(k, 1, (1, 3, 3), padding=(0, 1, 1), bias=False) for k in (2 * c, c, c // 2))
         self.gradients: Tensor | None = None
 
     def forward(self, stack: Tensor, positions: Tensor) -> list[Tensor]:
         b, _, n, h, w = stack.shape
-        stem, features = self.encoder(stack.transpose(1, 2).reshape(b * n, 3, h, w))
+        frames = stack.transpose(1, 2).reshape(b * n, 3, h, w).contiguous(memory_format=torch.channels_last)
+        stem, features = self.encoder(frames)
         half = stem.view(b, n, -1, h // 2, w // 2).transpose(1, 2)  # (B, C/2, N, H/2, W/2)
         quarter = features.view(b, n, -1, h // 4, w // 4).transpose(1, 2)  # (B, C, N, H/4, W/4)
         quarter = self.enter(focal_differences(quarter))

@@ -14,18 +14,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812  the usual name
 from torch import Tensor, nn
 
-from dffnets.layers import ConvNorm3d, grey
-
-
-class Residual(nn.Module):
-    """Two 3x3x3 convolutions with a shortcut; mixes each slice with two neighbours on either side."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.body = nn.Sequential(ConvNorm3d(channels, channels), ConvNorm3d(channels, channels, relu=False))
-
-    def forward(self, volume: Tensor) -> Tensor:
-        return F.relu(volume + self.body(volume))
+from dffnets.layers import Conv3d, ConvNorm3d, Residual, depth_to_space, grey, position_planes, space_to_depth
 
 
 class LightNetwork(nn.Module):
@@ -43,29 +32,22 @@ class LightNetwork(nn.Module):
         self.stem = ConvNorm3d(4 * (2 if differences else 1) + 2, width, (1, 3, 3))
         self.encode = nn.ModuleList(Residual(c) for c in channels)
         self.down = nn.ModuleList(ConvNorm3d(a, b, (1, 3, 3), stride=2) for a, b in itertools.pairwise(channels))
-        self.narrow = nn.ModuleList(nn.Conv3d(b, a, 1, bias=False) for a, b in itertools.pairwise(channels))
+        self.narrow = nn.ModuleList(Conv3d(b, a, 1, bias=False) for a, b in itertools.pairwise(channels))
         self.decode = nn.ModuleList(Residual(c) for c in channels[:3])
         self.score = nn.ModuleList(
             # no bias: softmax over the slices would not notice it
-            [nn.Conv3d(channels[0], 4, (3, 1, 1), padding=(1, 0, 0), bias=False)]
-            + [nn.Conv3d(c, 1, 1, bias=False) for c in channels[1:3]]
+            [Conv3d(channels[0], 4, (3, 1, 1), padding=(1, 0, 0), bias=False)]
+            + [Conv3d(c, 1, 1, bias=False) for c in channels[1:3]]
         )
 
     def forward(self, stack: Tensor, positions: Tensor) -> list[Tensor]:
-        b, _, n, h, w = stack.shape
-        size = (int(h), int(w))
+        size = (int(stack.shape[-2]), int(stack.shape[-1]))
         frames = grey(stack)  # (B, 1, N, H, W)
         if self.differences:
             following = torch.cat([frames[:, :, 1:], frames[:, :, -2:-1]], 2)  # the last looks back
             frames = torch.cat([frames, following - frames], 1)
-        folded = F.pixel_unshuffle(frames.transpose(1, 2).reshape(b * n, -1, h, w), 2)
-        folded = folded.view(b, n, -1, h // 2, w // 2).transpose(1, 2)  # (B, 4 or 8, N, H/2, W/2)
-        # where a slice lies, and how far its neighbours are: the two things a coordinate tells
-        step = torch.gradient(positions, dim=1)[0] * (n - 1)
-        place = torch.stack([2 * positions - 1, step - 1], 1)[..., None, None].expand(-1, -1, -1, h // 2, w // 2)
-        volume = self.stem(
-            torch.cat([folded, place.to(folded.dtype)], 1).contiguous(memory_format=torch.channels_last_3d)
-        )
+        folded = space_to_depth(frames)  # (B, 4 or 8, N, H/2, W/2)
+        volume = self.stem(torch.cat([folded, position_planes(positions, folded)], 1))
         skips = []
         for level, encode in enumerate(self.encode):
             volume = encode(self.down[level - 1](volume) if level else volume)
@@ -82,8 +64,5 @@ class LightNetwork(nn.Module):
 
     def _probability(self, scores: Tensor, size: tuple[int, int]) -> Tensor:
         if scores.shape[1] == 4:  # half-size scores of 2 x 2 pixels each
-            b, _, n, h, w = scores.shape
-            scores = F.pixel_shuffle(scores.transpose(1, 2).reshape(b * n, 4, h, w), 2).view(b, n, *size)
-        else:
-            scores = F.interpolate(scores[:, 0].float(), size, mode="bilinear", align_corners=False)
-        return scores.float().softmax(1)
+            return depth_to_space(scores)[:, 0].float().softmax(1)
+        return F.interpolate(scores[:, 0].float(), size, mode="bilinear", align_corners=False).softmax(1)
