@@ -254,11 +254,13 @@ def test_frame_leaves_the_pixels_and_puts_legend_and_words_around() -> None:
 
 
 def test_long_names_of_two_sides_do_not_run_into_each_other() -> None:
-    framed = pictures.framed_picture(np.zeros((100, 300), np.uint8), [("A" * 200, "B" * 200)])
-    ink = is_colour(framed[15:38], pictures.INK, 60).any(axis=0)
-    assert not ink[:14].any()
-    assert not ink[-14:].any()
-    assert not ink[160:170].any()
+    short = pictures.framed_picture(np.zeros((100, 300), np.uint8), [("A", "B")])
+    framed = pictures.framed_picture(np.zeros((100, 300), np.uint8), [("A" * 200, "B" * 20)])
+    assert framed.shape[0] == short.shape[0] + 24  # a line for each
+    for ink in (is_colour(framed[15 + i * 24 : 38 + i * 24], pictures.INK, 60).any(axis=0) for i in (0, 1)):
+        assert ink.any()
+        assert not ink[:14].any()
+        assert not ink[-14:].any()
 
 
 def test_two_pictures_beside_each_other_meet_at_the_line() -> None:

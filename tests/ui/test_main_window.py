@@ -468,3 +468,17 @@ def test_numbers_of_the_curves_stay_when_the_theme_changes(qtbot: QtBot, make: M
     axis = window.curves._item.getAxis("left")
     assert axis.autoSIPrefixScale == 1
     window.set_theme("dark")
+
+
+def test_keys_move_the_line_while_the_picture_has_the_focus(qtbot: QtBot, make: Make) -> None:
+    window = _fake(make)
+    window.open(Path("any"))
+    qtbot.waitUntil(lambda: _full(window))
+    window.actions_by_name["mode_compare"].trigger()
+    canvas = window.picture.canvas
+    canvas.setFocus()
+    qtbot.waitUntil(lambda: canvas.hasFocus())
+    qtbot.keyClick(canvas, Qt.Key.Key_Left, Qt.KeyboardModifier.ShiftModifier)
+    assert window.session.state.split == pytest.approx(0.48)
+    qtbot.keyClick(canvas, Qt.Key.Key_Home, Qt.KeyboardModifier.ShiftModifier)
+    assert window.session.state.split == 0.5

@@ -204,7 +204,7 @@ def difference_picture(
     return map_picture(
         difference.values,
         difference.unit_symbol,
-        f"{names[0]} − {names[1]}",
+        (f"A  {names[0]}", f"−  B  {names[1]}"),
         COLOURS,
         difference.pixel_um,
         longest,

@@ -156,7 +156,7 @@ Legend = Sequence[tuple[str, Colour]]
 def map_picture(
     values: Map,
     unit: str,
-    title: str = "",
+    title: str | tuple[str, str] = "",
     name: str = "viridis",
     pixel_um: float | None = None,
     longest: int = 1600,
@@ -169,6 +169,7 @@ def map_picture(
     ----------
     values : (H, W); NaN is drawn grey
     unit : written at the colour bar
+    title : written above; of two, the second stands at the right edge
     pixel_um : side of a pixel of ``values`` on the object
     longest : longest side of the drawn map, in pixels
     limits : values of the first and last colour; the robust range by default
@@ -181,7 +182,7 @@ def map_picture(
         small = np.repeat(np.repeat(small, factor, axis=0), factor, axis=1)
     return framed_picture(
         colour_map(small, name, low, high),
-        heading=[(title, "")] if title else [],
+        heading=[(title, "") if isinstance(title, str) else title] if title else [],
         bar=Bar(name, low, high, unit),
         caption=caption,
         pixel_um=pixel_um and pixel_um * values.shape[1] / small.shape[1],
@@ -201,7 +202,8 @@ def framed_picture(
     Parameters
     ----------
     picture : (H, W) or (H, W, 3)
-    heading : lines above, each a text at the left edge and one at the right edge; shortened where they do not fit
+    heading : lines above, each a text at the left edge and one at the right edge; in two lines where one is too
+        short for both, and shortened where even that does not do
     bar, legend : to the right
     caption : below, in as many lines as it needs
     pixel_um : side of a pixel on the object, None for no scale bar
@@ -209,6 +211,7 @@ def framed_picture(
     height, width = picture.shape[:2]
     size = max(15, height // 36)
     font, gap, line = _font(size), size, round(size * 1.6)
+    heading = _lines_for(heading, width - gap, font)
     marks = ticks(bar.low, bar.high) if bar else []
     texts = _tick_texts(marks)
     side = max(
@@ -223,11 +226,8 @@ def framed_picture(
     canvas.paste(Image.fromarray(picture).convert("RGB"), (gap, top))
     draw = ImageDraw.Draw(canvas)
     for i, (first, second) in enumerate(heading):
-        room = width - (gap if first and second else 0)
-        half = max(room / 2, room - min(font.getlength(first), font.getlength(second)))
-        first, second = (_shortened(text, half, font) for text in (first, second))
-        draw.text((gap, gap + i * line), first, INK, font)
-        draw.text((gap + width, gap + i * line), second, INK, font, anchor="ra")
+        draw.text((gap, gap + i * line), _shortened(first, width, font), INK, font)
+        draw.text((gap + width, gap + i * line), _shortened(second, width, font), INK, font, anchor="ra")
     for i, text in enumerate(lines):
         draw.text((gap, top + rows + size // 2 + i * line), text, INK, font)
     left = gap + width + gap
@@ -274,6 +274,17 @@ def _draw_bar(
         y = last - (mark - bar.low) / (bar.high - bar.low) * (last - first)
         draw.line([(left + width, y), (left + width + size // 3, y)], INK, max(1, size // 12))
         draw.text((left + width + size // 2, y), text, INK, font, anchor="lm")
+
+
+def _lines_for(
+    heading: Sequence[tuple[str, str]], room: float, font: ImageFont.FreeTypeFont
+) -> Sequence[tuple[str, str]]:
+    """Return the lines of a heading, those parted in two whose texts would run into each other."""
+    lines: list[tuple[str, str]] = []
+    for first, second in heading:
+        meet = first and second and font.getlength(first) + font.getlength(second) > room
+        lines += [(first, ""), ("", second)] if meet else [(first, second)]
+    return lines
 
 
 def _shortened(text: str, room: float, font: ImageFont.FreeTypeFont) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PySide6.QtCore import QPoint, Qt
 from PySide6.QtGui import QGuiApplication
-from PySide6.QtWidgets import QComboBox, QDoubleSpinBox, QLabel, QListWidget, QMenu, QPushButton
+from PySide6.QtWidgets import QComboBox, QDoubleSpinBox, QLabel, QListWidget, QMenu, QPushButton, QWidget
 from pytestqt.qtbot import QtBot
 
 from toposcope.core.compare import compare
@@ -369,6 +369,28 @@ def test_picture_view_shows_modes_scale_and_comparison(qtbot: QtBot) -> None:
     with qtbot.assertNotEmitted(view.sliceRequested):
         view.set_slices(SliceState(9, 4, "5 / 9"))
     assert "5 / 9" in _texts(view)
+
+
+def test_modes_are_a_list_where_no_title_fits(qtbot: QtBot) -> None:
+    window = QWidget()  # docks squeeze the picture below its own least width
+    qtbot.addWidget(window)
+    window.resize(1000, 500)
+    view = PictureView(window)
+    view.resize(900, 400)
+    window.show()
+    view.set_modes("depth", frozenset({"slice", "depth", "compare"}))
+    buttons, modes = view._modes, view._mode_list
+    assert buttons["depth"].isVisible()
+    assert not modes.isVisible()
+    view.resize(300, 400)
+    qtbot.waitUntil(modes.isVisible)
+    assert not buttons["depth"].isVisible()
+    assert modes.currentText() == "Depth"
+    with qtbot.waitSignal(view.modeRequested) as caught:
+        modes.activated.emit(modes.findData("compare"))
+    assert caught.args == ["compare"]
+    view.resize(900, 400)
+    qtbot.waitUntil(buttons["depth"].isVisible)
 
 
 def _comparison(**changes: Any) -> Comparison:

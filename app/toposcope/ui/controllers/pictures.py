@@ -455,7 +455,7 @@ def _heading(sides: Sequence[_Side], state: State) -> tuple[str, str]:
         return side_name("A", kinds[0], runs[0]), side_name("B", kinds[1], runs[1])
     if kinds[0] == "difference" and runs[0] is not None:
         other = state.run_of(sides[0].request.layer.against)
-        return f"A  {runs[0].title}  −  B  {other.title if other else ''}", ""
+        return f"A  {runs[0].title}", f"−  B  {other.title if other else ''}"
     return "", ""
 
 

@@ -174,7 +174,7 @@ class Canvas(pg.GraphicsView):  # type: ignore[misc]
         super().__init__(parent)
         # partial repaints leave seams where a smoothly scaled picture is drawn in parts
         self.setViewportUpdateMode(self.ViewportUpdateMode.FullViewportUpdate)
-        self.setMinimumSize(QSize(260, 180))
+        self.setMinimumSize(QSize(160, 120))
         self._box = _Box()
         self.setCentralWidget(self._box)
         self._items: dict[Where, PyramidItem] = {"left": PyramidItem(), "right": PyramidItem()}

@@ -70,8 +70,12 @@ class MethodPanel(QWidget):
         self._forms = {name: SettingsForm(card.settings) for name, card in methods.items()}
         self._align = QComboBox()
         self._align.addItem("Automatic", "auto")
+        self._align.addItem("Learned", "learned")
         self._align.addItem("None", "none")
-        self._align.setToolTip("Automatic measures first and aligns if needed; None takes the frames as they are")
+        self._align.setToolTip(
+            "Automatic measures first and aligns if needed; Learned does so by a network, which is less exact and "
+            "knows no rotation; None takes the frames as they are"
+        )
         self._align.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self._align.setMinimumContentsLength(12)
         self._automatic = QCheckBox("Compute after each change")
@@ -82,6 +86,9 @@ class MethodPanel(QWidget):
         self._facts = _text(muted=True)
         self._heading = QLabel("Results")
         self._results = QListWidget()
+        # one row a result: the end of a long title says whether it is A or B
+        self._results.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self._results.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         self._results.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
         self._results.customContextMenuRequested.connect(self._on_menu)
         self._build()

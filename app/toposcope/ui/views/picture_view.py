@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from PySide6.QtCore import QSize, Qt, Signal
-from PySide6.QtGui import QIcon, QImage, QPixmap, QResizeEvent
+from PySide6.QtGui import QIcon, QImage, QPixmap, QResizeEvent, QStandardItemModel
 from PySide6.QtWidgets import (
     QButtonGroup,
     QComboBox,
@@ -49,6 +49,8 @@ NARROW: Final = 680
 """Width in pixels below which the titles do not fit."""
 TINY: Final = 540
 """Width in pixels below which there is no room for what the menu has as well."""
+LIST: Final = 440
+"""Width in pixels below which the modes are a list, since no title fits."""
 
 
 class PictureView(QWidget):
@@ -69,6 +71,7 @@ class PictureView(QWidget):
         self.range_bar = RangeBar(self)
         self._modes: dict[Mode, QToolButton] = {}
         self._narrow = self._tiny = False
+        self._mode_list = QComboBox()
         self._maps = QComboBox()
         self._sides = (QComboBox(), QComboBox())
         self._slider = QSlider(Qt.Orientation.Horizontal)
@@ -98,6 +101,10 @@ class PictureView(QWidget):
             group.addButton(button)
             top.addWidget(button)
             self._modes[mode] = button
+            self._mode_list.addItem(MODE_TITLES[mode][0], mode)
+        self._mode_list.activated.connect(lambda i: self.modeRequested.emit(self._mode_list.itemData(i)))
+        self._mode_list.hide()
+        top.addWidget(self._mode_list)
         top.addStretch(1)
         self._maps.setIconSize(QSize(48, 12))
         for name, title in COLOUR_MAPS.items():
@@ -193,10 +200,14 @@ class PictureView(QWidget):
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
-        if (width := (self.width() < NARROW, self.width() < TINY)) != (self._narrow, self._tiny):
-            self._narrow, self._tiny = width
+        narrow, tiny, as_list = (self.width() < least for least in (NARROW, TINY, LIST))
+        if (narrow, tiny, as_list) != (self._narrow, self._tiny, self._mode_list.isVisibleTo(self)):
+            self._narrow, self._tiny = narrow, tiny
             for button in (self._fit, self._pixels):
-                button.setVisible(not self._tiny)
+                button.setVisible(not tiny)
+            for button in self._modes.values():
+                button.setVisible(not as_list)
+            self._mode_list.setVisible(as_list)
             self._dress_modes()
 
     def _dress_modes(self) -> None:
@@ -214,6 +225,11 @@ class PictureView(QWidget):
         for name, button in self._modes.items():
             button.setEnabled(name in available)
             button.setChecked(name == mode)
+        items = self._mode_list.model()
+        for i, name in enumerate(MODES):
+            if isinstance(items, QStandardItemModel):
+                items.item(i).setEnabled(name in available)
+        self._mode_list.setCurrentIndex(MODES.index(mode))
         compare = mode == "compare"
         self._compare_row.setVisible(mode in ("compare", "difference"))
         self._slice_row.setVisible(mode == "slice" and bool(available))
