@@ -30,7 +30,8 @@ class WeightsCard:
     that the network is built with; ``multiple`` that rows and columns must divide by; ``parameters``
     how many; ``data`` what it was trained on, with licence; ``training`` how long and how; ``figures``
     as measured, beside classical methods on the same stacks; ``sha256`` of the file; ``task`` that the
-    weights are for: ``depth``, or ``alignment`` of frames.
+    weights are for: ``depth``, or ``alignment`` of frames; ``largest_tile`` that the network is good for,
+    in pixels: where attention looks at a whole tile, tiles must not be larger than those of training.
     """
 
     name: str
@@ -45,6 +46,7 @@ class WeightsCard:
     figures: Mapping[str, Any]
     sha256: str
     task: Literal["depth", "alignment"] = "depth"
+    largest_tile: int = 2048
 
     @property
     def path(self) -> Path:

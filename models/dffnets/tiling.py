@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,13 +39,6 @@ def spans(length: int, tile: int, overlap: int) -> list[tuple[int, int]]:
     return [(int(b), int(b) + tile) for b in begins]
 
 
-def tiles(shape: tuple[int, int], tile: int, overlap: int) -> Iterator[Tile]:
-    """Yield the windows over (H, W), row by row."""
-    for top, bottom in spans(shape[0], tile, overlap):
-        for left, right in spans(shape[1], tile, overlap):
-            yield Tile(top, bottom, left, right)
-
-
 def ramp(begin: int, end: int, length: int, overlap: int) -> NDArray[np.float32]:
     """Return weights of one window along one axis: 1 inside, falling to near 0 over ``overlap``.
 
@@ -61,3 +53,13 @@ def ramp(begin: int, end: int, length: int, overlap: int) -> NDArray[np.float32]
     if end < length:
         weight[-overlap:] *= rise[::-1]
     return np.maximum(weight, 1e-4).astype(np.float32)
+
+
+def blend_weights(length: int, tile: int, overlap: int) -> list[NDArray[np.float32]]:
+    """Return the weights of the windows of `spans` along one axis; at every place they add up to 1."""
+    windows = spans(length, tile, overlap)
+    weights = [ramp(begin, end, length, overlap) for begin, end in windows]
+    total = np.zeros(length, np.float32)
+    for (begin, end), weight in zip(windows, weights, strict=True):
+        total[begin:end] += weight
+    return [weight / total[begin:end] for (begin, end), weight in zip(windows, weights, strict=True)]

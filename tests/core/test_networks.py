@@ -174,7 +174,7 @@ def test_large_arrays_go_to_a_file_that_vanishes(tmp_path: Path, monkeypatch: py
 def test_volume_undoes_the_rounding_of_its_curves() -> None:
     volume = ProbabilityVolume((5, 4, 6))
     probability = np.random.default_rng(0).dirichlet(np.ones(5), (4, 6)).transpose(2, 0, 1).astype(np.float32)
-    volume.write(slice(0, 4), probability)
+    volume.add((slice(0, 4), slice(0, 6)), probability)
     assert volume.probability(2, 3).sum() == pytest.approx(1, abs=1e-6)
     np.testing.assert_allclose(volume.probability(2, 3), probability[:, 2, 3], atol=1e-3)
     assert volume.measure(2, 3) is None

@@ -10,11 +10,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
-from dffnets.predict import forward, predict_tiles, statistics
+from dffnets.predict import forward, predict_tiles, prepared, statistics
 from dffnets.registry import CARDS, create_network
-from dffnets.tiling import ramp, spans
+from dffnets.tiling import Tile, blend_weights, ramp, spans
 
 
 @given(st.integers(1, 3000), st.integers(64, 512), st.integers(8, 32))
@@ -34,15 +34,62 @@ def test_ramp_falls_only_where_a_neighbour_takes_over() -> None:
     assert (ramp(0, 60, 60, 16) == 1).all()
 
 
+@given(st.integers(1, 3000), st.integers(64, 512), st.integers(8, 32))
+def test_weights_of_all_windows_add_up_to_one(length: int, tile: int, overlap: int) -> None:
+    total = np.zeros(length)
+    for (begin, end), weight in zip(spans(length, tile, overlap), blend_weights(length, tile, overlap), strict=True):
+        total[begin:end] += weight
+    np.testing.assert_allclose(total, 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", list(CARDS))
+def test_folding_batch_norms_into_convolutions_changes_nothing(name: str) -> None:
+    torch.manual_seed(0)
+    network = create_network(name)
+    with torch.no_grad():
+        for module in network.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):  # as training leaves them
+                module.running_mean.normal_(0, 0.3)  # type: ignore[union-attr]
+                module.running_var.uniform_(0.5, 2)  # type: ignore[union-attr]
+                module.weight.uniform_(0.5, 1.5)
+                module.bias.normal_(0, 0.3)
+    frames, positions = torch.randn(4, 32, 64), torch.linspace(0, 1, 4)
+    whole = forward(network.eval(), frames, positions, CARDS[name].multiple, bfloat16=False)
+    folded = prepared(network, "cpu")
+    assert not any(isinstance(module, nn.BatchNorm3d) for module in folded.modules())
+    torch.testing.assert_close(
+        forward(folded, frames, positions, CARDS[name].multiple, bfloat16=False), whole, atol=1e-4, rtol=1e-4
+    )
+
+
+def test_tiles_for_which_memory_fails_are_cut_into_smaller_ones() -> None:
+    class Hungry(nn.Module):
+        """Takes the brightest slice, and no more than 150 pixels a side."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.sides: list[int] = []
+
+        def forward(self, stack: Tensor, positions: Tensor) -> list[Tensor]:
+            self.sides.append(max(stack.shape[-2:]))
+            if self.sides[-1] > 150:
+                raise torch.OutOfMemoryError("no memory")
+            return [(stack[:, 0] * 50).softmax(1)]
+
+    frames = np.random.default_rng(0).integers(0, 255, (3, 280, 300), dtype=np.uint8)
+    volume = collect(Hungry(), frames, 1, tile=512)
+    np.testing.assert_allclose(volume.sum(0), 1, atol=1e-4)
+    gap = np.sort(frames, 0)[-1].astype(int) - np.sort(frames, 0)[-2]
+    assert (volume.argmax(0) == frames.argmax(0))[gap > 0].all()
+
+
 def collect(network: nn.Module, frames: NDArray[np.uint8], multiple: int, **options: int) -> NDArray[np.float32]:
-    volume = np.full(frames.shape, np.nan, dtype=np.float32)
+    volume = np.zeros(frames.shape, dtype=np.float32)
 
-    def write(rows: slice, probability: NDArray[np.float32]) -> None:
-        assert np.isnan(volume[:, rows]).all(), "rows were written twice"
-        volume[:, rows] = probability
+    def add(window: Tile, shares: NDArray[np.float32]) -> None:
+        volume[(slice(None), *window.slices)] += shares
 
-    predict_tiles(network, frames, np.linspace(0, 1, len(frames)), write, multiple, **options)
-    assert np.isfinite(volume).all()
+    predict_tiles(network, frames, np.linspace(0, 1, len(frames)), add, multiple, **options)  # type: ignore[arg-type]
     return volume
 
 
@@ -75,12 +122,12 @@ def test_statistics_are_those_of_the_whole_stack() -> None:
 def test_too_few_or_too_many_slices_are_refused(slices: int, text: str) -> None:
     frames = np.zeros((slices, 16, 16), dtype=np.uint8)
     with pytest.raises(ValueError, match=text):
-        predict_tiles(nn.Identity(), frames, np.linspace(0, 1, slices), lambda rows, values: None, 16)
+        predict_tiles(nn.Identity(), frames, np.linspace(0, 1, slices), lambda window, shares: None, 16)
 
 
 def test_positions_must_ascend() -> None:
     with pytest.raises(ValueError, match="ascending"):
-        predict_tiles(nn.Identity(), np.zeros((3, 8, 8)), np.array([0.0, 0.7, 0.5]), lambda rows, values: None, 8)
+        predict_tiles(nn.Identity(), np.zeros((3, 8, 8)), np.array([0.0, 0.7, 0.5]), lambda window, shares: None, 8)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")

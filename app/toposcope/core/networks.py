@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dffnets.shipped import WeightsCard, WeightsError, load_network, shipped_cards
+from dffnets.tiling import Tile
 from toposcope.core import focus
 from toposcope.core.align import align
 from toposcope.core.fuse import Fuser
@@ -56,9 +57,9 @@ class ProbabilityVolume:
         self.shape = shape
         self._array = ScratchArray(shape, np.float16, scratch)
 
-    def write(self, rows: slice, probability: NDArray[np.float32]) -> None:
-        """Store finished rows (N, rows, W)."""
-        self._array.values[:, rows] = probability
+    def add(self, window: tuple[slice, slice], shares: NDArray[np.float32]) -> None:
+        """Add probabilities times blending weights (N, h, w) at rows and columns of ``window``."""
+        self._array.values[(slice(None), *window)] += shares.astype(np.float16)
 
     def probability(self, row: int, column: int) -> NDArray[np.float32]:
         curve: NDArray[np.float32] = self._array.values[:, row, column].astype(np.float32)
@@ -117,16 +118,15 @@ def _learned(card: WeightsCard, stack: FocalStack, settings: EstimateSettings, r
     examiner = SweepExaminer(stack, alignment)
     frames = ScratchArray(shape, np.float16, settings.scratch)
     volume = ProbabilityVolume(shape, settings.scratch) if settings.keep_volume else None
-    mean = np.empty(stack.shape, np.float32)
-    spread = np.empty(stack.shape, np.float32)
+    mean = np.zeros(stack.shape, np.float32)
+    squares = np.zeros(stack.shape, np.float32)
     place = stack.coordinate.astype(np.float32)
 
-    def write(rows: slice, probability: NDArray[np.float32]) -> None:
-        mean[rows] = np.einsum("nhw,n->hw", probability, place)
-        squares = np.einsum("nhw,n->hw", probability, place * place)
-        spread[rows] = np.sqrt(np.maximum(squares - mean[rows] ** 2, 0))
+    def add(window: Tile, shares: NDArray[np.float32]) -> None:
+        mean[window.slices] += np.einsum("nhw,n->hw", shares, place)
+        squares[window.slices] += np.einsum("nhw,n->hw", shares, place * place)
         if volume is not None:
-            volume.write(rows, probability)
+            volume.add(window.slices, shares)
 
     try:
         for i in range(stack.n):
@@ -138,18 +138,20 @@ def _learned(card: WeightsCard, stack: FocalStack, settings: EstimateSettings, r
             fuser.add(i, plane, measure)
             examiner.add(i, plane, measure)
         told = part(report, 0.4, 0.95)
+        tile = min(options.tile, card.largest_tile)
         predict_tiles(
             network,
             frames.values,
             place,
-            write,
+            add,
             card.multiple,
             device,
-            options.tile,
-            options.tile // 4,
+            tile,
+            tile // 4,
             lambda share: told(Progress(share, f"{card.title} on {device}")),
         )
-        confidence = np.clip(1 - spread / np.float32(place.std()), 0, 1)
+        spread: NDArray[np.float32] = np.sqrt(np.maximum(squares - mean * mean, 0))
+        confidence: NDArray[np.float32] = np.clip(1 - spread / np.float32(place.std()), 0, 1)
         known = spread < UNKNOWN * place.std()
         if stack.void is not None:
             known &= ~stack.void

@@ -34,6 +34,7 @@ from torch import Tensor, nn
 from dffnets.layers import (
     Conv3d,
     ConvNorm3d,
+    ConvTranspose3d,
     Residual,
     SharpRegionDetector,
     depth_to_space,
@@ -142,7 +143,7 @@ class FrequencyAwareDepth(nn.Module):
         self.clarity = SharpRegionDetector(channels[0])
         self.down = nn.ModuleList(nn.Sequential(nn.MaxPool3d((1, 2, 2)), ConvNorm3d(a, b, (1, 3, 3))) for a, b in pairs)
         self.joint = TimeFrequencyJoint(channels[-1], spatial, frequency)
-        self.up = nn.ModuleList(nn.ConvTranspose3d(b, a, (1, 2, 2), (1, 2, 2), bias=False) for a, b in pairs)
+        self.up = nn.ModuleList(ConvTranspose3d(b, a, (1, 2, 2), (1, 2, 2), bias=False) for a, b in pairs)
         self.decode = nn.ModuleList(Residual(a) for a, _ in pairs)
         # scores have a bias: it is what bias-only tuning moves to shift softplus' working point
         self.score = nn.ModuleList(
