@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812  the usual name
 from torch import Tensor, nn
 
-HAS_ONEDNN = torch.backends.mkldnn.is_available()
+HAS_ONEDNN = bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]
 Size3 = int | tuple[int, int, int]
 
 
@@ -33,18 +33,12 @@ class Conv3d(nn.Conv3d):
         if n == 1:
             b, c, slices, rows, columns = volume.shape
             frames = _channels_last(volume).transpose(1, 2).view(b * slices, c, rows, columns)
-            stride, padding, dilation = (tuple(a)[1:] for a in (self.stride, self.padding, self.dilation))
-            out = F.conv2d(frames, self.weight[:, :, 0], self.bias, stride, padding, dilation)  # type: ignore[arg-type]
+            stride, padding, dilation = self.stride[1:], _sides(self.padding)[1:], self.dilation[1:]
+            out = F.conv2d(frames, self.weight[:, :, 0], self.bias, stride, padding, dilation)
             return out.view(b, slices, *out.shape[1:]).transpose(1, 2)
         if _torch_is_slow(volume):
             convolved: Tensor = torch.mkldnn_convolution(
-                volume,
-                self.weight,
-                self.bias,
-                self.padding,
-                self.stride,
-                self.dilation,
-                self.groups,  # type: ignore[arg-type]
+                volume, self.weight, self.bias, _sides(self.padding), self.stride, self.dilation, self.groups
             )
             return convolved
         return super().forward(volume)
@@ -64,7 +58,15 @@ def _torch_is_slow(volume: Tensor) -> bool:
 
     It does so for one volume whose sizes but the last multiply to 20480 or less, on the CPU in float32.
     """
-    return HAS_ONEDNN and len(volume) == 1 and volume.dtype == torch.float32 and volume.device.type == "cpu"
+    small = len(volume) == 1 and volume[..., 0].numel() <= 20480
+    return HAS_ONEDNN and small and volume.dtype == torch.float32 and volume.device.type == "cpu"
+
+
+def _sides(padding: str | tuple[int, ...]) -> tuple[int, ...]:
+    """Return padding as numbers; by name it is never given here."""
+    if isinstance(padding, str):
+        raise TypeError(f"padding {padding!r} is a name; give numbers.")
+    return padding
 
 
 def _channels_last(volume: Tensor) -> Tensor:
