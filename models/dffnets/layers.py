@@ -161,7 +161,7 @@ def position_planes(positions: Tensor, like: Tensor) -> Tensor:
 
 
 def in_windows(function: Callable[[Tensor], Tensor], volume: Tensor, window: int) -> Tensor:
-    """Apply ``function``, which keeps the shape, to windows of a map and blend what it gives.
+    """Apply ``function``, which keeps all sizes but the channels, to windows of a map and blend what it gives.
 
     For operations that look at the whole map and mean something else on maps of another size. A map
     (B, C, N, h, w) that is larger than ``window`` (even) is cut into windows that overlap by half, each is
@@ -179,11 +179,11 @@ def in_windows(function: Callable[[Tensor], Tensor], volume: Tensor, window: int
     stacked = parts.permute(0, 3, 4, 1, 2, 5, 6).reshape(b * ny * nx, c, n, window, window)
     place = (torch.arange(window, device=volume.device, dtype=volume.dtype) + 0.5) * (torch.pi / window)
     weight = torch.outer(place.sin() ** 2, place.sin() ** 2)
-    treated = (function(stacked) * weight).view(b, ny, nx, c * n, window, window).permute(0, 3, 4, 5, 1, 2)
-    blended = F.fold(
-        treated.reshape(b, c * n * window * window, ny * nx), padded.shape[-2:], kernel_size=window, stride=half
-    )
-    return blended.view(padded.shape)[..., half : half + h, half : half + w]
+    treated = function(stacked) * weight  # (B ny nx, C', N, window, window)
+    channels, size = treated.shape[1], (int(padded.shape[-2]), int(padded.shape[-1]))
+    columns = treated.view(b, ny * nx, -1).transpose(1, 2)  # (B, C' N window window, ny nx)
+    blended = F.fold(columns, size, kernel_size=window, stride=half).view(b, channels, n, *size)
+    return blended[..., half : half + h, half : half + w]
 
 
 def slice_probability(scores: Tensor, size: tuple[int, int]) -> Tensor:

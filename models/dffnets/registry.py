@@ -18,7 +18,8 @@ from dffnets.nets.light import LightNetwork
 class NetworkCard:
     """One network: what it is, where it comes from, and how it is built.
 
-    ``multiple`` is what rows and columns must divide by; `dffnets.predict` pads to it.
+    ``multiple`` is what rows and columns must divide by; `dffnets.predict` pads to it. ``largest_tile`` is the
+    side in pixels above which the network is out of what it was trained on: attention looks at whole tiles.
     """
 
     name: str
@@ -27,6 +28,7 @@ class NetworkCard:
     good_at: str
     multiple: int
     build: Callable[..., nn.Module]
+    largest_tile: int = 2048
 
 
 CARDS: Mapping[str, NetworkCard] = {
@@ -71,6 +73,7 @@ CARDS: Mapping[str, NetworkCard] = {
             "scenes whose layout helps where texture fails",
             16,
             FocDepthFormer,
+            largest_tile=128,
         ),
     )
 }

@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from dffnets.registry import create_network
+from dffnets.shipped import WeightsCard, load_network
+from dffnets.shipping import ship
 from dffnets.synthetic.pool import fill_pool, read_pool
 from dffnets.synthetic.random_scenes import random_stack
-from dffnets.training import Sampler, TrainConfig, loss_of, read_tensors, train
+from dffnets.training import VALIDATION_SEED, Sampler, TrainConfig, begin, loss_of, read_tensors, train
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +83,28 @@ def test_batches_hold_sorted_slices_over_the_whole_range(pool: Path, tmp_path: P
         assert valid.float().mean((1, 2)).min() > 0.35
 
 
+def test_a_run_may_end_by_the_clock(pool: Path, tmp_path: Path) -> None:
+    told: list[dict[str, float]] = []
+    train(config(pool, tmp_path, iterations=10**6, minutes=0.05, threads=1), told.append)
+    assert told[-1]["fraction"] == 1
+    assert 1 < told[-1]["iteration"] < 10**5
+    assert told[-1]["minutes"] < 0.5
+
+
+def test_fad_begins_from_weights_of_the_light_network(pool: Path, tmp_path: Path) -> None:
+    train(config(pool, tmp_path / "light", options={"width": 16}, iterations=1))
+    settings = config(pool, tmp_path / "fad", network="fad", options={}, initial=tmp_path / "light/weights.safetensors")
+    light = read_tensors(tmp_path / "light/weights.safetensors")
+    assert torch.equal(begin(settings).state_dict()["encode.1.body.0.0.weight"], light["encode.1.body.0.0.weight"])
+    with pytest.raises(ValueError, match="with which dffwild cannot begin"):
+        begin(replace(settings, network="dffwild"))
+
+
+def test_the_validation_set_is_not_trained_on(pool: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="that of the validation set"):
+        train(config(pool, tmp_path, pool_seed=VALIDATION_SEED))
+
+
 def test_steps_on_one_batch_lower_its_loss(pool: Path, tmp_path: Path) -> None:
     settings = config(pool, tmp_path)
     batch = Sampler(list(read_pool(pool, 1, 50)), settings).batch()
@@ -126,3 +151,15 @@ def test_configuration_is_read_from_toml_with_paths_beside_it(tmp_path: Path) ->
     assert read.output == tmp_path / "out"
     assert read.counts == (5, 6)
     assert read.loss == {"absolute": 1.0}
+
+
+def test_weights_are_shipped_with_a_card_from_the_runs_own_files(pool: Path, tmp_path: Path) -> None:
+    train(config(pool, tmp_path / "run", threads=1))
+    card = ship(tmp_path / "run", "1,000 steps of something else", tmp_path)
+    assert card.options == {"width": 4}
+    assert card.training.startswith("1,000 steps of something else, then 6 steps of 2 crops of 32 x 32 pixels, 4 to 5")
+    assert "one CPU core in float32" in card.training
+    assert WeightsCard(**json.loads((tmp_path / "light.json").read_text("utf-8"))) == card
+    network = load_network(card, tmp_path / "light.safetensors")
+    assert sum(p.numel() for p in network.parameters()) == card.parameters
+    assert all(t.dtype == torch.float16 for t in load_file(tmp_path / "light.safetensors").values() if t.ndim)

@@ -23,7 +23,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812  the usual name
 from torch import Tensor, nn
 
-from dffnets.layers import Conv3d, ConvNorm3d, UpConvNorm3d
+from dffnets.layers import Conv3d, ConvNorm3d, UpConvNorm3d, in_windows
 
 
 class Residual2d(nn.Module):
@@ -108,11 +108,15 @@ def surface_from_gradients(gradient_x: Tensor, gradient_y: Tensor) -> Tensor:
 
 
 class GradientHead(nn.Module):
-    """Predict depth gradients per slice, integrate them to latent surfaces, predict gradients anew."""
+    """Predict depth gradients per slice, integrate them to latent surfaces, predict gradients anew.
 
-    def __init__(self, channels: int, surfaces: int) -> None:
+    A surface's height grows with the size of the map, so maps larger than ``window`` (that of training) are
+    integrated in windows of that size.
+    """
+
+    def __init__(self, channels: int, surfaces: int, window: int = 16) -> None:
         super().__init__()
-        self.surfaces = surfaces
+        self.surfaces, self.window = surfaces, window
         self.predict = nn.Sequential(
             ConvNorm3d(channels, channels, (1, 3, 3)), Conv3d(channels, 2 * surfaces, (1, 3, 3), padding=(0, 1, 1))
         )
@@ -123,7 +127,11 @@ class GradientHead(nn.Module):
         """Return surface features (B, S, N, h, w) and depth gradients (B, 2, N, h, w), (x, y)."""
         with torch.autocast(volume.device.type, enabled=False):
             gradients = self.predict(volume.float())
-            surface = surface_from_gradients(gradients[:, : self.surfaces], gradients[:, self.surfaces :])
+            surface = in_windows(
+                lambda part: surface_from_gradients(part[:, : self.surfaces], part[:, self.surfaces :]),
+                gradients,
+                self.window,
+            )
             return self.norm(surface), self.regress(surface)
 
 
