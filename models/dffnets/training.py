@@ -16,7 +16,7 @@ import sys
 import time
 import tomllib
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -139,7 +139,7 @@ class Sampler:
         if random.random() < 0.5:
             frames = frames ** float(random.uniform(0.7, 1.4))
         if random.random() < 0.3:
-            noise = torch.from_numpy(random.standard_normal(tuple(frames.shape), dtype=np.float32))
+            noise = torch.from_numpy(random.standard_normal(tuple(frames.shape), dtype=np.float32)).to(frames)
             frames = frames + noise * float(random.uniform(0, 0.02))
         return frames, positions, depth
 
@@ -237,7 +237,11 @@ def train(config: TrainConfig, report: Callable[[dict[str, float]], None] | None
     if config.threads:
         torch.set_num_threads(config.threads)
     fill_pool(config.pool, config.pool_seed, config.pool_stacks, workers=config.workers)
-    stacks = list(read_pool(config.pool, config.pool_seed, config.pool_stacks))
+    stacks = [
+        # beside the network, so that a GPU augments for itself and does not wait for the processor
+        replace(stack, frames=stack.frames.to(config.device), depth=stack.depth.to(config.device))
+        for stack in read_pool(config.pool, config.pool_seed, config.pool_stacks)
+    ]
     held_out = list(validation_set(config.validation_stacks))
 
     torch.manual_seed(config.seed)
