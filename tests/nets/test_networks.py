@@ -10,7 +10,7 @@ from dffnets.layers import Conv3d, depth_to_space, in_windows, space_to_depth
 from dffnets.nets.dffwild import AlignmentNetwork, DepthNetwork, motion_flow, warp
 from dffnets.nets.dualfocus import focal_differences, surface_from_gradients
 from dffnets.nets.fad import FrequencyAwareDepth, FrequencyBranch
-from dffnets.nets.focdepthformer import PAPER, FocDepthFormer
+from dffnets.nets.focdepthformer import FocDepthFormer
 from dffnets.nets.light import LightNetwork
 from dffnets.registry import CARDS, create_network
 
@@ -188,6 +188,6 @@ def test_surface_from_gradients_equals_dense_least_squares() -> None:
 
 def test_focdepthformer_has_about_the_papers_transformer_and_lstm() -> None:
     with torch.device("meta"):
-        network = FocDepthFormer(PAPER)
+        network = FocDepthFormer("paper")
     assert parameters(network.blocks) == pytest.approx(42.065e6, rel=0.02)
     assert parameters(network.lstm) == pytest.approx(15.247e6, rel=0.08)

@@ -10,7 +10,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from dffnets.registry import create_network
+import dffnets
+from dffnets.registry import CARDS, create_network
 from dffnets.shipped import WeightsCard, load_network
 from dffnets.shipping import ship
 from dffnets.synthetic.pool import fill_pool, read_pool
@@ -163,3 +164,15 @@ def test_weights_are_shipped_with_a_card_from_the_runs_own_files(pool: Path, tmp
     network = load_network(card, tmp_path / "light.safetensors")
     assert sum(p.numel() for p in network.parameters()) == card.parameters
     assert all(t.dtype == torch.float16 for t in load_file(tmp_path / "light.safetensors").values() if t.ndim)
+
+
+@pytest.mark.parametrize("name", list(CARDS))
+def test_recipes_train_the_network_they_are_named_after(name: str, tmp_path: Path) -> None:
+    copied = tmp_path / f"{name}.toml"
+    copied.write_text((Path(dffnets.__file__).parent / "recipes" / copied.name).read_text("utf-8"), "utf-8")
+    recipe = TrainConfig.read(copied)
+    assert recipe.network == name
+    assert recipe.output == tmp_path / name
+    assert recipe.pool == tmp_path / "pool"
+    create_network(recipe.network, **recipe.options)
+    assert recipe.crop % CARDS[name].multiple == 0

@@ -6,8 +6,8 @@ Written from the paper.
 Kept: parallel 3x3, 5x5, 7x7 early convolutions that end in one channel; patches with position embedding
 and a global token added to each; a transformer encoder shared by all slices, tapped at several depths;
 an LSTM that runs over the slices at each token, combined by a maximum; a convolutional decoder with
-fusion blocks (after DPT). Two configurations: `PAPER` (about 75 M parameters) and `COMPACT`, which can
-be trained and shipped.
+fusion blocks (after DPT). Two sizes: ``paper`` (about 75 M parameters) and ``compact``, which can be
+trained and shipped.
 
 Changed, with reasons:
 
@@ -24,7 +24,9 @@ Changed, with reasons:
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F  # noqa: N812  the usual name
@@ -46,8 +48,10 @@ class FocDepthFormerConfig:
     table: int = 24
 
 
-PAPER = FocDepthFormerConfig(width=768, blocks=6, heads=12, lstm_layers=3, early=48, features=256)
-COMPACT = FocDepthFormerConfig(width=192, blocks=4, heads=3, lstm_layers=1, early=16, features=64)
+SIZES: Mapping[str, FocDepthFormerConfig] = {
+    "paper": FocDepthFormerConfig(width=768, blocks=6, heads=12, lstm_layers=3, early=48, features=256),
+    "compact": FocDepthFormerConfig(width=192, blocks=4, heads=3, lstm_layers=1, early=16, features=64),
+}
 
 
 class EarlyConvolutions(nn.Module):
@@ -116,10 +120,10 @@ class FocDepthFormer(nn.Module):
     (B, N) in 0..1; returns one probability volume (B, N, H, W) in a list.
     """
 
-    def __init__(self, config: FocDepthFormerConfig = COMPACT) -> None:
+    def __init__(self, size: Literal["paper", "compact"] = "compact") -> None:
         super().__init__()
-        c, width = config, config.width
-        self.config = config
+        self.config = c = SIZES[size]
+        width = c.width
         self.early = EarlyConvolutions(c.early)
         self.embed = nn.Conv2d(1, width, c.patch, c.patch)
         self.place = nn.Parameter(0.02 * torch.randn(1, width, c.table, c.table))
