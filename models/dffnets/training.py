@@ -22,7 +22,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -34,10 +34,14 @@ from dffnets.synthetic.pool import fill_pool, read_pool
 from dffnets.synthetic.random_scenes import TrainingStack
 from dffnets.synthetic.validation import VALIDATION_SEED, validation_set
 
-__all__ = ["VALIDATION_SEED", "TrainConfig", "train"]
+__all__ = ["VALIDATION_SEED", "TrainConfig", "TrainError", "train"]
 
 Batch = tuple[Tensor, Tensor, Tensor, Tensor]
 """Stack (B, 3, N, H, W) standardised, positions (B, N), depth (B, H, W), valid (B, H, W)."""
+
+
+class TrainError(ValueError):
+    """A training cannot begin, or cannot go on from its checkpoint; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +99,23 @@ class TrainConfig:
 
 
 class Sampler:
-    """Draws augmented batches from the pool with one generator, whose state a checkpoint keeps."""
+    """Draws augmented batches from the pool with one generator, whose state a checkpoint keeps.
+
+    Raises
+    ------
+    TrainError
+        If ``counts`` asks for more slices than any stack has.
+    """
 
     def __init__(self, stacks: Sequence[TrainingStack], config: TrainConfig) -> None:
         self.stacks, self.config = stacks, config
         self.random = np.random.default_rng(config.seed)
         self.lengths = np.array([len(stack.frames) for stack in stacks])
+        if max(config.counts) > self.lengths.max():
+            raise TrainError(
+                f"counts holds {max(config.counts)}, but the longest training stack has {self.lengths.max()} slices. "
+                "Leave it out."
+            )
 
     def batch(self) -> Batch:
         """Return one batch, all stacks with the same number of slices."""
@@ -228,11 +243,12 @@ def train(config: TrainConfig, report: Callable[[dict[str, float]], None] | None
 
     Raises
     ------
-    ValueError
-        If the seed of the training stacks is that of the validation set.
+    TrainError
+        If the seed of the training stacks is that of the validation set, there are no stacks as long as
+        ``counts`` asks for, or ``initial`` or the checkpoint does not fit.
     """
     if config.pool_seed == VALIDATION_SEED:
-        raise ValueError(f"pool_seed {VALIDATION_SEED} is that of the validation set. Choose another.")
+        raise TrainError(f"pool_seed {VALIDATION_SEED} is that of the validation set. Choose another.")
     config.output.mkdir(parents=True, exist_ok=True)
     if config.threads:
         torch.set_num_threads(config.threads)
@@ -306,25 +322,33 @@ def begin(config: TrainConfig) -> nn.Module:
 
     Raises
     ------
-    ValueError
-        If it does not.
+    TrainError
+        If it does not, if the file cannot be read, or if its weights have other sizes.
     """
     network = create_network(config.network, **config.options)
     if config.initial is None:
         return network
-    with safe_open(config.initial, "pt") as file:
-        about = file.metadata() or {}
+    try:
+        with safe_open(config.initial, "pt") as file:
+            about = file.metadata() or {}
+        tensors = read_tensors(config.initial)
+    except (SafetensorError, OSError) as error:
+        raise TrainError(f"{config.initial} cannot be read as weights ({error}). Give a .safetensors file.") from error
     name = about.get("network", config.network)
-    tensors = read_tensors(config.initial)
-    if name == config.network:
-        network.load_state_dict(tensors)
-        return network
     adopt = getattr(network, "adopt", None)
-    if not callable(adopt):
-        raise ValueError(f"{config.initial} holds weights of {name}, with which {config.network} cannot begin.")
-    other = create_network(name, **json.loads(about["options"]))
-    other.load_state_dict(tensors)
-    adopt(other)
+    if name != config.network and not callable(adopt):
+        raise TrainError(f"{config.initial} holds weights of {name}, with which {config.network} cannot begin.")
+    try:
+        if name == config.network:
+            network.load_state_dict(tensors)
+        else:
+            other = create_network(name, **json.loads(about["options"]))
+            other.load_state_dict(tensors)
+            adopt(other)  # type: ignore[misc]
+    except RuntimeError as error:  # torch lists every tensor that does not fit
+        raise TrainError(
+            f"{config.initial} holds weights of {name} that do not fit {config.network} with these options."
+        ) from error
     return network
 
 
@@ -368,7 +392,12 @@ def save(
     tensors |= {f"average.{k}": v for k, v in average.state_dict().items()}
     for index, values in optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser.{index}.{k}": v for k, v in values.items()}
-    meta = {"iteration": iteration, "seconds": seconds, "random": sampler.random.bit_generator.state}
+    meta = {
+        "iteration": iteration,
+        "seconds": seconds,
+        "optimiser": type(optimiser).__name__,
+        "random": sampler.random.bit_generator.state,
+    }
     write(config.output / "checkpoint.safetensors", tensors, {"state": json.dumps(meta)})
     half = {k: v.half() if v.dtype.is_floating_point else v for k, v in average.state_dict().items()}
     about = {"network": config.network, "options": json.dumps(config.options), "iteration": str(iteration)}
@@ -386,18 +415,35 @@ def write(path: Path, tensors: dict[str, Tensor], meta: dict[str, str]) -> None:
 def restore(
     path: Path, network: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer, sampler: Sampler
 ) -> dict[str, float]:
-    """Load a checkpoint into the parts; return its iteration and seconds, or nothing without a file."""
+    """Load a checkpoint into the parts; return its iteration and seconds, or nothing without a file.
+
+    Raises
+    ------
+    TrainError
+        If it cannot be read, or is one of another network, of other options or of another optimiser.
+    """
     if not path.exists():
         return {}
-    with safe_open(path, "pt") as file:
-        meta = json.loads(file.metadata()["state"])
-        tensors = {name: file.get_tensor(name) for name in file.keys()}
+    choice = "Choose another output, or remove it."
+    try:
+        with safe_open(path, "pt") as file:
+            meta = json.loads(file.metadata()["state"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
+    except (SafetensorError, OSError) as error:
+        raise TrainError(f"the checkpoint {path} cannot be read ({error}). {choice}") from error
+    if meta.get("optimiser", type(optimiser).__name__) != type(optimiser).__name__:
+        raise TrainError(f"{path.parent} holds the checkpoint of a run by {meta['optimiser']}. {choice}")
 
     def part(prefix: str) -> dict[str, Tensor]:
         return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
-    network.load_state_dict(part("network."))
-    average.load_state_dict(part("average."))
+    try:
+        network.load_state_dict(part("network."))
+        average.load_state_dict(part("average."))
+    except RuntimeError as error:
+        raise TrainError(
+            f"{path.parent} holds the checkpoint of another network, or of other options. {choice}"
+        ) from error
     moments: dict[int, dict[str, Tensor]] = {}
     for key, value in part("optimiser.").items():
         index, name = key.split(".", 1)

@@ -16,6 +16,7 @@ from PIL import Image
 
 from command_runs import Run, sentence
 from dffnets import losses
+from dffnets.predict import best_device
 from dffnets.synthetic.pool import fill_pool
 from dffnets.training import TrainConfig, read_tensors
 from toposcope import cli
@@ -96,6 +97,32 @@ def test_checkpoint_of_another_network_is_refused(tiny: Path) -> None:
         train_from(tiny, {"options": {"width": 5}})
 
 
+def test_checkpoint_of_another_optimiser_is_refused(tiny: Path) -> None:
+    train_from(tiny, {"iterations": 1})
+    with pytest.raises(SettingsError, match="checkpoint of a run by Muon"):
+        train_from(tiny, {"optimiser": "adamw"})
+
+
+def test_more_slices_than_any_stack_has_are_refused(tiny: Path) -> None:
+    with pytest.raises(SettingsError, match="counts holds 99, but the longest training stack has"):
+        train_from(tiny, {"counts": (5, 99)})
+
+
+def test_weights_to_begin_from_are_read_before_the_work(tiny: Path, tmp_path: Path) -> None:
+    (tmp_path / "nonsense.safetensors").write_bytes(b"nothing")
+    with pytest.raises(SettingsError, match="cannot be read as weights"):
+        read_config(tiny, {"initial": tmp_path / "nonsense.safetensors"})
+    train_from(tiny, {"iterations": 1})
+    with pytest.raises(SettingsError, match="weights of light that do not fit light with these options"):
+        read_config(tiny, {"initial": tmp_path / "out" / "weights.safetensors", "options": {"width": 5}})
+    with pytest.raises(SettingsError, match="with which dffwild cannot begin"):
+        read_config(tiny, {"initial": tmp_path / "out" / "weights.safetensors", "network": "dffwild", "options": {}})
+
+
+def test_auto_is_the_fastest_device(tiny: Path) -> None:
+    assert read_config(tiny, {"device": "auto"}).device == best_device()
+
+
 def test_example_holds_every_entry_and_can_be_used(run: Run, tmp_path: Path) -> None:
     done = run("train", "--example")
     assert done.code == cli.DONE
@@ -131,7 +158,12 @@ def test_every_entry_and_every_loss_is_explained() -> None:
         ('network = "light"\noutput = "x"\niterations = 0', "it must be above 0"),
         ('network = "light"\noutput = "x"\npool_seed = 900001', "that of the validation set"),
         ('network = "light"\noutput = "x"\ninitial = "no.safetensors"', "there is no file"),
-        ('network = "light"\noutput = "x"\ndevice = "tpu"', "no device 'tpu'"),
+        ('network = "light"\noutput = "x"\ndevice = "tpu"', "there is no tpu device here"),
+        ('network = "light"\noutput = "x"\nminutes = -1.0', "minutes is -1.0; it must be 0 or more"),
+        ('network = "light"\noutput = "x"\ncrop = 50', "light needs a multiple of 16 up to 128"),
+        ('network = "light"\noutput = "x"\n[options]\nwidth = "wide"', "light cannot be built with its options"),
+        ('network = "light"\noutput = "x"\n[loss]\nabsolute = 0', "without one nothing is learnt"),
+        ('network = "light"\noutput = "x"\n[loss]\nspatial_variation = 1', "which only dualfocus predicts"),
         ('network = "light"\noutput = "x"\n[options]\nwidht = 3', "has no option 'widht'; its options are width"),
         ('network = "light"\noutput = "x"\n[loss]\nabsolut = 1', "no loss 'absolut'; there are absolute"),
         ("network = light", "is no valid TOML"),

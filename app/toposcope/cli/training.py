@@ -8,7 +8,6 @@ from typing import Any
 
 from toposcope.cli.options import Answer, Commands, ListAction, add_command, count, written_lines
 from toposcope.core.jobs import Report
-from toposcope.errors import SettingsError
 
 
 def add_train(commands: Commands) -> None:
@@ -22,7 +21,7 @@ def add_train(commands: Commands) -> None:
     group = parser.add_argument_group("what is given here wins over the file")
     group.add_argument("--output", type=Path, metavar="DIR", help="folder for checkpoint, weights and log")
     group.add_argument("--iterations", type=count, metavar="N", help="steps after which to end")
-    group.add_argument("--minutes", type=float, metavar="M", help="minutes after which to end")
+    group.add_argument("--minutes", type=float, metavar="M", help="minutes after which to end; 0: no limit")
     group.add_argument("--device", help="cpu, cuda, mps, or auto for the fastest there is")
     group.add_argument("--threads", type=count, metavar="K", help="threads to use (default: all)")
 
@@ -45,11 +44,4 @@ def _train(options: argparse.Namespace, report: Report) -> Answer:
 
 def _changes(options: argparse.Namespace) -> dict[str, Any]:
     names = ("output", "iterations", "minutes", "device", "threads")
-    changes = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
-    if changes.get("device") == "auto":
-        from dffnets.predict import best_device
-
-        changes["device"] = best_device()
-    if changes.get("minutes", 0) < 0:
-        raise SettingsError(f"--minutes is {changes['minutes']:g}; give 0 (no limit) or more.")
-    return changes
+    return {name: getattr(options, name) for name in names if getattr(options, name) is not None}

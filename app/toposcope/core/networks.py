@@ -94,7 +94,7 @@ def _learned(card: WeightsCard, stack: FocalStack, settings: EstimateSettings, r
     """
     begin = time.monotonic()
     options: NetworkSettings = settings.options
-    device = _device(settings.device)
+    device = chosen_device(settings.device)
     import torch
 
     from dffnets.predict import MAX_SLICES, predict_tiles
@@ -185,8 +185,8 @@ def _learned(card: WeightsCard, stack: FocalStack, settings: EstimateSettings, r
     return result
 
 
-def _device(wanted: str) -> str:
-    """Return the device to use.
+def chosen_device(wanted: str) -> str:
+    """Return the device to use: ``wanted``, or the fastest there is for ``auto``.
 
     Raises
     ------

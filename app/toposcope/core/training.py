@@ -18,8 +18,9 @@ from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args, get_origin, get_type_hints
 
-from toposcope.core.export import write_bytes, write_image
+from toposcope.core.export import write_image
 from toposcope.core.jobs import Cancelled, Progress, Report, part, silent
+from toposcope.core.networks import chosen_device
 from toposcope.core.pictures import Line, Panel, Picture, plot_picture
 from toposcope.errors import SettingsError
 
@@ -47,9 +48,9 @@ HELP: Final[Mapping[str, str]] = {
     "iterations": "steps after which the run ends",
     "minutes": "minutes after which the run ends, if the steps are not done before; 0: no limit",
     "batch": "stacks a step",
-    "crop": "side of the squares that are trained on, in pixels",
+    "crop": "side of the squares that are trained on, in pixels: a multiple of 16 (dffwild: of 32) up to 128",
     "counts": "numbers of slices, one of which each batch has",
-    "optimiser": "how steps are made from gradients",
+    "optimiser": "how steps are made from gradients: muon or adamw",
     "learning_rate": "size of a step at its largest, after the warm-up",
     "weight_decay": "how fast weights that are not needed fade",
     "warm_up": "steps over which the learning rate rises",
@@ -57,8 +58,8 @@ HELP: Final[Mapping[str, str]] = {
     "average": "share of the averaged weights that is kept at each step",
     "loss": "weights of the terms: " + ", ".join(LOSSES),
     "scales": "weights of the network's outputs, finest first",
-    "precision": "of the calculation; bfloat16 is faster where the processor has it",
-    "device": "cpu, cuda or mps",
+    "precision": "of the calculation: float32, or bfloat16, which is faster where the processor has it",
+    "device": "cpu, cuda, mps, or auto for the fastest there is",
     "threads": "processor threads; 0: all",
     "seed": "of everything that is drawn at random",
     "pool": "folder of the rendered training stacks; made when missing",
@@ -140,6 +141,9 @@ def read_config(path: Path, changes: Mapping[str, Any] | None = None) -> TrainCo
         if not _fits(value, hints[name]):
             raise SettingsError(f"{path.name}: {name} is {value!r}; it must be {_kind(hints[name])}.")
     config = replace(TrainConfig.read(path), **(changes or {}))
+    place = chosen_device(config.device.split(":")[0])
+    if config.device == "auto":
+        config = replace(config, device=place)
     _check(path.name, config)
     return config
 
@@ -181,21 +185,33 @@ def _kind(hint: Any) -> str:
 
 def _check(name: str, config: TrainConfig) -> None:
     """Refuse values that would end a run later, or in words that nobody understands."""
-    from dffnets.predict import device_is_there
     from dffnets.registry import CARDS
-    from dffnets.training import VALIDATION_SEED
+    from dffnets.synthetic.pool import SIZE
+    from dffnets.training import VALIDATION_SEED, TrainError, begin
 
     if config.network not in CARDS:
         raise SettingsError(f"{name}: there is no network {config.network!r}; there are {', '.join(CARDS)}.")
-    known = list(inspect.signature(CARDS[config.network].build).parameters)
+    card = CARDS[config.network]
+    known = list(inspect.signature(card.build).parameters)
     if unknown := [one for one in config.options if one not in known]:
         listed = ", ".join(known) or "none"
         raise SettingsError(f"{name}: {config.network} has no option {unknown[0]!r}; its options are {listed}.")
     if unknown := [one for one in config.loss if one not in LOSSES]:
         raise SettingsError(f"{name}: there is no loss {unknown[0]!r}; there are {', '.join(LOSSES)}.")
-    for one in ("iterations", "batch", "crop", "pool_stacks", "learning_rate", "warm_up"):
-        if getattr(config, one) <= 0:
+    if not any(weight > 0 for weight in config.loss.values()):
+        raise SettingsError(f"{name}: no loss has a weight above 0; without one nothing is learnt.")
+    for one in ("iterations", "batch", "crop", "pool_stacks", "learning_rate", "warm_up", "clip"):
+        if not getattr(config, one) > 0:
             raise SettingsError(f"{name}: {one} is {getattr(config, one)}; it must be above 0.")
+    for one in ("minutes", "checkpoint_minutes", "weight_decay", "threads", "workers", "seed", "pool_seed"):
+        if not getattr(config, one) >= 0:
+            raise SettingsError(f"{name}: {one} is {getattr(config, one)}; it must be 0 or more.")
+    if not 0 <= config.average < 1:
+        raise SettingsError(f"{name}: average is {config.average}; it must be 0 or more, and below 1.")
+    if config.crop % card.multiple or config.crop > SIZE:
+        raise SettingsError(
+            f"{name}: crop is {config.crop}; {config.network} needs a multiple of {card.multiple} up to {SIZE}."
+        )
     if config.validation_stacks < 2:
         raise SettingsError(
             f"{name}: validation_stacks is {config.validation_stacks}; one of each kind needs 2 or more."
@@ -206,8 +222,14 @@ def _check(name: str, config: TrainConfig) -> None:
         raise SettingsError(f"{name}: pool_seed {VALIDATION_SEED} is that of the validation set. Choose another.")
     if config.initial is not None and not config.initial.is_file():
         raise SettingsError(f"{name}: there is no file {config.initial} to begin from.")
-    if not device_is_there(config.device.split(":")[0]):
-        raise SettingsError(f"{name}: there is no device {config.device!r} here. Choose cpu.")
+    try:
+        network = begin(config)
+    except TrainError as error:
+        raise SettingsError(f"{name}: {error}") from error
+    except (TypeError, ValueError, RuntimeError, ArithmeticError) as error:
+        raise SettingsError(f"{name}: {config.network} cannot be built with its options ({error}).") from error
+    if config.loss.get("spatial_variation") and not hasattr(network, "gradients"):
+        raise SettingsError(f"{name}: the loss spatial_variation needs slice gradients, which only dualfocus predicts.")
 
 
 def train_from(path: Path, changes: Mapping[str, Any] | None = None, report: Report = silent) -> TrainResult:
@@ -218,12 +240,12 @@ def train_from(path: Path, changes: Mapping[str, Any] | None = None, report: Rep
     Raises
     ------
     SettingsError
-        If the configuration is wrong, or the checkpoint is one of another network.
+        If the configuration is wrong, or the checkpoint does not fit it.
     Cancelled
         From ``report``; the checkpoint is kept, and the same call goes on from there.
     """
     from dffnets.synthetic.pool import SHARD, fill_pool, shard_path
-    from dffnets.training import train
+    from dffnets.training import TrainError, train
 
     config = read_config(path, changes)
     log = config.output / LOG_NAME
@@ -249,13 +271,8 @@ def train_from(path: Path, changes: Mapping[str, Any] | None = None, report: Rep
         weights = train(config, told)
     except Cancelled as error:
         raise Cancelled("interrupted; what was done is kept, and the same command goes on from there.") from error
-    except RuntimeError as error:
-        if "state_dict" not in str(error):
-            raise
-        raise SettingsError(
-            f"{config.output} holds the checkpoint of another network, or of other options. "
-            "Choose another output, or remove it."
-        ) from error
+    except TrainError as error:
+        raise SettingsError(str(error)) from error
     lines = read_log(log)
     return TrainResult(weights, log, _draw(log), lines[-1] if lines else {})
 
@@ -292,8 +309,3 @@ def log_picture(lines: Sequence[Mapping[str, float]]) -> Picture:
         "minutes",
         panel_height=280,
     )
-
-
-def write_example(path: Path) -> None:
-    """Write `example` to a file; raises `OutputError` where that cannot be."""
-    write_bytes(path, example().encode())

@@ -16,6 +16,8 @@ from dffnets.synthetic.random_scenes import SceneKind, TrainingStack, random_sta
 
 SHARD = 50
 """Stacks a file."""
+SIZE = 128
+"""Rows and columns of a stack."""
 
 
 def shard_path(directory: Path, seed: int, shard: int) -> Path:
@@ -44,7 +46,7 @@ def fill_pool(
     directory: Path,
     seed: int,
     count: int,
-    size: int = 128,
+    size: int = SIZE,
     workers: int = 0,
     report: Callable[[int, int], None] | None = None,
 ) -> None:
