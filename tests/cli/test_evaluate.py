@@ -102,6 +102,8 @@ def test_stacks_of_the_same_name_are_told_apart(run: Run, folder: Path, scene: S
         (["--dataset", "ddff12", "--methods", "sml"], "needs --root"),
         (["--dataset", "nothing", "--root", ".", "--methods", "sml"], "no data set 'nothing'"),
         (["--validation", "0", "--methods", "sml"], "give 1 or more"),
+        (["STACK", "--methods", "sml", "--at-most", "3"], "name it by --dataset"),
+        (["STACK", "--methods", "sml", "--truth-unit", "slices"], "name it by --truth"),
     ],
 )
 def test_wrong_wishes_are_refused_before_the_work(run: Run, folder: Path, arguments: list[str], words: str) -> None:

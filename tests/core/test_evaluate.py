@@ -123,7 +123,7 @@ def test_coordinate_and_position_are_inverse(unit: Unit, kind: Kind) -> None:
 
 def volume_of(curves: np.ndarray[Any, Any]) -> ProbabilityVolume:
     volume = ProbabilityVolume((curves.shape[0], 1, curves.shape[1]))
-    volume.write(slice(0, 1), curves[:, None].astype(np.float32))
+    volume.add((slice(0, 1), slice(None)), curves[:, None].astype(np.float32))
     return volume
 
 
@@ -287,16 +287,18 @@ def test_data_sets_are_read_one_sample_at_a_time(scene: Scene, tmp_path: Path, m
     card = DataSetCard("toy", "Toy", "ours", "MIT", "nowhere", ("test",), reader)
     monkeypatch.setattr("dffnets.data.CARDS", {"toy": card})
     cases = ev.data_set_cases("toy", tmp_path, "test", tmp_path, subset=4, at_most=3)
-    assert [case.name for case in cases] == ["toy/scene 0", "toy/scene 2", "toy/scene 4"]
+    assert [case.name for case in cases] == ["toy/scene 0", "toy/scene 3", "toy/scene 6"]
     assert (cases[0].groups, cases[0].symbol, read) == (("toy test",), "µm", [0])
     with cases[1].ready():
         assert cases[1].open().n == 4
-        np.testing.assert_array_equal(cases[1].truth(), sample_of(scene, 2).depth)
+        np.testing.assert_array_equal(cases[1].truth(), sample_of(scene, 3).depth)
     assert list(tmp_path.iterdir()) == []
     (row,) = ev.evaluate(cases[:1], [ev.contender("sml")]).rows
     assert row.figures["rmse"] < 0.2
     with pytest.raises(StackError, match="no split 'train'"):
         ev.data_set_cases("toy", tmp_path, "train", tmp_path)
+    with pytest.raises(SettingsError, match="0 stacks of toy were asked for"):
+        ev.data_set_cases("toy", tmp_path, "test", tmp_path, at_most=0)
     with pytest.raises(SettingsError, match="known are toy"):
         ev.data_set_cases("other", tmp_path, "test", tmp_path)
 
@@ -359,6 +361,16 @@ def test_one_bad_stack_leaves_the_others_their_rows(folder: Path, scene: Scene, 
     assert (mean.stacks, mean.failed, mean.figures["rmse"]) == (3, 2, third.figures["rmse"])
 
 
+@pytest.mark.parametrize(
+    ("truth", "words"),
+    [(np.full((64, 64), 1e4), "lies outside of the sweep"), (np.full((64, 64), NAN), "not known at any pixel")],
+)
+def test_truth_that_the_sweep_never_reaches_is_a_problem(scene: Scene, truth: Any, words: str) -> None:
+    case = ev.Case("far", ("stacks",), "µm", partial(in_memory, scene), lambda: truth)
+    (row,) = ev.evaluate([case], [ev.contender("sml")], ev.EvaluateSettings(curves=False)).rows
+    assert words in str(row.problem)
+
+
 def test_cancel_stops_the_process(folder: Path) -> None:
     def stop(progress: Progress) -> None:
         raise Cancelled
@@ -400,7 +412,7 @@ def found() -> ev.Comparison:
     figures = dict.fromkeys((*ev.MEASURES, "known", "unimodal", "one_peak", "scored", "seconds", "cpu_seconds"), 0.5)
     rows = (
         Row("sml", "good", ("stacks",), {**figures, "rmse": 0.01, "abs_rel": NAN}),
-        Row("sml", "bad", ("stacks",), {**figures, "rmse": 0.2, "abs_rel": NAN}),
+        Row("sml", "bad", ("stacks",), {**figures, "rmse": 0.2, "abs_rel": NAN, "seconds": 4000.0}),
         Row("sml", "worst", ("stacks",), {}, "frame 3 is broken."),
     )
     means = tuple(_means(rows, {"sml": 123_000_000}))
@@ -416,6 +428,7 @@ def test_table_says_how_it_was_measured(found: ev.Comparison) -> None:
     assert "0.1050" in line
     assert "50.0 %" in line
     assert "123" in line
+    assert " 2000 " in line
     assert "–" in line
     assert "| `sml` | 0.5000 | 0.1050 | – |" in ev.markdown_table(found)
 

@@ -65,7 +65,7 @@ def add_evaluate(commands: Commands) -> None:
         metavar="COUNT",
         help=f"rendered stacks that no training sees, half macro, half microscope (default: {RENDERED})",
     )
-    stacks.add_argument("--dataset", metavar="NAME", help="a public data set on this disk")
+    stacks.add_argument("--dataset", metavar="NAME", help="a public data set on this disk (--list-datasets)")
     stacks.add_argument("--root", type=Path, metavar="DIR", help="folder of the data set")
     stacks.add_argument("--split", default="test", metavar="S", help="part of the data set (default: %(default)s)")
     stacks.add_argument("--at-most", type=count, metavar="N", help="so many stacks of the data set, evenly taken")
@@ -119,8 +119,8 @@ def data_set_list() -> str:
 
     lines: list[str] = []
     for card in CARDS.values():
-        lines += [f"{card.name}: {card.title} ({card.licence})", f"    {card.paper}", f"    {card.source}"]
-        lines.append(f"    --split {', '.join(card.splits)}")
+        lines += [f"{card.name}: {card.title}", f"    {card.paper}", f"    {card.source}"]
+        lines += [f"    Licence: {card.licence}", f"    --split {' | '.join(card.splits)}"]
     return "\n".join(lines)
 
 
@@ -195,6 +195,10 @@ def _cases(options: argparse.Namespace, folder: Path, report: Report) -> tuple[l
     """Return the stacks that can be evaluated, and what is wrong with the others."""
     from toposcope.core.evaluate import data_set_cases, folder_case, rendered_cases
 
+    if not options.dataset and (options.root or options.at_most is not None):
+        raise SettingsError(
+            "--root and --at-most say where a data set lies and how much to take; name it by --dataset."
+        )
     cases: list[Case] = []
     problems: list[dict[str, Any]] = []
     paths = each_path(options.stack)
@@ -226,4 +230,6 @@ def _cases(options: argparse.Namespace, folder: Path, report: Report) -> tuple[l
 def _truth(options: argparse.Namespace) -> TruthFile | None:
     from toposcope.core.evaluate import TruthFile
 
+    if options.truth_unit == "slices" and not options.truth:
+        raise SettingsError("--truth-unit slices tells what a file holds; name it by --truth.")
     return TruthFile(options.truth, options.truth_unit) if options.truth else None

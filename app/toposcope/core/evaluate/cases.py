@@ -109,7 +109,12 @@ def even_slices(n: int, subset: int | None) -> tuple[int, ...] | None:
         return None
     if subset < MIN_FRAMES:
         raise SettingsError(f"{subset} slices are too few; depth from focus needs at least {MIN_FRAMES}.")
-    return None if subset >= n else tuple(int(i) for i in np.linspace(0, n - 1, subset).round())
+    return None if subset >= n else _evenly(n, subset)
+
+
+def _evenly(n: int, count: int) -> tuple[int, ...]:
+    """Return ``count`` of the numbers below ``n``, evenly from first to last."""
+    return tuple(int(i) for i in np.linspace(0, n - 1, count).round())
 
 
 def _truth_file(path: Path, wanted: TruthFile | None) -> TruthFile:
@@ -190,7 +195,9 @@ def rendered_cases(count: int, folder: Path, subset: int | None = None, report: 
         positions = rendered.positions.numpy().astype(np.float64)
         _write_arrays(file, rendered.frames.numpy(), positions, rendered.depth.float().numpy(), "um", "microscope")
         groups = ("validation", f"validation/{rendered.kind}")
-        cases.append(Case(file.stem, groups, "of the range", partial(_open_arrays, file), partial(_read_array, file)))
+        cases.append(
+            Case(file.stem, groups, "shares of the range", partial(_open_arrays, file), partial(_read_array, file))
+        )
     return cases
 
 
@@ -209,7 +216,7 @@ def data_set_cases(
     Raises
     ------
     SettingsError
-        If there is no such data set.
+        If there is no such data set, ``at_most`` is 0, or fewer than 3 slices are wanted.
     StackError
         If its files are missing; the text says where they come from.
     """
@@ -217,14 +224,15 @@ def data_set_cases(
 
     if name not in CARDS:
         raise SettingsError(f"there is no data set {name!r}; known are {', '.join(CARDS)}.")
+    if at_most is not None and at_most < 1:
+        raise SettingsError(f"{at_most} stacks of {name} were asked for; give 1 or more.")
+    even_slices(MIN_FRAMES, subset)  # now, rather than for every stack and method
     try:
         samples = CARDS[name].open(root, split)
         unit = samples[0].unit
     except DataError as error:
         raise StackError(str(error)) from error
-    kept = range(len(samples))
-    if at_most is not None and at_most < len(samples):
-        kept = range(0, len(samples) - len(samples) % at_most, len(samples) // at_most)
+    kept = _evenly(len(samples), min(at_most or len(samples), len(samples)))
     symbol = {"um": UNIT_SYMBOLS["um"], "unknown": "the unit of the data set"}.get(unit, unit)
     cases = []
     for k in kept:

@@ -9,12 +9,15 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+
 from toposcope.core.align import AlignMode
 from toposcope.core.estimate import METHODS, EstimateSettings
 from toposcope.core.evaluate.cases import Case
-from toposcope.core.evaluate.scoring import MEASURES, Answer, ErrorUnit, Score, Voids, score
+from toposcope.core.evaluate.scoring import MEASURES, Answer, ErrorUnit, Map, Score, Voids, score
 from toposcope.core.evaluate.worker import NoAnswer, Worker, WorkerDied
 from toposcope.core.jobs import Progress, Report, part, silent
+from toposcope.core.networks import chosen_device
 from toposcope.core.settings import checked
 from toposcope.errors import SettingsError, StackError
 
@@ -144,7 +147,8 @@ def evaluate(
     if not cases or not contenders:
         raise SettingsError("there is nothing to compare: give at least one stack and one method.")
     symbol = _unit_symbol(cases, settings)
-    _check_device(settings.device)
+    if settings.device not in ("auto", "cpu"):
+        chosen_device(settings.device)  # refused once, rather than for every stack
     rows: list[Row] = []
     peaks: dict[str, int] = {}
     with tempfile.TemporaryDirectory(prefix="toposcope-evaluate-") as scratch:
@@ -155,16 +159,6 @@ def evaluate(
     report(Progress(1.0, "done"))
     given = {one.method: one.given for one in contenders}
     return Comparison(tuple(rows), tuple(_means(rows, peaks)), settings, symbol, given)
-
-
-def _check_device(device: str) -> None:
-    """Refuse a device that is not there once, rather than for every stack."""
-    if device in ("auto", "cpu"):
-        return
-    from dffnets.predict import best_device, device_is_there
-
-    if not device_is_there(device):
-        raise SettingsError(f"there is no {device} device here; {best_device()} is. Choose that, or auto.")
 
 
 def _run(
@@ -230,6 +224,8 @@ def _row(method: str, case: Case, found: Answer, settings: EvaluateSettings, on_
         text = f"the depth has the shape {found.depth.shape}, the truth {truth.shape}"
         return Row(method, case.name, case.groups, {}, text)
     result = score(found, truth, settings.voids, settings.unit)
+    if not result.scored:
+        return Row(method, case.name, case.groups, {}, _why_unscored(found, truth, case.symbol))
     if on_score is not None:
         on_score(method, case, found, result)
     figures = {
@@ -242,6 +238,17 @@ def _row(method: str, case: Case, found: Answer, settings: EvaluateSettings, on_
         "cpu_seconds": found.cpu_seconds,
     }
     return Row(method, case.name, case.groups, figures)
+
+
+def _why_unscored(found: Answer, truth: Map, symbol: str) -> str:
+    known = truth[np.isfinite(truth)]
+    if not known.size:
+        return "its true depth is not known at any pixel."
+    low, high = found.positions[[0, -1]]
+    return (
+        f"its true depth, {known.min():.4g} to {known.max():.4g} {symbol}, lies outside of the sweep, "
+        f"{low:.4g} to {high:.4g} {symbol}. Is it in another unit, or in slices (--truth-unit slices)?"
+    )
 
 
 def _means(rows: Sequence[Row], peaks: Mapping[str, int]) -> Iterable[Mean]:

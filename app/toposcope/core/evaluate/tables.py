@@ -102,7 +102,7 @@ def _figure(name: str, value: float) -> str:
         return "–"
     if name in SHARES:
         return f"{100 * value:.1f} %"
-    return f"{value:.3g}" if abs(value) >= 100 else f"{value:.4f}" if name in MEASURES else f"{value:.2f}"
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.4f}" if name in MEASURES else f"{value:.2f}"
 
 
 def _count(means: Sequence[Mean]) -> str:
