@@ -171,15 +171,20 @@ class PicturesController(QObject):
             self._keys = {"left": None, "right": None}
             self._view.set_picture("left", None)
             self._view.set_picture("right", None)
+        elif now.runs != before.runs:
+            # what was found out of results that are gone would stay for as long as the stack is open
+            there = {run.number for run in now.runs}
+            self._peaks = {number: counts for number, counts in self._peaks.items() if number in there}
+            if self._difference is not None and not there.issuperset(self._difference[0]):
+                self._difference = None
 
     def _fetch(self, where: Where, recoloured: bool = False) -> None:
         request, state = self._requests[where], self._session.state
         runner = self.runners[where]
         if not recoloured:
             runner.drop()
-        if where == "left":
+        if where == "left":  # maps that may take a while are shown there only
             self.ahead.drop()
-        if where == "left":
             self._set_slow_job(None)
         if request is None or state.stack is None:
             self._view.set_picture(where, None)
