@@ -32,14 +32,15 @@ class Done:
 Run = Callable[..., Done]
 
 
-def write_stack(scene: Scene, path: Path) -> Path:
+def write_stack(scene: Scene, path: Path, **facts: object) -> Path:
+    """Write the frames of a scene as a folder with its calibration; ``facts`` go into stack.json, too."""
     path.mkdir()
     for i in range(scene.stack.n):
         encoded = cv2.imencode(".png", scene.stack.read(i))[1]
         (path / f"frame{i}.png").write_bytes(encoded.tobytes())
     positions = [float(value) for value in scene.stack.positions.value]
     text = {"positions": positions, "unit": "um", "kind": "microscope", "pixel_size": 0.5, "pixel_unit": "um"}
-    (path / "stack.json").write_text(json.dumps(text))
+    (path / "stack.json").write_text(json.dumps(text | facts))
     return path
 
 

@@ -11,12 +11,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 import tifffile
 import torch
 
+from command_runs import write_stack
 from dffnets.data import DataError, DataSetCard, Sample, Samples
 from dffnets.training import count_peaks
 from scenes import Scene, tilted_plane
@@ -165,15 +165,6 @@ def test_means_leave_out_what_is_undefined_and_count_what_failed() -> None:
 @pytest.fixture(scope="module")
 def scene() -> Scene:
     return tilted_plane(n=7, size=64)
-
-
-def write_stack(scene: Scene, folder: Path, **facts: object) -> Path:
-    folder.mkdir()
-    for i in range(scene.stack.n):
-        (folder / f"frame{i}.png").write_bytes(cv2.imencode(".png", scene.stack.read(i))[1].tobytes())
-    known = {"positions": [float(v) for v in scene.stack.positions.value], "unit": "um", "kind": "microscope"}
-    (folder / "stack.json").write_text(json.dumps(known | facts))
-    return folder
 
 
 @pytest.fixture
