@@ -115,14 +115,16 @@ def predict_tiles(
 
     ``add(window, shares)`` receives (N, h, w) float32: the probabilities of one tile times its weights,
     which add up to 1 over all tiles. Summing the shares, or anything linear in them, gives the whole
-    picture; nothing larger than a tile is ever held here. A tile for which the GPU's memory does not
-    suffice is cut into smaller ones. ``report(fraction)`` is called after every tile; whatever it raises
-    stops the work.
+    picture; nothing larger than a tile is ever held here. A tile for which memory does not suffice is
+    cut into smaller ones. ``report(fraction)`` is called after every tile; whatever it raises stops the
+    work.
 
     Raises
     ------
     ValueError
-        If there are fewer than 3 or more than 100 slices, or positions do not ascend over 0..1.
+        If there are fewer than 3 or more than 100 slices, or positions do not ascend.
+    MemoryError
+        If memory does not even suffice for a tile of `SMALLEST_TILE`.
     """
     n, height, width = frames.shape
     check(n, positions)
@@ -134,20 +136,24 @@ def predict_tiles(
     def probabilities(window: Tile) -> NDArray[np.float32]:
         values = np.asarray(frames[(slice(None), *window.slices)]).astype(np.float32)
         grey = torch.from_numpy((values - np.float32(mean)) / np.float32(deviation + 1e-4)).to(device)
+        side = max(values.shape[1:]) // 2
         try:
-            found: NDArray[np.float32] = forward(network, grey, place, multiple, fast).cpu().numpy()
-        except torch.OutOfMemoryError:
-            side = max(values.shape[1:]) // 2
-            if side < SMALLEST_TILE:
+            whole: NDArray[np.float32] = forward(network, grey, place, multiple, fast).cpu().numpy()
+            return whole
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
                 raise
-            del grey
-            torch.cuda.empty_cache()
-            found = np.zeros_like(values)
-            for part, weight in _weighted(values.shape[1], values.shape[2], side, min(overlap, side // 4)):
-                inner = Tile(
-                    window.top + part.top, window.top + part.bottom, window.left + part.left, window.left + part.right
-                )
-                found[(slice(None), *part.slices)] += probabilities(inner) * weight
+            if side < SMALLEST_TILE:
+                raise MemoryError(f"there is not enough memory on {device} for {2 * side} pixels at a time.") from error
+        # behind the except clause: the exception holds on to all that the network had allocated
+        del grey
+        empty_cache(device)
+        found = np.zeros_like(values)
+        for part, weight in _weighted(values.shape[1], values.shape[2], side, min(overlap, side // 4)):
+            inner = Tile(
+                window.top + part.top, window.top + part.bottom, window.left + part.left, window.left + part.right
+            )
+            found[(slice(None), *part.slices)] += probabilities(inner) * weight
         return found
 
     windows = _weighted(height, width, tile, overlap)
@@ -155,6 +161,20 @@ def predict_tiles(
         add(window, probabilities(window) * weight)
         if report:
             report(done / len(windows))
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether torch ran out of memory: CUDA has an error of its own, Apple's GPU and the CPU tell by the text."""
+    words = ("out of memory", "can't allocate memory", "not enough memory")
+    return isinstance(error, torch.OutOfMemoryError) or any(word in str(error) for word in words)
+
+
+def empty_cache(device: str) -> None:
+    """Give back what torch keeps of the GPU's memory for later."""
+    if device.startswith("cuda"):
+        torch.cuda.empty_cache()
+    elif device == "mps":
+        torch.mps.empty_cache()
 
 
 def _weighted(height: int, width: int, tile: int, overlap: int) -> list[tuple[Tile, NDArray[np.float32]]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import weakref
 
 import numpy as np
 import pytest
@@ -62,25 +63,46 @@ def test_folding_batch_norms_into_convolutions_changes_nothing(name: str) -> Non
     )
 
 
-def test_tiles_for_which_memory_fails_are_cut_into_smaller_ones() -> None:
-    class Hungry(nn.Module):
-        """Takes the brightest slice, and no more than 150 pixels a side."""
+class Hungry(nn.Module):
+    """Takes the brightest slice, and no more than ``most`` pixels a side; tells what it finds of an earlier try."""
 
-        def __init__(self) -> None:
-            super().__init__()
-            self.sides: list[int] = []
+    held: weakref.ref[Tensor] | None = None
 
-        def forward(self, stack: Tensor, positions: Tensor) -> list[Tensor]:
-            self.sides.append(max(stack.shape[-2:]))
-            if self.sides[-1] > 150:
-                raise torch.OutOfMemoryError("no memory")
-            return [(stack[:, 0] * 50).softmax(1)]
+    def __init__(self, most: int, error: Exception) -> None:
+        super().__init__()
+        self.most, self.error = most, error
 
+    def forward(self, stack: Tensor, positions: Tensor) -> list[Tensor]:
+        assert Hungry.held is None or Hungry.held() is None, "what a failed try had allocated is still there"
+        scores = stack[:, 0] * 50
+        if max(stack.shape[-2:]) > self.most:
+            Hungry.held = weakref.ref(scores)
+            raise type(self.error)(*self.error.args)
+        return [scores.softmax(1)]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB."),
+        RuntimeError("MPS backend out of memory (MPS allocated: 9.06 GB)"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory"),
+    ],
+)
+def test_tiles_for_which_memory_fails_are_cut_into_smaller_ones(error: Exception) -> None:
     frames = np.random.default_rng(0).integers(0, 255, (3, 280, 300), dtype=np.uint8)
-    volume = collect(Hungry(), frames, 1, tile=512)
+    volume = collect(Hungry(150, error), frames, 1, tile=512)
     np.testing.assert_allclose(volume.sum(0), 1, atol=1e-4)
     gap = np.sort(frames, 0)[-1].astype(int) - np.sort(frames, 0)[-2]
     assert (volume.argmax(0) == frames.argmax(0))[gap > 0].all()
+
+
+def test_where_memory_fails_for_the_smallest_tile_the_work_ends() -> None:
+    frames = np.zeros((3, 280, 300), np.uint8)
+    with pytest.raises(MemoryError, match="not enough memory on cpu"):
+        collect(Hungry(8, torch.OutOfMemoryError("CUDA out of memory")), frames, 1, tile=512)
+    with pytest.raises(RuntimeError, match="shapes do not fit"):
+        collect(Hungry(8, RuntimeError("shapes do not fit")), frames, 1, tile=512)
 
 
 def collect(network: nn.Module, frames: NDArray[np.uint8], multiple: int, **options: int) -> NDArray[np.float32]:
