@@ -66,7 +66,7 @@ def load_network(card: WeightsCard, path: Path | None = None) -> nn.Module:
     Raises
     ------
     WeightsError
-        If the file is damaged, or holds the weights of another network.
+        If the file is missing or damaged, or holds the weights of another network.
     """
     from dffnets.registry import create_network
 
@@ -78,8 +78,8 @@ def filled(network: nn.Module, card: WeightsCard, path: Path | None = None) -> n
     from safetensors import SafetensorError, safe_open
 
     file = path or card.path
-    if path is None and hashlib.sha256(file.read_bytes()).hexdigest() != card.sha256:
-        raise WeightsError(f"{file.name} is not the file that its card describes. Install Toposcope again.")
+    if path is None and not (file.is_file() and hashlib.sha256(file.read_bytes()).hexdigest() == card.sha256):
+        raise WeightsError(f"{file.name} is missing, or not the file that its card describes. Install Toposcope again.")
     expected = network.state_dict()
     try:
         with safe_open(file, "pt") as opened:
