@@ -63,6 +63,9 @@ def shipped_cards(task: Literal["depth", "alignment"] = "depth") -> list[Weights
 def load_network(card: WeightsCard, path: Path | None = None) -> nn.Module:
     """Return the network of ``card`` with its weights, or with those of another file of the same network.
 
+    A file that a training has written tells the options that its network is built with; any other must fit
+    those of the card.
+
     Raises
     ------
     WeightsError
@@ -70,7 +73,26 @@ def load_network(card: WeightsCard, path: Path | None = None) -> nn.Module:
     """
     from dffnets.registry import create_network
 
-    return filled(create_network(card.name, **card.options), card, path)
+    about = {} if path is None else _metadata(path)
+    name = about.get("network", card.name)
+    if name != card.name:
+        raise WeightsError(f"{path} holds weights of {name}, not of {card.name}. Choose that method, or another file.")
+    options = json.loads(about["options"]) if "options" in about else card.options
+    return filled(create_network(card.name, **options), card, path)
+
+
+def _metadata(path: Path) -> Mapping[str, str]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            return file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> WeightsError:
+    return WeightsError(f"{path} cannot be read as weights ({error}). Give a .safetensors file.")
 
 
 def filled(network: nn.Module, card: WeightsCard, path: Path | None = None) -> nn.Module:
@@ -85,7 +107,7 @@ def filled(network: nn.Module, card: WeightsCard, path: Path | None = None) -> n
         with safe_open(file, "pt") as opened:
             found = {name: opened.get_tensor(name) for name in opened.keys()}
     except (SafetensorError, OSError) as error:
-        raise WeightsError(f"{file} cannot be read as weights ({error}). Give a .safetensors file.") from error
+        raise _unreadable(file, error) from error
     missing, unexpected = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
     wrong = [name for name in expected.keys() & found.keys() if expected[name].shape != found[name].shape]
     if missing or unexpected or wrong:

@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import save_file
 
 import scenes
+from dffnets.registry import create_network
 from dffnets.shipped import WeightsCard, WeightsError, load_network, shipped_cards
 from toposcope.core.curve import curve_at
 from toposcope.core.estimate import METHODS, EstimateSettings, estimate
@@ -135,6 +136,17 @@ def test_weights_that_cannot_be_used_are_refused_in_one_sentence(
         other.write_bytes(content)
     with pytest.raises(SettingsError, match=words):
         estimate(scenes.tilted_plane(n=5).stack, EstimateSettings(method, align="none", weights=other))
+
+
+def test_weights_of_a_training_bring_their_options_along(tmp_path: Path) -> None:
+    light = next(card for card in CARDS if card.name == "light")
+    about = {"network": "light", "options": json.dumps({"width": 4})}
+    save_file(create_network("light", width=4).state_dict(), tmp_path / "small.safetensors", about)
+    small = load_network(light, tmp_path / "small.safetensors")
+    assert sum(p.numel() for p in small.parameters()) < light.parameters
+    save_file({}, tmp_path / "fad.safetensors", {"network": "fad", "options": "{}"})
+    with pytest.raises(WeightsError, match="holds weights of fad, not of light"):
+        load_network(light, tmp_path / "fad.safetensors")
 
 
 def test_a_changed_file_is_noticed(card: WeightsCard) -> None:
