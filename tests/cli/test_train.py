@@ -64,7 +64,10 @@ def test_training_leaves_weights_log_and_plot(run: Run, tiny: Path) -> None:
     assert 0 < done.facts["last"]["rmse"] < 1
     with Image.open(files["plot"]) as plot:
         assert plot.size == (1200, 896)
-    assert run("train", tiny, "-q").code == cli.DONE, "a run that is done has nothing left to do"
+    again = run("train", tiny, "-q")
+    assert again.code == cli.DONE, "a run that is done has nothing left to do"
+    assert "trained     3 steps in" in again.out
+    assert f"validation  RMSE {done.facts['last']['rmse']:.4f} of the range" in again.out
 
 
 def test_options_win_over_the_file(run: Run, tiny: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +38,19 @@ def _train(options: argparse.Namespace, report: Report) -> Answer:
 
     result = train_from(options.config, _changes(options), report)
     files = {"weights": result.weights, "log": result.log} | ({"plot": result.plot} if result.plot else {})
-    figures = ", ".join(f"{name} {value:.4g}" for name, value in result.last.items())
     facts = {"files": {name: str(path) for name, path in files.items()}, "last": dict(result.last)}
-    return Answer(f"{'result':<12}{figures}\n{written_lines(files)}", facts)
+    lines = _result_lines(result.last) if result.last else []
+    return Answer("\n".join([*lines, written_lines(files)]), facts)
+
+
+def _result_lines(last: Mapping[str, float]) -> list[str]:
+    kinds = f"microscope {last['rmse_micro']:.4f}, macro {last['rmse_macro']:.4f}"
+    rows = (
+        ("trained", f"{last['iteration']:.0f} steps in {last['minutes']:.1f} minutes"),
+        ("validation", f"RMSE {last['rmse']:.4f} of the range ({kinds})"),
+        ("one peak", f"{100 * last['unimodal']:.1f} % of the pixels"),
+    )
+    return [f"{name:<12}{text}" for name, text in rows]
 
 
 def _changes(options: argparse.Namespace) -> dict[str, Any]:
