@@ -50,9 +50,10 @@ class TrainConfig:
 
     ``loss`` weighs terms by name: ``absolute``, ``root_square``, ``cross_entropy``,
     ``focal_variation``, ``focal_turns``, ``spatial_variation``, ``laplacian_variance``. ``scales`` weighs
-    the outputs from the finest; ``counts`` are the numbers of slices a batch may have. The run ends after
-    ``iterations`` steps or, unless that is 0, after ``minutes``, whichever comes first; the learning rate
-    falls to 0 towards that end. With ``minutes`` a run depends on the machine's speed. ``initial`` are
+    the outputs from the finest; ``counts`` are the numbers of slices a batch may have; ``macro_share`` is
+    how many of the drawn stacks show macro scenes, where there are such. The run ends after ``iterations``
+    steps or, unless that is 0, after ``minutes``, whichever comes first; the learning rate falls to 0
+    towards that end. With ``minutes`` a run depends on the machine's speed. ``initial`` are
     weights to begin from (see `begin`).
     """
 
@@ -64,6 +65,7 @@ class TrainConfig:
     batch: int = 4
     crop: int = 96
     counts: tuple[int, ...] = (5, 6, 7, 8, 8, 9, 10, 12, 16)
+    macro_share: float = 0.55
     optimiser: Literal["muon", "adamw"] = "muon"
     learning_rate: float = 3e-3
     weight_decay: float = 1e-3
@@ -111,6 +113,7 @@ class Sampler:
         self.stacks, self.config = stacks, config
         self.random = np.random.default_rng(config.seed)
         self.lengths = np.array([len(stack.frames) for stack in stacks])
+        self.is_macro = np.array([stack.kind == "macro" for stack in stacks])
         if max(config.counts) > self.lengths.max():
             raise TrainError(
                 f"counts holds {max(config.counts)}, but the longest training stack has {self.lengths.max()} slices. "
@@ -121,9 +124,12 @@ class Sampler:
         """Return one batch, all stacks with the same number of slices."""
         n = int(self.random.choice(self.config.counts))
         long_enough = np.flatnonzero(self.lengths >= n)
+        is_macro = self.is_macro[long_enough]
+        share = np.where(is_macro, self.config.macro_share, 1 - self.config.macro_share)
+        share = share / np.where(is_macro, is_macro.sum(), (~is_macro).sum())
         drawn: list[tuple[Tensor, Tensor, Tensor]] = []
         while len(drawn) < self.config.batch:
-            stack = self.stacks[int(self.random.choice(long_enough))]
+            stack = self.stacks[int(self.random.choice(long_enough, p=share / share.sum()))]
             frames, positions, depth = self._augment(stack, n)
             if ((depth >= 0) & (depth <= 1)).float().mean() > 0.35:
                 drawn.append((frames, positions, depth))

@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import Tensor
 
 import dffnets
 from dffnets.registry import CARDS, create_network
 from dffnets.shipped import WeightsCard, load_network
 from dffnets.shipping import ship
 from dffnets.synthetic.pool import fill_pool, read_pool
-from dffnets.synthetic.random_scenes import random_stack
+from dffnets.synthetic.random_scenes import TrainingStack, random_stack
 from dffnets.training import VALIDATION_SEED, Sampler, TrainConfig, begin, loss_of, read_tensors, train
 
 
@@ -176,3 +177,19 @@ def test_recipes_train_the_network_they_are_named_after(name: str, tmp_path: Pat
     assert recipe.pool == tmp_path / "pool"
     create_network(recipe.network, **recipe.options)
     assert recipe.crop % CARDS[name].multiple == 0
+
+
+@pytest.mark.parametrize(("share", "kind"), [(0.0, "micro"), (1.0, "macro")])
+def test_macro_scenes_are_drawn_as_often_as_is_asked(
+    pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, share: float, kind: str
+) -> None:
+    sampler = Sampler(list(read_pool(pool, 1, 50)), config(pool, tmp_path, macro_share=share))
+    augment, kinds = sampler._augment, []
+
+    def noted(stack: TrainingStack, n: int) -> tuple[Tensor, Tensor, Tensor]:
+        kinds.append(stack.kind)
+        return augment(stack, n)
+
+    monkeypatch.setattr(sampler, "_augment", noted)
+    sampler.batch()
+    assert set(kinds) == {kind}

@@ -50,6 +50,7 @@ HELP: Final[Mapping[str, str]] = {
     "batch": "stacks a step",
     "crop": "side of the squares that are trained on, in pixels: a multiple of 16 (dffwild: of 32) up to 128",
     "counts": "numbers of slices, one of which each batch has",
+    "macro_share": "share of macro scenes among the stacks that are drawn, if any has as many slices",
     "optimiser": "how steps are made from gradients: muon or adamw",
     "learning_rate": "size of a step at its largest, after the warm-up",
     "weight_decay": "how fast weights that are not needed fade",
