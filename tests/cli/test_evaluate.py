@@ -97,6 +97,7 @@ def test_stacks_of_the_same_name_are_told_apart(run: Run, folder: Path, scene: S
         (["STACK", "--methods", "magic"], "no method 'magic'"),
         (["STACK", "--methods", "sml", "--set", "rdf.window=5"], "for none of the methods sml"),
         (["STACK", "--methods", "sml", "--set", "sml.windwo=5"], "no setting 'windwo'"),
+        (["STACK", "--methods", ","], "at least one stack and one method"),
         (["STACK", "--methods", "sml", "--subset", "2"], "at least 3"),
         (["STACK", "--methods", "sml", "--errors"], "-o"),
         (["--dataset", "ddff12", "--methods", "sml"], "needs --root"),

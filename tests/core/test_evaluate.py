@@ -414,7 +414,7 @@ def test_table_says_how_it_was_measured(found: ev.Comparison) -> None:
     text = ev.text_table(found)
     assert "shares of the swept range" in text
     assert "sml.window=5" in text
-    assert "stacks: 3 stacks, sml failed on 1" in text
+    assert "stacks: 3 stacks, true depth within the sweep for 50.0 % of the pixels, sml failed on 1" in text
     line = next(line for line in text.splitlines() if line.startswith("sml"))
     assert "0.1050" in line
     assert "50.0 %" in line

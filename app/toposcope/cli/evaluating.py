@@ -182,7 +182,7 @@ def _contenders(names: Sequence[str] | None, given: Sequence[Setting]) -> list[C
     from toposcope.core.estimate import METHODS
     from toposcope.core.evaluate import contender, default_methods
 
-    chosen = dict.fromkeys(METHODS if names == ("all",) else names or default_methods())
+    chosen = dict.fromkeys(default_methods() if names is None else METHODS if names == ("all",) else names)
     for method, name, _ in given:
         if method not in chosen:
             raise SettingsError(

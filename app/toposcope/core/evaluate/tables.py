@@ -43,6 +43,9 @@ SHARES: Final = ("delta1", "delta2", "delta3", "known", "unimodal", "one_peak", 
 SHOWN: Final = ("mae", "rmse", "abs_rel", "bump", "delta1", "known", "unimodal", "seconds", "cpu_seconds")
 """What tables for reading show; files and JSON hold all."""
 
+WHOLE: Final = 0.98
+"""Share of the pixels below which a table tells for how many the truth lies within the sweep."""
+
 ERROR_STEPS: Final = 2
 """Slices off that the last colours of an error map mean."""
 
@@ -106,9 +109,13 @@ def _figure(name: str, value: float) -> str:
 
 
 def _count(means: Sequence[Mean]) -> str:
+    """Say how many stacks a group has, and what is not as one would expect of them."""
     stacks = max(mean.stacks for mean in means)
     failed = [f"{mean.method} failed on {mean.failed}" for mean in means if mean.failed]
-    return ", ".join([f"{stacks} stack{'' if stacks == 1 else 's'}", *failed])
+    scored = min((mean.figures["scored"] for mean in means if mean.figures["scored"] < WHOLE), default=1.0)
+    # a truth in another unit often lies within the sweep in part, and its errors mean nothing
+    part = [] if scored == 1 else [f"true depth within the sweep for {100 * scored:.1f} % of the pixels"]
+    return ", ".join([f"{stacks} stack{'' if stacks == 1 else 's'}", *part, *failed])
 
 
 def _piped(cells: Sequence[str]) -> str:

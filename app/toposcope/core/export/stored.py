@@ -148,7 +148,7 @@ def _read_facts(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise StackError(f"{path} cannot be read: {error.strerror}.") from error
     except ValueError as error:
-        raise StackError(f"{path} is no JSON file: {error}.") from error
+        raise StackError(f"{path} is no {RESULT_NAME}. Choose a folder that `toposcope depth` has written.") from error
     if not isinstance(facts, dict):
         raise StackError(f"{path} is no result of Toposcope: it holds a {type(facts).__name__}, not an object.")
     return facts
