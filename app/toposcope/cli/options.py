@@ -178,8 +178,9 @@ def setting_lines(settings: Iterable[Any]) -> list[str]:
 
 
 def count(text: str) -> int:
+    """Read a whole number from 0 on."""
     if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of threads")
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 0 on")
     return int(text)
 
 
