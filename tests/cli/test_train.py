@@ -163,6 +163,7 @@ def test_every_entry_and_every_loss_is_explained() -> None:
         ('network = "light"\noutput = "x"\ninitial = "no.safetensors"', "there is no file"),
         ('network = "light"\noutput = "x"\ndevice = "tpu"', "there is no tpu device here"),
         ('network = "light"\noutput = "x"\nminutes = -1.0', "minutes is -1.0; it must be 0 or more"),
+        ('network = "light"\noutput = "x"\nmacro_share = 1.0', "macro_share is 1.0; it must be above 0 and below 1"),
         ('network = "light"\noutput = "x"\ncrop = 50', "light needs a multiple of 16 up to 128"),
         ('network = "light"\noutput = "x"\n[options]\nwidth = "wide"', "light cannot be built with its options"),
         ('network = "light"\noutput = "x"\n[loss]\nabsolute = 0', "without one nothing is learnt"),

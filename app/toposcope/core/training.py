@@ -209,6 +209,8 @@ def _check(name: str, config: TrainConfig) -> None:
             raise SettingsError(f"{name}: {one} is {getattr(config, one)}; it must be 0 or more.")
     if not 0 <= config.average < 1:
         raise SettingsError(f"{name}: average is {config.average}; it must be 0 or more, and below 1.")
+    if not 0 < config.macro_share < 1:  # with 0 or 1, some counts might have no stack left to draw
+        raise SettingsError(f"{name}: macro_share is {config.macro_share}; it must be above 0 and below 1.")
     if config.crop % card.multiple or config.crop > SIZE:
         raise SettingsError(
             f"{name}: crop is {config.crop}; {config.network} needs a multiple of {card.multiple} up to {SIZE}."
