@@ -17,12 +17,14 @@ from safetensors.torch import save_file
 import scenes
 from dffnets.registry import create_network
 from dffnets.shipped import WeightsCard, WeightsError, load_network, shipped_cards
+from toposcope.core.calibration import Sourced
 from toposcope.core.curve import curve_at
 from toposcope.core.estimate import METHODS, EstimateSettings, estimate
 from toposcope.core.jobs import Cancelled, Progress
 from toposcope.core.networks import ProbabilityVolume
 from toposcope.core.scratch import ScratchArray
 from toposcope.core.settings import checked
+from toposcope.core.stack import ArraySource, FocalStack
 from toposcope.errors import OutputError, SettingsError, StackError
 
 CARDS = shipped_cards()
@@ -57,6 +59,30 @@ def test_depth_of_a_rendered_dome(card: WeightsCard) -> None:
     assert curve.probability.sum() == pytest.approx(1, abs=1e-3)
     assert result.volume is not None
     result.volume.close()
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e6])
+def test_float_frames_of_any_scale_and_faint_16_bit_ones_keep_their_detail(card: WeightsCard, scale: float) -> None:
+    scene = scenes.tilted_plane(n=7)
+    step = float(np.diff(scene.stack.positions.value)[0])
+    eight = np.stack([scene.stack.read(i) for i in range(7)]).astype(np.float32)
+    for frames in (eight * np.float32(scale), (40_000 + 2 * eight).astype(np.uint16)):
+        stack = replace(scene.stack, source=ArraySource(frames))
+        result = estimate(stack, EstimateSettings(card.name, align="none"))
+        assert np.nanmean(np.abs(result.depth - scene.depth)[scene.inner]) < 0.15 * step
+
+
+def test_voids_are_filled_only_when_asked(card: WeightsCard) -> None:
+    frames = np.full((6, 48, 64), 90, np.uint8)  # nothing tells the slices apart
+    stack = FocalStack.create(ArraySource(frames), Sourced(np.arange(6.0), "made up"), unit="um")
+    plain, filled = (
+        estimate(stack, EstimateSettings(card.name, checked(METHODS[card.name].settings, {"fill": fill}), align="none"))
+        for fill in (False, True)
+    )
+    assert filled.valid.all()
+    unknown = ~plain.valid
+    assert (filled.confidence[unknown] == 0).all()
+    np.testing.assert_array_equal(filled.depth[~unknown], plain.depth[~unknown])
 
 
 def test_mean_of_the_curve_is_the_depth(card: WeightsCard) -> None:

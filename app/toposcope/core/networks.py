@@ -48,6 +48,9 @@ class NetworkSettings:
         step=64,
         unit="px",
     )
+    fill: bool = setting(
+        False, "Fill voids", "give pixels that the network does not know its mean position there, at confidence 0"
+    )
 
 
 class ProbabilityVolume:
@@ -116,7 +119,9 @@ def _learned(card: WeightsCard, stack: FocalStack, settings: EstimateSettings, r
     shape = (stack.n, *stack.shape)
     fuser = Fuser(stack.shape, stack.source.channels, stack.source.dtype, stack.n)
     examiner = SweepExaminer(stack, alignment)
-    frames = ScratchArray(shape, np.float16, settings.scratch)
+    # grey as exact as the frames are: whole numbers of 16 bits, or floats on a scale of their own
+    is_float = np.dtype(stack.source.dtype).kind == "f"
+    frames = ScratchArray(shape, np.float32 if is_float else np.uint16, settings.scratch)
     volume = ProbabilityVolume(shape, settings.scratch) if settings.keep_volume else None
     mean = np.zeros(stack.shape, np.float32)
     squares = np.zeros(stack.shape, np.float32)
@@ -134,7 +139,7 @@ def _learned(card: WeightsCard, stack: FocalStack, settings: EstimateSettings, r
             plane = stack.read(i)
             grey = to_grey(plane)
             measure = focus.tenengrad(grey, 9)
-            frames.values[i] = grey
+            frames.values[i] = grey if is_float else np.rint(grey * 65535)
             fuser.add(i, plane, measure)
             examiner.add(i, plane, measure)
         told = part(report, 0.4, 0.95)
@@ -152,11 +157,10 @@ def _learned(card: WeightsCard, stack: FocalStack, settings: EstimateSettings, r
         )
         spread: NDArray[np.float32] = np.sqrt(np.maximum(squares - mean * mean, 0))
         confidence: NDArray[np.float32] = np.clip(1 - spread / np.float32(place.std()), 0, 1)
-        known = spread < UNKNOWN * place.std()
+        confidence[spread >= UNKNOWN * place.std()] = 0
         if stack.void is not None:
-            known &= ~stack.void
-        coordinate = np.where(known, mean, np.float32(np.nan))
-        confidence[~known] = 0
+            confidence[stack.void], mean[stack.void] = 0, np.nan
+        coordinate = mean if options.fill else np.where(confidence > 0, mean, np.float32(np.nan))
         index = np.interp(coordinate, place, np.arange(stack.n)).astype(np.float32)
         report(Progress(0.96, "fusing"))
         picture = fuser.finish(index, confidence)
