@@ -24,8 +24,10 @@ WINDOW = 31
 """Side in pixels of the square that brightness and contrast are evened out over."""
 MULTIPLE = 8
 """Rows and columns that `predict` takes divide by this: half of them must divide by 4."""
-PASSES = (2, 1, 1)
+PASSES = (2, 2, 1)
 """By how much pictures are reduced in each pass: large motions are found in small pictures."""
+STEPS = (0.0, 0.5, 1.0, 1.4)
+"""Shares of what the network asks for that are tried."""
 CHUNK = 8
 """Slices that are compared with the reference at once: bounds the memory."""
 
@@ -91,7 +93,8 @@ def predict(
     """Find the motions of grey frames (N, H, W) in 0..1, H and W multiples of 8.
 
     Each pass moves the frames back by what is known and asks again: the network was trained on motions
-    up to a tenth of the picture, and is most exact on small ones. The reference is the slice with the
+    up to a tenth of the picture, and is most exact on small ones. Of each answer as much is taken as makes
+    the slice most like the reference. The reference is the slice with the
     smallest of ``field_of_view`` (N,), relative, from the lens data; without lens data it is the middle
     one, which resembles the others most. ``on_progress`` hears the share done and may raise to stop.
     """
@@ -102,19 +105,39 @@ def predict(
         reference = int(np.argmin(field_of_view))
         motions[:, 0] = field_of_view[reference] / field_of_view
     halves = _reduced(frames, 2)
-    before = _likeness(halves, np.tile([1.0, 0.0, 0.0], (n, 1)), reference)
+    before = likeness(halves, motions, reference, 2)
     for number, reduction in enumerate(passes):
         small = halves if reduction == 2 else _reduced(frames, reduction)
         target = prepare(small[reference : reference + 1])
+        updates = []
         for first in range(0, n, CHUNK):
             on_progress((number + first / n) / len(passes))
             chunk = slice(first, first + CHUNK)
-            update = _compared(network, target, prepare(_moved_back(small[chunk], motions[chunk], reduction)))
-            scale = motions[chunk, :1].copy()
-            motions[chunk, :1] *= update[:, :1]
-            motions[chunk, 1:] += scale * update[:, 1:] * reduction
+            seen = prepare(_moved_back(small[chunk], motions[chunk], reduction))
+            updates.append(_compared(network, target, seen))
+        motions = _best_step(small, motions, np.concatenate(updates), reference, reduction)
     motions[reference] = 1, 0, 0
-    return Predicted(motions, reference, _likeness(halves, motions, reference), before)
+    return Predicted(motions, reference, likeness(halves, motions, reference, 2), before)
+
+
+def _best_step(frames: NDArray[np.float32], motions: Floats, updates: Floats, reference: int, reduction: int) -> Floats:
+    """Return motions (N, 3) after as much of each update as makes the slice most like the reference.
+
+    ``updates`` (N, 3) are in pixels of ``frames``, seen in slices moved back by ``motions``. The network
+    asks for too little where motion is large, and may ask for nonsense where texture repeats.
+    """
+    steps = [
+        np.hstack(
+            [
+                motions[:, :1] * (1 + share * (updates[:, :1] - 1)),
+                motions[:, 1:] + share * motions[:, :1] * updates[:, 1:] * reduction,
+            ]
+        )
+        for share in STEPS
+    ]
+    alike = np.stack([likeness(frames, step, reference, reduction) for step in steps])
+    best: Floats = np.stack(steps)[alike.argmax(0), np.arange(len(motions))]
+    return best
 
 
 def _compared(network: AlignmentNetwork, target: Tensor, seen: Tensor) -> Floats:
@@ -148,8 +171,8 @@ def _moved_back(frames: NDArray[np.float32], motions: Floats, reduction: int) ->
     return moved
 
 
-def _likeness(halves: NDArray[np.float32], motions: Floats, reference: int) -> Floats:
-    """Return (N,) correlations of frames at half size, moved back, with the reference."""
-    target = _even(halves[reference])
-    moved = _moved_back(halves, motions, 2)
-    return np.array([np.corrcoef(target.ravel(), _even(frame).ravel())[0, 1] for frame in moved])
+def likeness(frames: NDArray[np.float32], motions: Floats, reference: int, reduction: int) -> Floats:
+    """Return (N,) correlations of evened-out frames, moved back, with the reference."""
+    target = _even(frames[reference]).ravel()
+    moved = _moved_back(frames, motions, reduction)
+    return np.array([np.corrcoef(target, _even(frame).ravel())[0, 1] for frame in moved])

@@ -15,6 +15,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from numpy.typing import NDArray
 
 import scenes
+from dffnets.alignment import Predicted
+from toposcope.core import learned_align
 from toposcope.core.align import (
     STILL,
     AlignedSource,
@@ -30,6 +32,7 @@ from toposcope.core.align import (
 from toposcope.core.calibration import Sourced
 from toposcope.core.chain import components, solve, solve_gains
 from toposcope.core.jobs import Cancelled, CancelToken, Progress
+from toposcope.core.learned_align import measure_learned
 from toposcope.core.registration import Pair, pyramid, register
 from toposcope.core.stack import ArraySource, FocalStack, SelectedSource
 from toposcope.errors import SettingsError
@@ -417,3 +420,78 @@ def test_telecentric_stack_only_drifts() -> None:
     assert alignment.text.startswith("magnification steady")
     places = [motion.matrix[:, 2] for motion in alignment.motions]
     assert np.hypot(*np.ptp(places, axis=0)) / 1024 == pytest.approx(0.008, abs=0.0005)
+
+
+# the alignment network
+
+
+def test_learned_alignment_finds_zoom_and_drift() -> None:
+    scene = scenes.hemisphere(**{**MOVING, "turn_deg": 0.0})
+    aligned, alignment = align(scene.stack, "learned")
+    assert alignment.needed
+    assert alignment.text.startswith("by the alignment network, magnification changes by")
+    assert scene.stack.source.names[alignment.reference] in alignment.text
+    assert max(motion.magnification for motion in alignment.motions) == pytest.approx(1.0, abs=2e-3)
+    still = still_alignment(scene.stack.n, "")
+    before = errors(replace(still, reference=alignment.reference), scene)
+    assert np.median(errors(alignment, scene)) < 0.1 * np.median(before)
+    assert isinstance(aligned.source, AlignedSource)
+
+
+def test_learned_alignment_speaks_of_pixels_of_the_full_frame(monkeypatch: pytest.MonkeyPatch) -> None:
+    # frames of 800 x 1203 are read at a quarter without the last 3 columns, and shrunk to 168 x 256
+    found = np.array([[1.02, 3.0, -1.5], [1.0, 0.0, 0.0], [0.97, 1.0, 2.0]])
+    predicted = Predicted(found, 1, np.ones(3), np.ones(3))
+    monkeypatch.setattr(learned_align, "_predicted", lambda frames, report: predicted)
+    frames = np.random.default_rng(0).integers(0, 255, (3, 800, 1203), np.uint8)
+    alignment = measure_learned(stack_of(frames))
+    assert alignment.reference == 0
+    full = [np.vstack([motion.matrix, [0, 0, 1]]) for motion in alignment.motions]
+    middle, to_full = np.array([1200 - 1, 800 - 1]) / 2, np.array([1200 / 256, 800 / 168])
+    for i in range(3):
+        between_them = (full[i] @ np.linalg.inv(full[1]))[:2]
+        scale, *shift = found[i]
+        point = np.array([40.0, -25.0]) * to_full
+        there = between_them @ np.array([*(middle + point), 1])
+        assert_allclose(there, middle + scale * point + np.array(shift) * to_full, atol=1e-6)
+
+
+def test_frames_that_the_network_makes_worse_follow_their_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = np.array([[1.0, 0.0, 0.0], [0.5, 40.0, 9.0], [1.0, 8.0, 0.0]])
+    predicted = Predicted(found, 0, np.array([1.0, 0.2, 0.9]), np.array([1.0, 0.6, 0.4]))
+    monkeypatch.setattr(learned_align, "_predicted", lambda frames, report: predicted)
+    stack = stack_of(np.random.default_rng(0).integers(0, 255, (3, 64, 64), np.uint8))
+    alignment = measure_learned(stack)
+    assert [motion.registered for motion in alignment.motions] == [True, False, True]
+    first, second, third = (motion.matrix[:, 2] for motion in alignment.motions)
+    assert_allclose(second, (first + third) / 2)
+    assert f"Not registered, too little in common with their neighbours: {stack.source.names[1]}" in alignment.text
+
+
+def test_motion_that_the_network_may_imagine_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    predicted = Predicted(np.array([[1.0, 0.2, 0.0], [1.0, 0.0, 0.0], [1.0, -0.1, 0.0]]), 1, np.ones(3), np.ones(3))
+    monkeypatch.setattr(learned_align, "_predicted", lambda frames, report: predicted)
+    stack = stack_of(np.random.default_rng(0).integers(0, 255, (3, 64, 64), np.uint8))
+    aligned, alignment = align(stack, "learned")
+    assert aligned is stack
+    assert alignment.text.startswith("by the alignment network, steady")
+
+
+def test_tiny_frames_are_left_as_they_are_by_the_network() -> None:
+    alignment = measure_learned(stack_of(np.zeros((3, 20, 40), np.uint8)))
+    assert not alignment.needed
+    assert "too small" in alignment.text
+
+
+def test_cancel_stops_the_network() -> None:
+    token = CancelToken()
+    told: list[float] = []
+
+    def report(progress: Progress) -> None:
+        told.append(progress.fraction)
+        if progress.fraction > 0.5:
+            token.cancel()
+
+    with pytest.raises(Cancelled):
+        measure_learned(scenes.step(n=5, size=96).stack, report=token.guard(report))
+    assert told == sorted(told)

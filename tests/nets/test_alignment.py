@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from dffnets import alignment_training
-from dffnets.alignment import predict, prepare, stacked
+from dffnets.alignment import card, load, predict, prepare, stacked
 from dffnets.alignment_training import (
     AlignmentConfig,
     AlignmentSampler,
@@ -25,7 +25,8 @@ from dffnets.alignment_training import (
     train,
 )
 from dffnets.nets.dffwild import AlignmentNetwork, BasisMotions, composed, fitted, motion_flow, warp
-from dffnets.synthetic.phone import moved
+from dffnets.shipped import shipped_cards
+from dffnets.synthetic.phone import PHONES, moved, phone_stack, relative_to
 from dffnets.synthetic.pool import fill_pool
 from dffnets.synthetic.random_scenes import TrainingStack, random_stack
 
@@ -175,3 +176,30 @@ def test_lens_data_choose_the_reference_and_start_the_search() -> None:
 def test_stacked_motions_are_scale_and_shifts() -> None:
     one, two, three = torch.rand(3, 2, 4)
     assert torch.equal(stacked(BasisMotions(one, two, three))[1, 2], torch.stack([one[1, 2], two[1, 2], three[1, 2]]))
+
+
+def test_answers_that_make_slices_less_alike_are_not_taken() -> None:
+    class Wrong(Exact):
+        def forward(self, stack: Tensor, field_of_view: Tensor, reference: Tensor | None = None) -> BasisMotions:
+            right = super().forward(stack, field_of_view, reference)
+            return BasisMotions(right.scale, -right.shift_x, -right.shift_y)
+
+    shifts = np.array([[4.0, -3.0], [0.0, 0.0], [-2.0, 5.0]])
+    np.testing.assert_allclose(predict(Wrong(), shifted(shifts)).motions, [(1, 0, 0)] * 3)
+
+
+def test_shipped_weights_align_a_phones_stack_within_half_a_pixel() -> None:
+    phone = phone_stack((8, 2), count=5, size=128, reduction=24, phone=PHONES[1])
+    frames = phone.frames.numpy().astype(np.float32) / np.float32(255)
+    true = relative_to(phone.motions.numpy().astype(np.float64), 2)
+    found = predict(load(), frames)
+    error = corner_error(torch.from_numpy(found.motions), torch.from_numpy(true), (128, 128))
+    still = corner_error(torch.tensor([1.0, 0, 0]).double().expand(5, 3), torch.from_numpy(true), (128, 128))
+    assert still.max() > 3
+    assert error.max() < 0.5
+
+
+def test_weights_are_those_of_their_card() -> None:
+    told = card()
+    assert sum(p.numel() for p in load().parameters()) == told.parameters
+    assert told.name not in {depth.name for depth in shipped_cards()}

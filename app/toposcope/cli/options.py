@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # numpy and OpenCV are loaded by the command that needs them
 DONE, FAILED, USAGE, SOME_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
 """Exit codes."""
 
-ALIGN_MODES = ("auto", "none")
+ALIGN_MODES = ("auto", "learned", "none")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +115,10 @@ def add_method(parser: argparse.ArgumentParser) -> None:
         "--list-methods", action=ListAction, text=method_list, help="list the methods with their settings, and stop"
     )
     group.add_argument(
-        "--align", choices=ALIGN_MODES, default="auto", help="register the frames if they need it, or never"
+        "--align",
+        choices=ALIGN_MODES,
+        default="auto",
+        help="register the frames if they need it; by a network, which is less exact and knows no rotation; or never",
     )
     add_machine(group)
     group.add_argument(

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 import cv2
 import numpy as np
@@ -30,8 +30,10 @@ from toposcope.errors import SettingsError
 
 Floats = NDArray[np.float64]
 
-AlignMode = Literal["auto", "none"]
-"""``auto`` measures first and warps only if that is needed; ``none`` takes frames as they are."""
+AlignMode = Literal["auto", "learned", "none"]
+"""``auto`` measures first and warps only if that is needed; ``learned`` does so by a network, which knows scale
+and shift alone and is less exact; ``none`` takes frames as they are."""
+ALIGN_MODES: Final[tuple[AlignMode, ...]] = get_args(AlignMode)
 
 TELLING_ZOOM: Final = 0.015
 """Change of magnification (of its logarithm) over the sweep that tells which side is near."""
@@ -194,10 +196,17 @@ def align(stack: FocalStack, mode: AlignMode = "auto", report: Report = silent) 
     ------
     FrameError
         If a frame cannot be read.
+    SettingsError
+        If the network's weights are missing or damaged.
     """
     if mode == "none":
         return stack, still_alignment(stack.n, "frames taken as they are")
-    alignment = measure(stack, report)
+    if mode == "learned":
+        from toposcope.core.learned_align import measure_learned
+
+        alignment = measure_learned(stack, report)
+    else:
+        alignment = measure(stack, report)
     return apply(stack, alignment), alignment
 
 
@@ -298,7 +307,9 @@ def measure(stack: FocalStack, report: Report = silent) -> Alignment:
         matrix = STILL if still else rescale_matrix(matrix_of(turn, shift, shape), reduction)
         motions.append(Motion(matrix, float(gains[i]), bool(registered[i])))
     needed = moves or bool((gains != 1.0).any())
-    text = _text(stack, tuple(motions), reference, moves, poses, shape, reduction)
+    steps = [_between(poses, reference, i) for i in np.flatnonzero(registered)]
+    most = max(corner_motion(turn, shift, shape) for turn, shift in steps) * reduction
+    text = found_text(stack, tuple(motions), reference, moves, most)
     return Alignment(tuple(motions), reference, needed, text)
 
 
@@ -387,7 +398,7 @@ def _turns(
     return bool(real[registered].any())
 
 
-def _corner_motion(turn: complex, shift: complex, shape: tuple[int, int]) -> float:
+def corner_motion(turn: complex, shift: complex, shape: tuple[int, int]) -> float:
     """Return how far corners move, root mean square, in pixels of frames of ``shape``."""
     return float(np.sqrt(np.mean(np.abs((turn - 1) * corners_of(shape) + shift) ** 2)))
 
@@ -398,14 +409,14 @@ def _reference(poses: Poses, registered: NDArray[np.bool_], shape: tuple[int, in
     tie = STEADY_PX / (reduction * float(np.hypot(*shape)) / 2)
     equals = np.flatnonzero(magnification >= magnification.max() * (1 - tie))
     frames = np.flatnonzero(registered)
-    farthest = [max(_corner_motion(*_between(poses, r, i), shape) for i in frames) for r in equals]
+    farthest = [max(corner_motion(*_between(poses, r, i), shape) for i in frames) for r in equals]
     return int(equals[np.argmin(farthest)])
 
 
 def _moves(poses: Poses, reference: int, registered: NDArray[np.bool_], shape: tuple[int, int], reduction: int) -> bool:
     """Whether any registered frame lies off the reference by more than is left alone and more than chance."""
     for i in np.flatnonzero(registered):
-        motion = _corner_motion(*_between(poses, reference, i), shape)
+        motion = corner_motion(*_between(poses, reference, i), shape)
         c = poses.covariance
         covariance = c[i, i] + c[reference, reference] - c[i, reference] - c[reference, i]
         if motion * reduction > STEADY_PX and motion > SIGNIFICANT * corner_error(covariance, shape):
@@ -413,16 +424,8 @@ def _moves(poses: Poses, reference: int, registered: NDArray[np.bool_], shape: t
     return False
 
 
-def _text(
-    stack: FocalStack,
-    motions: tuple[Motion, ...],
-    reference: int,
-    moves: bool,
-    poses: Poses,
-    shape: tuple[int, int],
-    reduction: int,
-) -> str:
-    """Say in words what was found."""
+def found_text(stack: FocalStack, motions: tuple[Motion, ...], reference: int, moves: bool, most: float) -> str:
+    """Say in words what was found; ``most`` is how far corners are off, in pixels, where nothing moves."""
     held = [i for i, motion in enumerate(motions) if motion.registered]
     width = stack.shape[1]
     found: list[str] = []
@@ -438,7 +441,6 @@ def _text(
         if rotation > 0.02:
             found.append(f"rotation {rotation:.2f}°")
     else:
-        most = max(_corner_motion(*_between(poses, reference, i), shape) for i in held) * reduction
         found.append(f"steady: frames lie within {max(most, 0.1):.1f} px of each other")
     gains = [motions[i].gain for i in held]
     if max(gains) != min(gains):
