@@ -4,27 +4,26 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from toposcope.core import focus, tft
+from toposcope.core import focus
 from toposcope.core.align import ALIGN_MODES, align
 from toposcope.core.fuse import Fuser
 from toposcope.core.jobs import Progress, Report, part, silent
 from toposcope.core.method import EstimateSettings, MethodCard, compose
 from toposcope.core.networks import network_methods
-from toposcope.core.noise import NoiseLevel
 from toposcope.core.provenance import input_hashes
 from toposcope.core.refine import DepthMap, fill_voids, settle, smooth
 from toposcope.core.result import DepthResult
-from toposcope.core.scan import Consumer, Recipe, scan
+from toposcope.core.scan import Recipe, scan
 from toposcope.core.settings import checked, setting
 from toposcope.core.stack import FocalStack
 from toposcope.core.sweep import SweepExaminer
@@ -149,37 +148,15 @@ class WaveletSettings(WindowSettings):
     levels: int = setting(3, "Levels", "octaves of detail that count", minimum=1, maximum=5)
 
 
-@dataclass(frozen=True, slots=True)
-class TftSettings(DefaultSettings):
-    """Settings of the 3-D time-frequency method."""
-
-    scales: int = setting(
-        4, "Scales", "octaves of detail that have a view each; more see coarser texture", minimum=1, maximum=5
-    )
-
-
 PEAK_BLUR = 1.25
 """Slices that "smoothed" peaks are smoothed by: half the error of three points on rendered relief, with
 curves of any width (0.6 to 2 slices standard deviation)."""
 
 
-class Survey(Protocol):
-    """One pass of a classical method over an aligned stack: its depth, and the noise of its measure."""
-
-    def __call__(
-        self,
-        options: Any,
-        stack: FocalStack,
-        consumers: Sequence[Consumer],
-        volume: MeasureVolume | None,
-        pool: ThreadPoolExecutor,
-        report: Report,
-        gains: Sequence[float],
-    ) -> tuple[DepthMap, NoiseLevel]: ...
-
-
-def _classical(survey: Survey, stack: FocalStack, settings: EstimateSettings, report: Report) -> DepthResult:
-    """Run a classical method: align, one pass over the frames with its peaks, smoothing, fusion."""
+def _classical(
+    recipe_of: Callable[[Any], Recipe], stack: FocalStack, settings: EstimateSettings, report: Report
+) -> DepthResult:
+    """Run a classical method: align, one pass over the frames, peaks, fusion."""
     if settings.device not in ("auto", "cpu"):
         raise SettingsError(f"{settings.method} runs on the CPU, not on {settings.device}. Choose cpu or auto.")
     if settings.weights is not None:
@@ -189,6 +166,7 @@ def _classical(survey: Survey, stack: FocalStack, settings: EstimateSettings, re
         )
     begin = time.monotonic()
     options: DepthSettings = settings.options
+    recipe = recipe_of(options)
     stack, alignment = align(stack, settings.align, part(report, 0.0, 0.25))
     fuser = Fuser(stack.shape, stack.source.channels, stack.source.dtype, stack.n)
     examiner = SweepExaminer(stack, alignment)
@@ -196,8 +174,11 @@ def _classical(survey: Survey, stack: FocalStack, settings: EstimateSettings, re
     try:
         with ThreadPoolExecutor(settings.threads or os.cpu_count() or 1, "measure") as pool:
             gains = [motion.gain for motion in alignment.motions]
-            share = part(report, 0.25, 0.93)
-            depth, noise = survey(options, stack, (fuser.add, examiner.add), volume, pool, share, gains)
+            seen = scan(stack, recipe, (fuser.add, examiner.add), volume, pool, part(report, 0.25, 0.9), gains)
+            report(Progress(0.9, "finding the peaks"))
+            depth = settle(seen, PEAK_BLUR if options.peak == "smoothed" else 0.0, pool)
+            noise = seen.noise
+            del seen  # most of the memory, which smoothing and fusion can use
             if options.smooth:
                 report(Progress(0.93, "smoothing"))
                 depth = smooth(depth, options.smooth, pool)
@@ -221,39 +202,6 @@ def _classical(survey: Survey, stack: FocalStack, settings: EstimateSettings, re
     result = compose(stack, alignment, settings, coordinate, depth.confidence, picture, volume, sweep, seconds, inputs)
     report(Progress(1.0, "done"))
     return result
-
-
-def _peak_blur(options: DepthSettings) -> float:
-    return PEAK_BLUR if options.peak == "smoothed" else 0.0
-
-
-def _measured(
-    recipe_of: Callable[[Any], Recipe],
-    options: Any,
-    stack: FocalStack,
-    consumers: Sequence[Consumer],
-    volume: MeasureVolume | None,
-    pool: ThreadPoolExecutor,
-    report: Report,
-    gains: Sequence[float],
-) -> tuple[DepthMap, NoiseLevel]:
-    """Survey a stack with one measure of sharpness."""
-    seen = scan(stack, recipe_of(options), consumers, volume, pool, part(report, 0.0, 0.95), gains)
-    report(Progress(0.95, "finding the peaks"))
-    return settle(seen, _peak_blur(options), pool), seen.noise
-
-
-def _time_frequency(
-    options: TftSettings,
-    stack: FocalStack,
-    consumers: Sequence[Consumer],
-    volume: MeasureVolume | None,
-    pool: ThreadPoolExecutor,
-    report: Report,
-    gains: Sequence[float],
-) -> tuple[DepthMap, NoiseLevel]:
-    """Survey a stack by the views of its time-frequency transform."""
-    return tft.survey(options.scales, _peak_blur(options), stack, consumers, volume, pool, report, gains)
 
 
 def _default(options: DefaultSettings) -> Recipe:
@@ -308,7 +256,7 @@ def _wavelet(o: WaveletSettings) -> Recipe:
 def _card(
     name: str, title: str, source: str, good_at: str, kind: type, recipe_of: Callable[[Any], Recipe]
 ) -> MethodCard:
-    return MethodCard(name, title, source, good_at, kind, partial(_classical, partial(_measured, recipe_of)))
+    return MethodCard(name, title, source, good_at, kind, partial(_classical, recipe_of))
 
 
 METHODS: Mapping[str, MethodCard] = {
@@ -364,14 +312,6 @@ METHODS: Mapping[str, MethodCard] = {
             "mixed fine and coarse texture",
             WaveletSettings,
             _wavelet,
-        ),
-        MethodCard(
-            "tft",
-            "3D-TFT-like",
-            "after Yan et al. 2023",
-            "faint and mixed texture, noise; labels to adapt a network by",
-            TftSettings,
-            partial(_classical, _time_frequency),
         ),
         *network_methods(),
     )
