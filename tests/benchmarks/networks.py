@@ -3,10 +3,10 @@
     python tests/benchmarks/networks.py --write-cards [--stacks 64] [--table FOLDER/table.json]
     python tests/benchmarks/networks.py --write-readme
 
-The first measures the best-known classical methods and all shipped networks on rendered stacks that no
-training saw (or takes the table that an evaluation with -o has left), and writes the cards and the
-README; the second only writes the README from the cards. Figures are thus never typed by hand. One
-thread, so that CPU seconds do not count threads that wait for each other.
+The first measures all methods on rendered stacks that no training saw (or takes the table that an
+evaluation with -o has left), and writes the cards and the README; the second only writes the README from
+the cards. Figures are thus never typed by hand. One thread, so that CPU seconds do not count threads that
+wait for each other.
 """
 
 from __future__ import annotations
@@ -39,11 +39,12 @@ def measured(count: int) -> dict[str, Any]:
     """Return the facts of an evaluation of the usual methods on ``count`` rendered stacks."""
 
     def show(progress: Progress) -> None:
-        print(f"\r{100 * progress.fraction:3.0f} %  {progress.text[:60]:60}", end="", file=sys.stderr, flush=True)
+        if sys.stderr.isatty():
+            print(f"\r{100 * progress.fraction:3.0f} %  {progress.text[:60]:60}", end="", file=sys.stderr, flush=True)
 
     with tempfile.TemporaryDirectory() as folder:
         cases = ev.rendered_cases(count, Path(folder), report=show)
-        methods = [ev.contender(name) for name in ev.default_methods()]
+        methods = [ev.contender(name) for name in METHODS]
         found = ev.evaluate(cases, methods, ev.EvaluateSettings(threads=1), show)
     print("\n" + ev.text_table(found))
     return ev.comparison_facts(found)
