@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 FOLDER = Path(__file__).parent / "weights"
+ORDER = ("light", "fad", "dffwild", "dualfocus", "focdepthformer")
+"""How lists show the networks."""
 
 
 class WeightsError(ValueError):
@@ -55,9 +57,10 @@ class WeightsCard:
 
 
 def shipped_cards(task: Literal["depth", "alignment"] = "depth") -> list[WeightsCard]:
-    """Return the cards of all shipped weights for a task, by name."""
+    """Return the cards of all shipped weights for a task: the learned default first, then the papers' by merit."""
     folder = FOLDER if task == "depth" else FOLDER / task
-    return [WeightsCard(**json.loads(path.read_text("utf-8"))) for path in sorted(folder.glob("*.json"))]
+    cards = [WeightsCard(**json.loads(path.read_text("utf-8"))) for path in sorted(folder.glob("*.json"))]
+    return sorted(cards, key=lambda card: ORDER.index(card.name) if card.name in ORDER else len(ORDER))
 
 
 def load_network(card: WeightsCard, path: Path | None = None) -> nn.Module:
