@@ -79,4 +79,5 @@ def to_training_stack(sample: Sample, least_confidence: float = 0.0) -> Training
         torch.from_numpy(depth.astype(np.float16)),
         torch.from_numpy(ascending),
         "micro" if sample.kind == "microscope" else "macro",
+        periodic=False,
     )

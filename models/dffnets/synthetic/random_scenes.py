@@ -26,16 +26,18 @@ SceneKind = Literal["micro", "macro"]
 
 @dataclass(frozen=True, slots=True)
 class TrainingStack:
-    """One stack: ``frames`` (N, S, S) uint8, ``depth`` (S, S) float16 and ``positions`` (N,) float32.
+    """One stack: ``frames`` (N, H, W) uint8, ``depth`` (H, W) float16 and ``positions`` (N,) float32.
 
-    Depth and positions are focus coordinates; positions run upwards within 0..1, and depth may lie a
-    little outside (surfaces beyond the sweep), which training masks.
+    Depth and positions are focus coordinates; positions run upwards within 0..1, and depth may lie
+    outside (surfaces beyond the sweep, pixels without truth), which training masks. ``periodic`` stacks
+    are squares on a torus: what leaves at one border comes in at the opposite one.
     """
 
     frames: Tensor
     depth: Tensor
     positions: Tensor
     kind: SceneKind
+    periodic: bool = True
 
 
 class Canvas:
