@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from dffnets.tiling import Tile, blend_weights, spans
+from dffnets.tiling import GRID, Tile, blend_weights, spans
 
 MIN_SLICES, MAX_SLICES = 3, 100
 SMALLEST_TILE = 128
@@ -156,7 +156,7 @@ def predict_tiles(
             found[(slice(None), *part.slices)] += probabilities(inner) * weight
         return found
 
-    windows = _weighted(height, width, tile, overlap)
+    windows = _weighted(height, width, tile, overlap, GRID)
     for done, (window, weight) in enumerate(windows, 1):
         add(window, probabilities(window) * weight)
         if report:
@@ -177,11 +177,13 @@ def empty_cache(device: str) -> None:
         torch.mps.empty_cache()
 
 
-def _weighted(height: int, width: int, tile: int, overlap: int) -> list[tuple[Tile, NDArray[np.float32]]]:
+def _weighted(
+    height: int, width: int, tile: int, overlap: int, grid: int = 1
+) -> list[tuple[Tile, NDArray[np.float32]]]:
     """Return the tiles of a picture and their weights (h, w), which add up to 1 at every pixel."""
     rows, columns = (
-        list(zip(spans(length, tile, overlap), blend_weights(length, tile, overlap), strict=True))
-        for length in (height, width)
+        list(zip(windows, blend_weights(windows, overlap), strict=True))
+        for windows in (spans(length, tile, overlap, grid) for length in (height, width))
     )
     return [
         (Tile(top, bottom, left, right), down[:, None] * across[None])

@@ -23,20 +23,28 @@ class Tile:
         return slice(self.top, self.bottom), slice(self.left, self.right)
 
 
-def spans(length: int, tile: int, overlap: int) -> list[tuple[int, int]]:
+GRID = 64
+"""Tiles begin at multiples of this many pixels, so that what networks pool or cut lies the same in all of them."""
+
+
+def spans(length: int, tile: int, overlap: int, grid: int = 1) -> list[tuple[int, int]]:
     """Return (begin, end) of windows of ``tile`` that cover 0..length, neighbours sharing at least ``overlap``.
 
-    All windows have the same size, so that what depends on the size (FFT, pooling) sees the same
-    everywhere; they are spread evenly.
+    They are spread evenly over multiples of ``grid`` (of 1 where that leaves too little to share); the last
+    takes up to ``grid`` - 1 pixels more.
 
     >>> spans(100, 60, 16)
     [(0, 60), (40, 100)]
+    >>> spans(1000, 512, 128, grid=64)
+    [(0, 512), (192, 704), (448, 1000)]
     """
     if length <= tile:
         return [(0, length)]
-    count = -(-(length - overlap) // (tile - overlap))
-    begins = np.linspace(0, length - tile, count).round().astype(int)
-    return [(int(b), int(b) + tile) for b in begins]
+    grid = grid if tile - overlap >= grid else 1
+    step = (tile - overlap) // grid * grid
+    count = 1 + -(-(length - tile) // step)
+    begins = np.linspace(0, length - tile, count).astype(int) // grid * grid
+    return [(int(b), int(b) + tile) for b in begins[:-1]] + [(int(begins[-1]), length)]
 
 
 def ramp(begin: int, end: int, length: int, overlap: int) -> NDArray[np.float32]:
@@ -55,9 +63,9 @@ def ramp(begin: int, end: int, length: int, overlap: int) -> NDArray[np.float32]
     return np.maximum(weight, 1e-4).astype(np.float32)
 
 
-def blend_weights(length: int, tile: int, overlap: int) -> list[NDArray[np.float32]]:
-    """Return the weights of the windows of `spans` along one axis; at every place they add up to 1."""
-    windows = spans(length, tile, overlap)
+def blend_weights(windows: list[tuple[int, int]], overlap: int) -> list[NDArray[np.float32]]:
+    """Return the weights of windows along one axis, as `spans` gives them; at every place they add up to 1."""
+    length = windows[-1][1]
     weights = [ramp(begin, end, length, overlap) for begin, end in windows]
     total = np.zeros(length, np.float32)
     for (begin, end), weight in zip(windows, weights, strict=True):

@@ -127,12 +127,13 @@ class GradientHead(nn.Module):
         """Return surface features (B, S, N, h, w) and depth gradients (B, 2, N, h, w), (x, y)."""
         with torch.autocast(volume.device.type, enabled=False):
             gradients = self.predict(volume.float())
-            surface = in_windows(
-                lambda part: surface_from_gradients(part[:, : self.surfaces], part[:, self.surfaces :]),
-                gradients,
-                self.window,
+            surface = in_windows(self._integrate, gradients, self.window)
+            return in_windows(lambda part: self.norm(self._integrate(part)), gradients, self.window), self.regress(
+                surface
             )
-            return self.norm(surface), self.regress(surface)
+
+    def _integrate(self, gradients: Tensor) -> Tensor:
+        return surface_from_gradients(gradients[:, : self.surfaces], gradients[:, self.surfaces :])
 
 
 class DualFocus(nn.Module):
