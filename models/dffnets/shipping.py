@@ -14,11 +14,13 @@ import json
 import shutil
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from safetensors import safe_open
 
 from dffnets.registry import CARDS, create_network
 from dffnets.shipped import FOLDER, WeightsCard
+from dffnets.training import DATA_NAME, TrainConfig, data_text
 
 LARGEST = 30_000_000
 """Bytes that a file of weights may have."""
@@ -50,8 +52,7 @@ def ship(run: Path, after: str = "", folder: Path = FOLDER) -> WeightsCard:
         options=options,
         multiple=network.multiple,
         parameters=sum(p.numel() for p in create_network(network.name, **options).parameters()),
-        data=f"stacks rendered by dffnets.synthetic.random_scenes (grey, seed {config['pool_seed']}, "
-        f"{config['pool_stacks']:,} of them): no photographs, no third-party data",
+        data=_data(run, config),
         training=f"{f'{after}, then ' if after else ''}{int(last['iteration']):,} steps of {config['batch']} crops of "
         f"{config['crop']} x {config['crop']} pixels, {min(config['counts'])} to {max(config['counts'])} slices, "
         f"{last['minutes']:.0f} minutes on {_place(config)} in {config['precision']}",
@@ -63,6 +64,15 @@ def ship(run: Path, after: str = "", folder: Path = FOLDER) -> WeightsCard:
     text = json.dumps(asdict(card), indent=1, ensure_ascii=False)
     (folder / f"{card.name}.json").write_text(text + "\n", "utf-8")
     return card
+
+
+def _data(run: Path, config: dict[str, Any]) -> str:
+    """Return what the run says that it was trained on; runs that do not say it knew random scenes only."""
+    if (run / DATA_NAME).exists():
+        return (run / DATA_NAME).read_text("utf-8").strip()
+    return data_text(
+        TrainConfig(config["network"], run, pool_seed=config["pool_seed"], pool_stacks=config["pool_stacks"])
+    )
 
 
 def _place(config: dict[str, object]) -> str:

@@ -1,10 +1,11 @@
-"""Train a network from scratch on rendered stacks.
+"""Train a network from scratch, on rendered stacks and on public data sets.
 
     python -m dffnets.training light.toml
 
 A configuration (TOML) says what; everything else follows from its seed. A checkpoint is written every
 few minutes and holds all that is needed to go on exactly where the run stopped: weights, their moving
-average, the optimiser and the random generator. Needs torch, numpy and safetensors, nothing else.
+average, the optimiser and the random generator. With random scenes alone it needs torch, numpy and
+safetensors, nothing else.
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ import sys
 import time
 import tomllib
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -29,19 +31,27 @@ from torch import Tensor, nn
 from dffnets import losses
 from dffnets.layers import expected_position, standardise
 from dffnets.optimiser import Muon
+from dffnets.predict import best_device
 from dffnets.registry import create_network
-from dffnets.synthetic.pool import fill_pool, read_pool
+from dffnets.sources import RandomScenes, Source, Supply, TrainError, supply_of
 from dffnets.synthetic.random_scenes import TrainingStack
 from dffnets.synthetic.validation import VALIDATION_SEED, validation_set
 
-__all__ = ["VALIDATION_SEED", "TrainConfig", "TrainError", "train"]
+__all__ = ["VALIDATION_SEED", "Source", "TrainConfig", "TrainError", "train"]
+
+DATA_NAME = "data.txt"
+"""File beside the weights that tells what they were trained on."""
+LEAST_KNOWN = 0.35
+"""Least share of pixels of a crop whose depth is known and lies between its slices."""
+TRIES = 1_000
+"""Crops drawn in search of one with so many known pixels."""
 
 Batch = tuple[Tensor, Tensor, Tensor, Tensor]
 """Stack (B, 3, N, H, W) standardised, positions (B, N), depth (B, H, W), valid (B, H, W)."""
 
 
-class TrainError(ValueError):
-    """A training cannot begin, or cannot go on from its checkpoint; the text says why."""
+class DivergedError(TrainError):
+    """The loss or its gradient is no finite number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +64,8 @@ class TrainConfig:
     how many of the drawn stacks show macro scenes, where there are such. The run ends after ``iterations``
     steps or, unless that is 0, after ``minutes``, whichever comes first; the learning rate falls to 0
     towards that end. With ``minutes`` a run depends on the machine's speed. ``initial`` are
-    weights to begin from (see `begin`).
+    weights to begin from (see `begin`). ``device`` may be ``auto``. ``sources`` are what stacks are drawn from;
+    their stacks lie in ``pool``.
     """
 
     network: str
@@ -85,10 +96,17 @@ class TrainConfig:
     workers: int = 0
     checkpoint_minutes: float = 3.0
     initial: Path | None = None
+    sources: tuple[Source, ...] = (Source(),)
 
     @classmethod
     def read(cls, path: Path) -> TrainConfig:
-        """Read a TOML file; relative paths are relative to it."""
+        """Read a TOML file; relative paths are relative to it.
+
+        Raises
+        ------
+        TrainError
+            If a source has an unknown entry.
+        """
         with path.open("rb") as file:
             values = tomllib.load(file)
         for name in ("output", "pool", "initial"):
@@ -97,42 +115,77 @@ class TrainConfig:
         for name in ("counts", "scales"):
             if name in values:
                 values[name] = tuple(values[name])
+        if "sources" in values:
+            values["sources"] = tuple(read_source(path, entries) for entries in values["sources"])
         return cls(**values)
+
+    def supplies(self) -> list[Supply]:
+        """Return the supplies of ``sources``, in their order."""
+        return [supply_of(source, self.pool, self.pool_seed, self.pool_stacks) for source in self.sources]
+
+
+def read_source(path: Path, entries: dict[str, Any]) -> Source:
+    """Return the source that one table of the file at ``path`` tells; its ``root`` is relative to the file."""
+    known = [one.name for one in fields(Source)]
+    if unknown := [name for name in entries if name not in known]:
+        raise TrainError(f"a source holds the unknown entry {unknown[0]!r}; known are {', '.join(known)}.")
+    return Source(**entries | ({"root": path.parent / entries["root"]} if "root" in entries else {}))
 
 
 class Sampler:
-    """Draws augmented batches from the pool with one generator, whose state a checkpoint keeps.
+    """Draws augmented batches from stacks with one generator, whose state a checkpoint keeps.
+
+    ``origins`` tells for each stack the number of its source in the configuration (default: all the first).
 
     Raises
     ------
     TrainError
-        If ``counts`` asks for more slices than any stack has.
+        If ``counts`` asks for more slices than any stack has, a source has no stack with as many slices as
+        any of them, or a stack is smaller than the crop.
     """
 
-    def __init__(self, stacks: Sequence[TrainingStack], config: TrainConfig) -> None:
+    def __init__(
+        self, stacks: Sequence[TrainingStack], config: TrainConfig, origins: Sequence[int] | None = None
+    ) -> None:
         self.stacks, self.config = stacks, config
         self.random = np.random.default_rng(config.seed)
         self.lengths = np.array([len(stack.frames) for stack in stacks])
         self.is_macro = np.array([stack.kind == "macro" for stack in stacks])
+        self.origins = np.array(origins or [0] * len(stacks))
         if max(config.counts) > self.lengths.max():
             raise TrainError(
                 f"counts holds {max(config.counts)}, but the longest training stack has {self.lengths.max()} slices. "
                 "Leave it out."
             )
+        for origin in np.unique(self.origins):
+            if (longest := self.lengths[self.origins == origin].max()) < min(config.counts):
+                raise TrainError(
+                    f"the stacks of {self.title(int(origin))} have {longest} slices at most, but counts begins at "
+                    f"{min(config.counts)}. Add a smaller number."
+                )
+        for stack, origin in zip(stacks, self.origins, strict=True):
+            if min(stack.depth.shape) < config.crop:
+                height, width = stack.depth.shape
+                raise TrainError(
+                    f"a stack of {self.title(int(origin))} has {width} x {height} pixels, which is less than the crop "
+                    f"of {config.crop}. Choose a smaller crop."
+                )
+
+    def title(self, origin: int) -> str:
+        """Return what a source is called in messages."""
+        return self.config.supplies()[origin].title
 
     def batch(self) -> Batch:
-        """Return one batch, all stacks with the same number of slices."""
+        """Return one batch, all stacks with the same number of slices.
+
+        Raises
+        ------
+        TrainError
+            If crops of a source never show enough pixels whose depth is known.
+        """
         n = int(self.random.choice(self.config.counts))
-        long_enough = np.flatnonzero(self.lengths >= n)
-        is_macro = self.is_macro[long_enough]
-        share = np.where(is_macro, self.config.macro_share, 1 - self.config.macro_share)
-        share = share / np.where(is_macro, is_macro.sum(), (~is_macro).sum())
-        drawn: list[tuple[Tensor, Tensor, Tensor]] = []
-        while len(drawn) < self.config.batch:
-            stack = self.stacks[int(self.random.choice(long_enough, p=share / share.sum()))]
-            frames, positions, depth = self._augment(stack, n)
-            if ((depth >= 0) & (depth <= 1)).float().mean() > 0.35:
-                drawn.append((frames, positions, depth))
+        chances = self._chances(n)
+        drawn = [self._draw(n, chances) for _ in range(self.config.batch)]
         frames, positions, depth = (torch.stack(parts).to(self.config.device) for parts in zip(*drawn, strict=True))
         grey = standardise(frames[:, None]).expand(-1, 3, -1, -1, -1)  # (B, N, H, W) -> (B, 3, N, H, W)
         # a tile of a large picture is not standard in itself, so crops are not exactly either
@@ -142,15 +195,50 @@ class Sampler:
         grey = grey * torch.from_numpy(contrast).to(grey) + torch.from_numpy(shift).to(grey)
         return grey, positions, depth, (depth >= 0) & (depth <= 1)
 
+    def _chances(self, n: int) -> dict[int, tuple[NDArray[np.intp], NDArray[np.float64]]]:
+        """Return for each source that has any the stacks with n slices or more, and the chance of each."""
+        chances = {}
+        for origin in np.unique(self.origins):
+            long_enough = np.flatnonzero((self.lengths >= n) & (self.origins == origin))
+            is_macro = self.is_macro[long_enough]
+            share = np.where(is_macro, self.config.macro_share, 1 - self.config.macro_share)
+            share = share / np.where(is_macro, is_macro.sum(), (~is_macro).sum())
+            if share.sum() > 0:
+                chances[int(origin)] = long_enough, share / share.sum()
+        return chances
+
+    def _draw(
+        self, n: int, chances: dict[int, tuple[NDArray[np.intp], NDArray[np.float64]]]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return frames (n, C, C), positions (n,) and depth (C, C) of one crop, C pixels wide."""
+        origins = list(chances)
+        shares = np.array([self.config.sources[origin].share for origin in origins])
+        # one source is no choice: the draws of such a run are those of one that knows no sources
+        origin = origins[0] if len(origins) == 1 else int(self.random.choice(origins, p=shares / shares.sum()))
+        stacks, chance = chances[origin]
+        for _ in range(TRIES):
+            stack = self.stacks[int(self.random.choice(stacks, p=chance))]
+            frames, positions, depth = self._augment(stack, n)
+            if ((depth >= 0) & (depth <= 1)).float().mean() > LEAST_KNOWN:
+                return frames, positions, depth
+        raise TrainError(
+            f"none of {TRIES:,} crops of {self.title(origin)} had a known depth between its {n} slices in more than "
+            f"{100 * LEAST_KNOWN:.0f} % of its pixels. Leave the source out, or choose another crop or larger counts."
+        )
+
     def _augment(self, stack: TrainingStack, n: int) -> tuple[Tensor, Tensor, Tensor]:
         random, crop = self.random, self.config.crop
         kept = self._subset(len(stack.frames), n)
-        frames, positions, depth = stack.frames[kept].float() / 255, stack.positions[kept], stack.depth.float()
+        frames, positions, depth = stack.frames[kept], stack.positions[kept], stack.depth
+        if stack.periodic:  # on the torus any place is as good as another: roll, then crop
+            shift = tuple(int(k) for k in random.integers(0, depth.shape[0], 2))
+            frames, depth = frames.roll(shift, (1, 2))[:, :crop, :crop], depth.roll(shift, (0, 1))[:crop, :crop]
+        else:
+            top, left = (int(random.integers(extent - crop + 1)) for extent in depth.shape)
+            frames, depth = (plane[..., top : top + crop, left : left + crop] for plane in (frames, depth))
+        frames, depth = frames.to(self.config.device).float() / 255, depth.to(self.config.device).float()
         low, high = float(positions[0]), float(positions[-1])
         positions, depth = (positions - low) / (high - low), (depth - low) / (high - low)
-        # on the torus any place is as good as another: roll, then crop
-        shift = tuple(int(k) for k in random.integers(0, depth.shape[0], 2))
-        frames, depth = frames.roll(shift, (1, 2))[:, :crop, :crop], depth.roll(shift, (0, 1))[:crop, :crop]
         turns = int(random.integers(8))
         frames, depth = torch.rot90(frames, turns & 3, (1, 2)), torch.rot90(depth, turns & 3, (0, 1))
         if turns > 3:
@@ -250,27 +338,29 @@ def train(config: TrainConfig, report: Callable[[dict[str, float]], None] | None
     Raises
     ------
     TrainError
-        If the seed of the training stacks is that of the validation set, there are no stacks as long as
-        ``counts`` asks for, or ``initial`` or the checkpoint does not fit.
+        If the seed of the training stacks is that of the validation set, a source cannot be used, there are no
+        stacks as long as ``counts`` or as large as ``crop`` asks for, ``initial`` or the checkpoint does not fit,
+        or the loss is no finite number any more; the checkpoint is then left as it was.
     """
     if config.pool_seed == VALIDATION_SEED:
         raise TrainError(f"pool_seed {VALIDATION_SEED} is that of the validation set. Choose another.")
+    if config.device == "auto":
+        config = replace(config, device=best_device())
+    for supply in config.supplies():
+        supply.check()
     config.output.mkdir(parents=True, exist_ok=True)
     if config.threads:
         torch.set_num_threads(config.threads)
-    fill_pool(config.pool, config.pool_seed, config.pool_stacks, workers=config.workers)
-    stacks = [
-        # beside the network, so that a GPU augments for itself and does not wait for the processor
-        replace(stack, frames=stack.frames.to(config.device), depth=stack.depth.to(config.device))
-        for stack in read_pool(config.pool, config.pool_seed, config.pool_stacks)
-    ]
+    fill(config)
+    stacks, origins = load(config)
+    (config.output / DATA_NAME).write_text(data_text(config) + "\n", "utf-8")
     held_out = list(validation_set(config.validation_stacks))
 
     torch.manual_seed(config.seed)
     network = begin(config).to(config.device)
     average = copy.deepcopy(network).requires_grad_(False)
     optimiser = make_optimiser(network, config)
-    sampler = Sampler(stacks, config)
+    sampler = Sampler(stacks, config, origins)
     state = restore(config.output / "checkpoint.safetensors", network, average, optimiser, sampler)
     iteration, used, seen = int(state.get("iteration", 0)), state.get("seconds", 0.0), []
     network.train()
@@ -297,7 +387,13 @@ def train(config: TrainConfig, report: Callable[[dict[str, float]], None] | None
             loss = loss_of(network, outputs, batch, config)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(network.parameters(), config.clip)
+            norm = nn.utils.clip_grad_norm_(network.parameters(), config.clip)
+            if not (torch.isfinite(loss) & torch.isfinite(norm)):
+                raise DivergedError(
+                    f"at step {iteration + 1} the loss or its gradient is no finite number (loss {loss.item()}): the "
+                    "run stops, and what was saved before is kept. Choose a smaller learning_rate, or precision "
+                    "float32."
+                )
             optimiser.step()
             iteration += 1
             update_average(average, network, min(config.average, (iteration + 1) / (iteration + 10)))
@@ -314,10 +410,69 @@ def train(config: TrainConfig, report: Callable[[dict[str, float]], None] | None
             if report and ("rmse" in line or time.monotonic() - told > 1):
                 told = time.monotonic()
                 report({"loss": float(torch.stack(seen[-20:]).mean()) if seen else 0.0, **line})
+    except DivergedError:
+        raise
     except BaseException:
         save(config, iteration, seconds(), network, average, optimiser, sampler)
         raise
     return config.output / "weights.safetensors"
+
+
+def fill(config: TrainConfig, report: Callable[[float, str], None] | None = None) -> None:
+    """Render and convert all stacks that are missing in the pool.
+
+    ``report`` hears the share that is done, and in words what is being made, several times a second; what it
+    raises stops the work, and what is done is kept.
+
+    Raises
+    ------
+    TrainError
+        If a source cannot be used.
+    """
+    supplies = config.supplies()
+    for number, supply in enumerate(supplies):
+
+        def told(done: int, total: int, number: int = number, title: str = supply.title) -> None:
+            if report:
+                report((number + done / total) / len(supplies), f"making stacks of {title}, part {done} of {total}")
+
+        supply.fill(config.crop, config.workers, told)
+
+
+def load(config: TrainConfig) -> tuple[list[TrainingStack], list[int]]:
+    """Return the stacks of all sources, and for each the number of its source.
+
+    Raises
+    ------
+    TrainError
+        If a source has no stack with known depth.
+    """
+    stacks: list[TrainingStack] = []
+    origins: list[int] = []
+    for origin, supply in enumerate(config.supplies()):
+        found = list(supply.read())
+        if not found:
+            raise TrainError(
+                f"{supply.title} holds no stack with a known depth within its sweep. Choose another split."
+            )
+        # rendered ones beside the network, so that a GPU augments for itself and does not wait for the processor;
+        # the large pictures of data sets stay in their files, and only what is cut out of them moves
+        stacks += [
+            replace(stack, frames=stack.frames.to(config.device), depth=stack.depth.to(config.device))
+            if stack.periodic
+            else stack
+            for stack in found
+        ]
+        origins += [origin] * len(found)
+    return stacks, origins
+
+
+def data_text(config: TrainConfig) -> str:
+    """Return in one line what the stacks are and under which licences, with the share of each source."""
+    supplies, total = config.supplies(), sum(source.share for source in config.sources)
+    if len(supplies) == 1 and isinstance(supplies[0], RandomScenes):
+        return f"{supplies[0].describe()}: no photographs, no third-party data"
+    return "; ".join(f"{100 * s.source.share / total:.3g} % {s.describe()}" for s in supplies)
 
 
 def begin(config: TrainConfig) -> nn.Module:
@@ -465,4 +620,7 @@ if __name__ == "__main__":
         if "rmse" in line:
             print(json.dumps(line), flush=True)  # noqa: T201
 
-    train(TrainConfig.read(Path(sys.argv[1])), show)
+    try:
+        train(TrainConfig.read(Path(sys.argv[1])), show)
+    except TrainError as error:
+        sys.exit(f"error: {error}")

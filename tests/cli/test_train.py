@@ -10,18 +10,21 @@ import tomllib
 from dataclasses import fields
 from pathlib import Path
 
+import numpy as np
+import OpenEXR
 import pytest
 import torch
 from PIL import Image
 
 from command_runs import Run, sentence
-from dffnets import losses
+from dffnets import losses, training
 from dffnets.predict import best_device
+from dffnets.sources import Source
 from dffnets.synthetic.pool import fill_pool
 from dffnets.training import TrainConfig, read_tensors
 from toposcope import cli
 from toposcope.core.jobs import Cancelled, Progress
-from toposcope.core.training import HELP, LOSSES, example, log_picture, read_config, train_from
+from toposcope.core.training import HELP, LOSSES, SOURCE_HELP, example, log_picture, read_config, train_from
 from toposcope.errors import SettingsError
 
 TINY = """
@@ -39,6 +42,9 @@ threads = 1
 [options]
 width = 4
 """
+
+
+SOURCES = 'network = "light"\noutput = "x"\n[[sources]]\n'
 
 
 @pytest.fixture(scope="module")
@@ -138,8 +144,53 @@ def test_example_holds_every_entry_and_can_be_used(run: Run, tmp_path: Path) -> 
     assert read == TrainConfig("light", tmp_path / "training", pool=tmp_path / "pool")
 
 
+def test_example_shows_a_source_of_each_kind(tmp_path: Path) -> None:
+    usual, others = example().split("# Others", 1)
+    shown = [line.removeprefix("# ") for line in others.splitlines() if " = " in line or "[[" in line]
+    (tmp_path / "example.toml").write_text("\n".join([usual, *shown]))
+    random, pairs, data_set = TrainConfig.read(tmp_path / "example.toml").sources
+    assert random == Source()
+    assert pairs == Source("pairs", 0.5, tmp_path / "measured", stacks=2000, about="scans of our own, CC0")
+    assert data_set == Source("ddff12", 0.5, tmp_path / "data/ddff12", "train")
+
+
+def test_a_data_set_is_trained_on(run: Run, tiny: Path, tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    folder = tmp_path / "fs_6"
+    folder.mkdir()
+    for k in range(5):
+        Image.fromarray(rng.integers(0, 255, (40, 56, 3), np.uint8)).save(folder / f"000000_{k}All.tif")
+    depth = np.full((40, 56), 0.2, np.float16)
+    OpenEXR.File({"type": OpenEXR.scanlineimage}, {"R": depth}).write(str(folder / "000000Dpt.exr"))
+    tiny.write_text(f"{tiny.read_text()}\n[[sources]]\nname = 'fs_6'\nroot = 'fs_6'\nsplit = 'train'\n")
+    heard: list[Progress] = []
+    train_from(tiny, report=heard.append)
+    assert any("making stacks of fs_6 train, part 1 of 1" in progress.text for progress in heard)
+    fractions = [progress.fraction for progress in heard]
+    assert fractions == sorted(fractions)
+    assert "DefocusNet fs_6 (FoD500), split train" in (tmp_path / "out" / "data.txt").read_text("utf-8")
+    done = run("train", tiny, "--output", tmp_path / "other", "--json", "-q")
+    assert done.code == cli.DONE, done.err
+    large = tmp_path / "large.toml"
+    large.write_text(tiny.read_text().replace("crop = 32", "crop = 144"))
+    done = run("train", large, "--output", tmp_path / "large", "-q")
+    assert done.code == cli.USAGE
+    assert "56 x 40 pixels, which is less than the crop of 144" in sentence(done)
+
+
+def test_a_run_whose_loss_is_no_number_fails_in_one_sentence(
+    run: Run, tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loss_of = training.loss_of
+    monkeypatch.setattr(training, "loss_of", lambda *arguments: loss_of(*arguments) * float("nan"))
+    done = run("train", tiny, "-q")
+    assert done.code == cli.FAILED
+    assert "no finite number" in sentence(done)
+
+
 def test_every_entry_and_every_loss_is_explained() -> None:
     assert set(HELP) == {field.name for field in fields(TrainConfig)}
+    assert set(SOURCE_HELP) == {field.name for field in fields(Source)}
     terms = {
         name.removesuffix("_error")
         for name, function in inspect.getmembers(losses, inspect.isfunction)
@@ -170,6 +221,15 @@ def test_every_entry_and_every_loss_is_explained() -> None:
         ('network = "light"\noutput = "x"\n[loss]\nspatial_variation = 1', "which only dualfocus predicts"),
         ('network = "light"\noutput = "x"\n[options]\nwidht = 3', "has no option 'widht'; its options are width"),
         ('network = "light"\noutput = "x"\n[loss]\nabsolut = 1', "no loss 'absolut'; there are absolute"),
+        ('network = "light"\noutput = "x"\nsources = []', "sources is []; it must be a list of tables"),
+        ('network = "light"\noutput = "x"\nsources = "random"', "sources is 'random'; it must be a list of tables"),
+        (f"{SOURCES}folder = 'x'", "a source has the unknown entry 'folder'; known are name, share, root"),
+        (f"{SOURCES}share = 'half'", "share of a source is 'half'; it must be a number"),
+        (f"{SOURCES}share = 0", "the share of the source 'random' is 0; it must be above 0"),
+        (f"{SOURCES}name = 'kitti'", "there is no source 'kitti'; there are random, pairs, ddff12"),
+        (f"{SOURCES}name = 'pairs'\nroot = 'nowhere'", "of pairs. Check the path"),
+        (f"{SOURCES}name = 'fs_6'\nroot = 'nowhere'\nsplit = 'val'", "has no split 'val'; choose one of: train, test"),
+        (f"{SOURCES}name = 'fs_6'\nroot = 'nowhere'\nsplit = 'test'", "there is no folder"),
         ("network = light", "is no valid TOML"),
     ],
 )

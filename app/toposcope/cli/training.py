@@ -13,7 +13,7 @@ from toposcope.core.jobs import Report
 
 def add_train(commands: Commands) -> None:
     """Add `toposcope train`."""
-    text = "train a network on rendered stacks; goes on from its checkpoint when called again"
+    text = "train a network on rendered stacks, measured shapes or data sets; goes on when called again"
     parser = add_command(commands, "train", _train, text)
     parser.add_argument("config", type=Path, metavar="CONFIG", help="TOML file that says what to train and how")
     parser.add_argument(

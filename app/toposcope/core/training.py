@@ -14,7 +14,7 @@ import math
 import tomllib
 import types
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields, replace
+from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args, get_origin, get_type_hints
 
@@ -22,7 +22,7 @@ from toposcope.core.export import write_image
 from toposcope.core.jobs import Cancelled, Progress, Report, part, silent
 from toposcope.core.networks import chosen_device
 from toposcope.core.pictures import Line, Panel, Picture, plot_picture
-from toposcope.errors import SettingsError
+from toposcope.errors import SettingsError, ToposcopeError
 
 if TYPE_CHECKING:
     from dffnets.training import TrainConfig
@@ -63,15 +63,28 @@ HELP: Final[Mapping[str, str]] = {
     "device": "cpu, cuda, mps, or auto for the fastest there is",
     "threads": "processor threads; 0: all",
     "seed": "of everything that is drawn at random",
-    "pool": "folder of the rendered training stacks; made when missing",
-    "pool_seed": "of the training stacks; another number gives others",
-    "pool_stacks": "how many training stacks",
+    "pool": "folder of the training stacks, rendered or converted; made when missing",
+    "pool_seed": "of the rendered training stacks; another number gives others",
+    "pool_stacks": "how many stacks are rendered for a source that does not say it",
     "validation_stacks": "stacks of the validation set that each line of the log is measured on",
     "workers": "processes that render; 0: one a core",
     "checkpoint_minutes": "minutes between two checkpoints, each with a line in the log",
     "initial": "weights (.safetensors) to begin from",
+    "sources": "what stacks are drawn from: one such table for each source",
 }
 """What each entry of a configuration means, for `example`."""
+
+SOURCE_HELP: Final[Mapping[str, str]] = {
+    "name": "random (scenes drawn at random), pairs (measured shapes of a folder), or a data set",
+    "share": "how often it is drawn from, beside the shares of the other sources that have as many slices",
+    "root": "folder of the pairs (NAME_rgb.png + NAME_depth.tif + NAME.json, or NAME_height_um.tif) or of the data set",
+    "split": "part of the data set",
+    "stacks": "how many are rendered; 0: pool_stacks",
+    "options": "what the reader of the data set is asked for, by the names of its own parameters",
+    "least_confidence": "truth of a data set that is trusted less counts as unknown, 0 to 1",
+    "about": "what a folder of pairs holds and under which licence, where its .json files name none",
+}
+"""What each entry of a source means, for `example`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +104,13 @@ def example() -> str:
 
     lines = ["# What to train and how: toposcope train THIS_FILE. Paths are relative to this file.", ""]
     tables: list[str] = []
+    last = _example_sources()
     for field in fields(TrainConfig):
         value = field.default if field.default_factory is MISSING else field.default_factory()
         if value is MISSING:
             value = {"network": next(iter(CARDS)), "output": "training"}[field.name]
+        if field.name == "sources":
+            continue
         about = HELP.get(field.name, "")
         if field.name == "network":
             about += f": {', '.join(CARDS)}"
@@ -104,7 +120,29 @@ def example() -> str:
             tables += [f"[{field.name}]", *(f"{name} = {_toml(one)}" for name, one in value.items()), ""]
         else:
             lines.append(f'# {field.name} = "..."' if value is None else f"{field.name} = {_toml(value)}")
-    return "\n".join([*lines, "", *tables]).rstrip() + "\n"
+    return "\n".join([*lines, "", *tables, *last]).rstrip() + "\n"
+
+
+def _example_sources() -> list[str]:
+    """Return the usual source, and as comments one of each other kind."""
+    from dffnets.data import CARDS
+    from dffnets.sources import PAIRS, Source
+
+    usual, (name, card) = Source(), next(iter(CARDS.items()))
+    others: tuple[Mapping[str, Any], ...] = (
+        {"name": PAIRS, "share": 0.5, "root": "measured", "stacks": 2000, "about": "scans of our own, CC0"},
+        {"name": name, "share": 0.5, "root": f"data/{name}", "split": card.splits[0], "least_confidence": 0.0},
+    )
+    lines = [f"# {HELP['sources']}", "[[sources]]"]
+    for entry in ("name", "share"):
+        lines += [f"# {SOURCE_HELP[entry]}", f"{entry} = {_toml(getattr(usual, entry))}"]
+    lines += ["", "# Others, with all that may be said of them:"]
+    for entry in ("root", "split", "stacks", "options", "least_confidence", "about"):
+        lines.append(f"# {entry}: {SOURCE_HELP[entry]}")
+    lines.append(f"# data sets: {', '.join(CARDS)} (toposcope evaluate --list-datasets)")
+    for other in others:
+        lines += ["", "# [[sources]]", *(f"# {entry} = {_toml(value)}" for entry, value in other.items())]
+    return lines
 
 
 def _toml(value: Any) -> str:
@@ -141,12 +179,26 @@ def read_config(path: Path, changes: Mapping[str, Any] | None = None) -> TrainCo
     for name, value in values.items():
         if not _fits(value, hints[name]):
             raise SettingsError(f"{path.name}: {name} is {value!r}; it must be {_kind(hints[name])}.")
+    for entries in values.get("sources", ()):
+        _check_entries(path.name, entries)
     config = replace(TrainConfig.read(path), **(changes or {}))
     place = chosen_device(config.device.split(":")[0])
     if config.device == "auto":
         config = replace(config, device=place)
     _check(path.name, config)
     return config
+
+
+def _check_entries(name: str, entries: Mapping[str, Any]) -> None:
+    """Refuse a table of a source with an entry that is unknown or of the wrong kind."""
+    from dffnets.sources import Source
+
+    hints = get_type_hints(Source)
+    for entry, value in entries.items():
+        if entry not in hints:
+            raise SettingsError(f"{name}: a source has the unknown entry {entry!r}; known are {', '.join(hints)}.")
+        if not _fits(value, hints[entry]):
+            raise SettingsError(f"{name}: {entry} of a source is {value!r}; it must be {_kind(hints[entry])}.")
 
 
 def _fits(value: Any, hint: Any) -> bool:
@@ -162,6 +214,8 @@ def _fits(value: Any, hint: Any) -> bool:
         return isinstance(value, dict) and all(_fits(one, arguments[1]) for one in value.values())
     if hint is Any:
         return True
+    if is_dataclass(hint):
+        return isinstance(value, dict)
     if hint is float:
         return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     if hint is int:
@@ -179,6 +233,8 @@ def _kind(hint: Any) -> str:
         return f"a list of {_kind(arguments[0]).removeprefix('a ')}s"
     if origin is dict:
         return "a table of names and numbers"
+    if is_dataclass(hint):
+        return "a table"
     return {int: "a whole number", float: "a number", str: "text", Path: "a path", bool: "true or false"}.get(
         hint, "set"
     )
@@ -187,6 +243,7 @@ def _kind(hint: Any) -> str:
 def _check(name: str, config: TrainConfig) -> None:
     """Refuse values that would end a run later, or in words that nobody understands."""
     from dffnets.registry import CARDS
+    from dffnets.sources import DataSet
     from dffnets.synthetic.pool import SIZE
     from dffnets.training import VALIDATION_SEED, TrainError, begin
 
@@ -211,9 +268,17 @@ def _check(name: str, config: TrainConfig) -> None:
         raise SettingsError(f"{name}: average is {config.average}; it must be 0 or more, and below 1.")
     if not 0 < config.macro_share < 1:  # with 0 or 1, some counts might have no stack left to draw
         raise SettingsError(f"{name}: macro_share is {config.macro_share}; it must be above 0 and below 1.")
-    if config.crop % card.multiple or config.crop > SIZE:
+    supplies = config.supplies()
+    try:
+        for supply in supplies:
+            supply.check()
+    except TrainError as error:
+        raise SettingsError(f"{name}: {error}") from error
+    largest = None if all(isinstance(supply, DataSet) for supply in supplies) else SIZE
+    if config.crop % card.multiple or (largest and config.crop > largest):
+        limit = f" up to {largest}" if largest else ""
         raise SettingsError(
-            f"{name}: crop is {config.crop}; {config.network} needs a multiple of {card.multiple} up to {SIZE}."
+            f"{name}: crop is {config.crop}; {config.network} needs a multiple of {card.multiple}{limit}."
         )
     if config.validation_stacks < 2:
         raise SettingsError(
@@ -243,21 +308,17 @@ def train_from(path: Path, changes: Mapping[str, Any] | None = None, report: Rep
     Raises
     ------
     SettingsError
-        If the configuration is wrong, or the checkpoint does not fit it.
+        If the configuration is wrong, or the stacks or the checkpoint do not fit it.
+    ToposcopeError
+        If the loss is no finite number any more; the checkpoint is kept as it was.
     Cancelled
         From ``report``; the checkpoint is kept, and the same call goes on from there.
     """
-    from dffnets.synthetic.pool import SHARD, fill_pool, shard_path
-    from dffnets.training import TrainError, train
+    from dffnets.training import DivergedError, TrainError, fill, train
 
     config = read_config(path, changes)
     log = config.output / LOG_NAME
-    shards = -(-config.pool_stacks // SHARD)
-    is_full = all(shard_path(config.pool, config.pool_seed, k).exists() for k in range(shards))
-    rendering, training = part(report, 0, 0.2), part(report, 0 if is_full else 0.2, 1)
-
-    def rendered(done: int, total: int) -> None:
-        rendering(Progress(done / total, f"rendering training stacks, {done * SHARD} of {total * SHARD}"))
+    making, training = part(report, 0, 0.2), part(report, 0.2, 1)
 
     def told(line: dict[str, float]) -> None:
         if "rmse" in line:
@@ -267,13 +328,17 @@ def train_from(path: Path, changes: Mapping[str, Any] | None = None, report: Rep
         words += [f"validation RMSE {line['rmse']:.4f}"] if "rmse" in line else []
         training(Progress(min(done, 1.0), ", ".join(words)))
 
-    rendering(Progress(0.0, "looking for training stacks"))
+    making(Progress(0.0, "looking for training stacks"))
     try:
-        if not is_full:
-            fill_pool(config.pool, config.pool_seed, config.pool_stacks, workers=config.workers, report=rendered)
+        if all(supply.is_full() for supply in config.supplies()):
+            training = report
+        else:
+            fill(config, lambda fraction, text: making(Progress(fraction, text)))
         weights = train(config, told)
     except Cancelled as error:
         raise Cancelled("interrupted; what was done is kept, and the same command goes on from there.") from error
+    except DivergedError as error:
+        raise ToposcopeError(str(error)) from error
     except TrainError as error:
         raise SettingsError(str(error)) from error
     lines = read_log(log)
