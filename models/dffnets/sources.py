@@ -6,8 +6,8 @@
 >>> stacks = list(supply.read())                                               # doctest: +SKIP
 
 All stacks lie in the pool. Random scenes are shared by all trainings of a seed; any other source has a folder of
-its own there, with shards and a list of what they were made of. They are made once: without the original a
-training runs on what lies in the pool, and where the original has changed they are made anew.
+its own there, with shards and a list of what they were made of. They are made once: while the original is away,
+as a drive may be, a training runs on what lies in the pool, and where the original has changed they are made anew.
 Only random scenes do without the libraries that read pictures.
 """
 
@@ -233,7 +233,7 @@ class Made(Supply):
         return stored
 
     def _wanted(self) -> dict[str, Any]:
-        # what was made once is enough where the original is gone: a machine for training need not hold both
+        # what was made once is enough while the original is away
         stored = None if self.root.exists() else self._stored()
         return stored if stored is not None and not self._missing(stored) else self.contents()
 
@@ -272,11 +272,8 @@ class Pairs(Made):
                 f"{silent[0]}.json in {self.root} names no 'licence'. Say in 'about' what the folder holds and under "
                 "which licence: the card of the weights tells it."
             )
-        files = [
-            [path.name, path.stat().st_size, path.stat().st_mtime_ns]
-            for name in names
-            for path in sorted(self.root.glob(f"{name}[_.]*"))
-        ]
+        used = (path for path in self.root.iterdir() if path.suffix in (".json", ".png", ".tif"))
+        files = sorted([path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in used)
         return {"shapes": names, "licences": sorted(set(licences.values()) - {""}), "files": files}
 
     def _licence(self, name: str) -> str:
