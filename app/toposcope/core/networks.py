@@ -35,6 +35,10 @@ UNKNOWN: Final = 0.92
 """Spread of a curve, as a share of that of a flat one, above which the network does not know."""
 
 
+OVERLAP: Final = 128
+"""Pixels that neighbouring tiles share at least: what networks see at a tile's edge is made up so far inwards."""
+
+
 @dataclass(frozen=True, slots=True)
 class NetworkSettings:
     """Settings of a network."""
@@ -152,7 +156,7 @@ def _learned(card: WeightsCard, stack: FocalStack, settings: EstimateSettings, r
             card.multiple,
             device,
             tile,
-            tile // 4,
+            max(min(OVERLAP, tile // 2), tile // 4),
             lambda share: told(Progress(share, f"{card.title} on {device}")),
         )
         spread: NDArray[np.float32] = np.sqrt(np.maximum(squares - mean * mean, 0))
