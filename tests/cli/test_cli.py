@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -73,6 +74,13 @@ def test_step_is_told_in_the_unit_that_is_wanted(run: Run, folder: Path) -> None
     assert run("info", folder, "--z-step", "500um", "--unit", "index").code == cli.USAGE
 
 
+def test_a_length_below_zero_is_a_value_not_an_option(run: Run, folder: Path) -> None:
+    facts = run("info", folder, "--z-step", "-.5um", "--json").facts
+    assert (facts["range"], facts["names"][0]) == ([-5, 0], "frame10.png")
+    done = run("info", folder, "--pixel-size", "-3um")
+    assert "must be a number above 0" in sentence(done)
+
+
 def test_frames_can_be_left_out_by_name_and_number(run: Run, folder: Path) -> None:
     facts = run("info", folder, "--skip", "frame3.png", "--skip", "0", "--json").facts
     assert facts["frames"] == 9
@@ -111,6 +119,11 @@ def test_depth_writes_what_it_says_and_hits_the_truth(run: Run, folder: Path, sc
     assert facts["depth"]["known_share"] == pytest.approx(float(np.isfinite(depth).mean()))
     fused = tifffile.imread(out / "all_in_focus.tif")
     assert fused.dtype == np.uint16
+
+
+def test_depth_is_told_to_a_hundredth_of_a_step(run: Run, folder: Path, tmp_path: Path) -> None:
+    done = run("depth", folder, "-o", tmp_path / "out", "--method", "tenengrad", "--align", "none", "--z-step", "0.5um")
+    assert re.search(r"^depth +\d\.\d{3} to \d\.\d{3} µm, known for ", done.out, re.MULTILINE), done.out
 
 
 def test_a_camera_of_known_pixel_size_is_drawn_to_scale(

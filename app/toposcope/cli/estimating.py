@@ -256,11 +256,17 @@ def _origin(fact: dict[str, Any]) -> str:
 
 def _result_answer(stack: FocalStack, result: DepthResult, files: dict[str, Path]) -> Answer:
     """Say what was computed and where it is; for machines as result.json has it, with whole paths."""
+    from toposcope.core.calibration import typical_step
+    from toposcope.core.curve import format_length
     from toposcope.core.source import describe
 
     facts = json.loads(files["result"].read_text(encoding="utf-8"))
     depth, unit = facts["depth"], result.unit_symbol
-    spread = f"{depth['min']:.6g} to {depth['max']:.6g} {unit}, " if result.valid.any() else ""
+    spread = ""
+    if result.valid.any():
+        resolution = typical_step(stack.positions.value) / 10
+        low, high = (format_length(depth[end], unit, resolution) for end in ("min", "max"))
+        spread = f"{low.removesuffix(unit).rstrip()} to {high}, "
     text = [
         *_stack_lines(describe(stack)),
         f"{'method':<12}{result.provenance.method}, {result.provenance.seconds:.1f} s",

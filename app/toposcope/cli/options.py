@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import glob
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -49,7 +50,14 @@ class WrongUsageError(Exception):
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that leaves it to `main` to end the program, which may have JSON to print."""
+    """A parser that leaves it to `main` to end the program, which may have JSON to print.
+
+    An argument that begins with a minus and a digit is a value, such as -2.5um, and no option.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._negative_number_matcher = re.compile(r"-\.?\d")  # argparse's own knows no units
 
     def error(self, message: str) -> NoReturn:
         self.print_usage(sys.stderr)
