@@ -116,8 +116,8 @@ def predict_tiles(
     ``add(window, shares)`` receives (N, h, w) float32: the probabilities of one tile times its weights,
     which add up to 1 over all tiles. Summing the shares, or anything linear in them, gives the whole
     picture; nothing larger than a tile is ever held here. A tile for which memory does not suffice is
-    cut into smaller ones. ``report(fraction)`` is called after every tile; whatever it raises stops the
-    work.
+    cut into smaller ones. ``report(fraction)``, the share of the tiles that are done, is called before
+    every layer and after every tile; whatever it raises stops the work.
 
     Raises
     ------
@@ -157,8 +157,13 @@ def predict_tiles(
         return found
 
     windows = _weighted(height, width, tile, overlap, GRID)
-    for done, (window, weight) in enumerate(windows, 1):
+    done = 0
+    if report:
+        for module in network.modules():  # a tile takes seconds, and whoever stops the work should not wait for it
+            module.register_forward_pre_hook(lambda *_: report(done / len(windows)))
+    for window, weight in windows:
         add(window, probabilities(window) * weight)
+        done += 1
         if report:
             report(done / len(windows))
 

@@ -135,6 +135,22 @@ def test_tiles_of_a_local_network_agree_with_the_whole() -> None:
     assert np.abs(depth[0] - depth[1]).max() < 1e-3
 
 
+def test_a_network_can_be_stopped_within_a_tile() -> None:
+    layers = 0
+
+    def report(share: float) -> None:
+        nonlocal layers
+        assert share == 0
+        layers += 1
+        if layers == 5:
+            raise InterruptedError
+
+    network, frames = create_network("light", width=4), np.zeros((3, 64, 64))
+    with pytest.raises(InterruptedError):
+        predict_tiles(network, frames, np.linspace(0, 1, 3), lambda window, shares: None, 16, report=report)
+    assert not any(module._forward_pre_hooks for module in network.modules()), "the network itself is changed"
+
+
 def test_statistics_are_those_of_the_whole_stack() -> None:
     frames = np.random.default_rng(0).integers(0, 65535, (3, 20, 30), dtype=np.uint16)
     mean, deviation = statistics(frames)
