@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from toposcope.core import focus
+from toposcope.core import focus, tft
 from toposcope.core.align import ALIGN_MODES, align
 from toposcope.core.fuse import Fuser
 from toposcope.core.jobs import Progress, Report, part, silent
 from toposcope.core.method import EstimateSettings, MethodCard, compose
 from toposcope.core.networks import network_methods
+from toposcope.core.noise import NoiseLevel
 from toposcope.core.provenance import input_hashes
 from toposcope.core.refine import DepthMap, fill_voids, settle, smooth
 from toposcope.core.result import DepthResult
-from toposcope.core.scan import Recipe, scan
+from toposcope.core.scan import Consumer, Recipe, scan
 from toposcope.core.settings import checked, setting
 from toposcope.core.stack import FocalStack
 from toposcope.core.sweep import SweepExaminer
@@ -148,15 +149,38 @@ class WaveletSettings(WindowSettings):
     levels: int = setting(3, "Levels", "octaves of detail that count", minimum=1, maximum=5)
 
 
+@dataclass(frozen=True, slots=True)
+class TftSettings(DefaultSettings):
+    """Settings of the 3-D time-frequency method."""
+
+    scales: int = setting(
+        4, "Scales", "octaves of detail that have a view each; more see coarser texture", minimum=1, maximum=5
+    )
+
+
 PEAK_BLUR = 1.25
 """Slices that "smoothed" peaks are smoothed by: half the error of three points on rendered relief, with
 curves of any width (0.6 to 2 slices standard deviation)."""
 
 
+class Survey(Protocol):
+    """One pass of a classical method over an aligned stack: its depth, and the noise of its measure."""
+
+    def __call__(
+        self,
+        stack: FocalStack,
+        consumers: Sequence[Consumer],
+        volume: MeasureVolume | None,
+        pool: ThreadPoolExecutor,
+        report: Report,
+        gains: Sequence[float],
+    ) -> tuple[DepthMap, NoiseLevel]: ...
+
+
 def _classical(
-    recipe_of: Callable[[Any], Recipe], stack: FocalStack, settings: EstimateSettings, report: Report
+    survey_of: Callable[[Any], Survey], stack: FocalStack, settings: EstimateSettings, report: Report
 ) -> DepthResult:
-    """Run a classical method: align, one pass over the frames, peaks, fusion."""
+    """Run a classical method: align, one pass over the frames with its peaks, smoothing, fusion."""
     if settings.device not in ("auto", "cpu"):
         raise SettingsError(f"{settings.method} runs on the CPU, not on {settings.device}. Choose cpu or auto.")
     if settings.weights is not None:
@@ -166,7 +190,7 @@ def _classical(
         )
     begin = time.monotonic()
     options: DepthSettings = settings.options
-    recipe = recipe_of(options)
+    survey = survey_of(options)
     stack, alignment = align(stack, settings.align, part(report, 0.0, 0.25))
     fuser = Fuser(stack.shape, stack.source.channels, stack.source.dtype, stack.n)
     examiner = SweepExaminer(stack, alignment)
@@ -174,11 +198,8 @@ def _classical(
     try:
         with ThreadPoolExecutor(settings.threads or os.cpu_count() or 1, "measure") as pool:
             gains = [motion.gain for motion in alignment.motions]
-            seen = scan(stack, recipe, (fuser.add, examiner.add), volume, pool, part(report, 0.25, 0.9), gains)
-            report(Progress(0.9, "finding the peaks"))
-            depth = settle(seen, PEAK_BLUR if options.peak == "smoothed" else 0.0, pool)
-            noise = seen.noise
-            del seen  # most of the memory, which smoothing and fusion can use
+            share = part(report, 0.25, 0.93)
+            depth, noise = survey(stack, (fuser.add, examiner.add), volume, pool, share, gains)
             if options.smooth:
                 report(Progress(0.93, "smoothing"))
                 depth = smooth(depth, options.smooth, pool)
@@ -202,6 +223,34 @@ def _classical(
     result = compose(stack, alignment, settings, coordinate, depth.confidence, picture, volume, sweep, seconds, inputs)
     report(Progress(1.0, "done"))
     return result
+
+
+def _peak_blur(options: DepthSettings) -> float:
+    return PEAK_BLUR if options.peak == "smoothed" else 0.0
+
+
+def _measured(recipe_of: Callable[[Any], Recipe], options: DepthSettings) -> Survey:
+    """Return a survey with one measure of sharpness; refuses settings that contradict each other."""
+    recipe = recipe_of(options)
+
+    def survey(
+        stack: FocalStack,
+        consumers: Sequence[Consumer],
+        volume: MeasureVolume | None,
+        pool: ThreadPoolExecutor,
+        report: Report,
+        gains: Sequence[float],
+    ) -> tuple[DepthMap, NoiseLevel]:
+        seen = scan(stack, recipe, consumers, volume, pool, part(report, 0.0, 0.95), gains)
+        report(Progress(0.95, "finding the peaks"))
+        return settle(seen, _peak_blur(options), pool), seen.noise
+
+    return survey
+
+
+def _time_frequency(options: TftSettings) -> Survey:
+    """Return a survey by the views of a time-frequency transform."""
+    return partial(tft.survey, options.scales, _peak_blur(options))
 
 
 def _default(options: DefaultSettings) -> Recipe:
@@ -256,7 +305,7 @@ def _wavelet(o: WaveletSettings) -> Recipe:
 def _card(
     name: str, title: str, source: str, good_at: str, kind: type, recipe_of: Callable[[Any], Recipe]
 ) -> MethodCard:
-    return MethodCard(name, title, source, good_at, kind, partial(_classical, recipe_of))
+    return MethodCard(name, title, source, good_at, kind, partial(_classical, partial(_measured, recipe_of)))
 
 
 METHODS: Mapping[str, MethodCard] = {
@@ -312,6 +361,14 @@ METHODS: Mapping[str, MethodCard] = {
             "mixed fine and coarse texture",
             WaveletSettings,
             _wavelet,
+        ),
+        MethodCard(
+            "tft",
+            "3D-TFT-like",
+            "after Yan et al. 2023",
+            "faint and mixed texture, noise; labels to adapt a network by",
+            TftSettings,
+            partial(_classical, _time_frequency),
         ),
         *network_methods(),
     )

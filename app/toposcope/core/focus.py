@@ -23,8 +23,8 @@ Grey = NDArray[np.float32]
 _BORDER: Final = cv2.BORDER_REFLECT_101
 _SECOND: Final = np.array([[1, -2, 1]], dtype=np.float32)
 
-# à-trous low pass of the cubic B-spline (Starck et al. 1998) and its complement, one row each
-_SPLINE: Final = np.array([0.0625, 0.25, 0.375, 0.25, 0.0625], dtype=np.float32)
+SPLINE: Final = np.array([0.0625, 0.25, 0.375, 0.25, 0.0625], dtype=np.float32)
+"""À-trous low pass of the cubic B-spline (Starck et al. 1998)."""
 
 
 def mean_over(response: Grey, window: int) -> Grey:
@@ -135,7 +135,7 @@ def wavelet_energy(grey: Grey, window: int = 9, levels: int = 3) -> Grey:
     """
     smooth, energy = grey, np.zeros_like(grey)
     for level in range(levels):
-        kernel = _holes(_SPLINE, 2**level)
+        kernel = holes(SPLINE, 2**level)
         smoother = cv2.sepFilter2D(smooth, cv2.CV_32F, kernel, kernel, borderType=_BORDER)
         cv2.accumulateSquare(cv2.subtract(smooth, smoother), energy)
         smooth = smoother  # type: ignore[assignment]
@@ -168,10 +168,11 @@ def _directional(distance: int) -> tuple[Grey, ...]:
 
 def _dilated(kernel: Grey, step: int) -> Grey:
     """Return a one-row kernel with ``step`` - 1 zeros between its values."""
-    return _holes(kernel[0], step)[None]
+    return holes(kernel[0], step)[None]
 
 
-def _holes(values: Grey, step: int) -> Grey:
+def holes(values: Grey, step: int) -> Grey:
+    """Return ``values`` with ``step`` - 1 zeros between them."""
     spread = np.zeros((values.size - 1) * step + 1, dtype=np.float32)
     spread[::step] = values
     return spread
