@@ -67,7 +67,7 @@ def load_network(card: WeightsCard, path: Path | None = None) -> nn.Module:
     """Return the network of ``card`` with its weights, or with those of another file of the same network.
 
     A file that a training has written tells the options that its network is built with; any other must fit
-    those of the card.
+    those of the card. A file of `dffnets.finetune` holds some tensors only, which are laid over the base.
 
     Raises
     ------
@@ -80,8 +80,32 @@ def load_network(card: WeightsCard, path: Path | None = None) -> nn.Module:
     name = about.get("network", card.name)
     if name != card.name:
         raise WeightsError(f"{path} holds weights of {name}, not of {card.name}. Choose that method, or another file.")
+    if path is not None and "base" in about:
+        return _over_base(card, path, about)
     options = json.loads(about["options"]) if "options" in about else card.options
     return filled(create_network(card.name, **options), card, path)
+
+
+def _over_base(card: WeightsCard, path: Path, about: Mapping[str, str]) -> nn.Module:
+    """Return the network of ``card`` with the tensors of ``path`` in place of its own."""
+    from safetensors import SafetensorError, safe_open
+
+    if about["base"] != card.sha256:
+        raise WeightsError(
+            f"{path.name} was adapted from other weights of {card.title} than those that are here "
+            f"({about['base'][:8]}, here {card.sha256[:8]}). Adapt again from these."
+        )
+    network = load_network(card)
+    try:
+        with safe_open(path, "pt") as file:
+            found = {name: file.get_tensor(name) for name in file.keys()}
+    except (SafetensorError, OSError) as error:
+        raise _unreadable(path, error) from error
+    own = network.state_dict()
+    if wrong := [name for name in found if name not in own or own[name].shape != found[name].shape]:
+        raise WeightsError(f"{path.name} does not fit {card.title}: {wrong[0]} is none of its tensors. Adapt again.")
+    network.load_state_dict(found, strict=False)
+    return network.eval()
 
 
 def _metadata(path: Path) -> Mapping[str, str]:
