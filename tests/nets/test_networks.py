@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dffnets.layers import Conv3d, depth_to_space, in_windows, space_to_depth
+from dffnets.layers import Conv3d, ConvTranspose3d, depth_to_space, in_windows, space_to_depth
 from dffnets.nets.dffwild import AlignmentNetwork, DepthNetwork, motion_flow, warp
 from dffnets.nets.dualfocus import focal_differences, surface_from_gradients
 from dffnets.nets.fad import FrequencyAwareDepth, FrequencyBranch
@@ -75,6 +75,15 @@ def test_flat_kernels_give_what_torch_gives(kernel: tuple[int, int, int], stride
     ours, theirs = Conv3d(*arguments), nn.Conv3d(*arguments)
     ours.load_state_dict(theirs.state_dict())
     volume = torch.randn(2, 5, 4, 24, 26)
+    torch.testing.assert_close(ours(volume), theirs(volume))
+
+
+@pytest.mark.parametrize("stride", [(1, 2, 2), (1, 1, 1)])
+def test_small_volumes_are_transposed_as_torch_does(stride: tuple[int, int, int]) -> None:
+    arguments = (6, 4, 3, stride, 1, (0, stride[1] - 1, stride[2] - 1))
+    ours, theirs = ConvTranspose3d(*arguments), nn.ConvTranspose3d(*arguments)
+    ours.load_state_dict(theirs.state_dict())
+    volume = torch.randn(1, 6, 5, 10, 12)
     torch.testing.assert_close(ours(volume), theirs(volume))
 
 
