@@ -476,6 +476,7 @@ def test_keys_move_the_line_while_the_picture_has_the_focus(qtbot: QtBot, make: 
     qtbot.waitUntil(lambda: _full(window))
     window.actions_by_name["mode_compare"].trigger()
     canvas = window.picture.canvas
+    window.activateWindow()  # without a window manager nobody else does
     canvas.setFocus()
     qtbot.waitUntil(lambda: canvas.hasFocus())
     qtbot.keyClick(canvas, Qt.Key.Key_Left, Qt.KeyboardModifier.ShiftModifier)
