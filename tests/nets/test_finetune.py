@@ -269,6 +269,6 @@ def test_disagreement_is_told_in_slices() -> None:
     )
     _, held = ft.divide([(48, 48)], 0.2, 0)
     for place, expected, near in ((2, 0.0, 1.0), (3, 1.0, 1.0), (4, 2.0, 0.0)):
-        off, share = ft.disagreement(Answer(place), LIGHT, [stack], held, QUICK)
+        off, share = ft.disagreement(Answer(place), LIGHT, [stack], held, QUICK, lambda k: (0.5, 0.3))
         assert off == pytest.approx(expected, abs=1e-4)
         assert share == near

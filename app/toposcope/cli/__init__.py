@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from toposcope import __version__
-from toposcope.cli import comparing, estimating, evaluating, files, training
+from toposcope.cli import comparing, estimating, evaluating, files, training, tuning
 from toposcope.cli.options import DONE, FAILED, INTERRUPTED, SOME_FAILED, USAGE, Answer, Parser, WrongUsageError
 from toposcope.core.jobs import Cancelled, CancelToken, Progress, Report
 from toposcope.errors import FrameError, SettingsError, ToposcopeError
@@ -37,7 +37,7 @@ __all__ = [
     "main",
 ]
 
-COMMANDS = ("info", "depth", "curve", "compare", "evaluate", "train", "simulate", "export", "demo")
+COMMANDS = ("info", "depth", "curve", "compare", "evaluate", "train", "finetune", "simulate", "export", "demo")
 
 
 def is_for_command_line(arguments: Sequence[str]) -> bool:
@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         return _unheard()
     try:
-        with _signals_cancel(token), _progress(options.quiet) as show:
+        with _signals_cancel(token), _progress(options.quiet or _speaks_json(options)) as show:
             if not options.debug:
                 logging.getLogger().addHandler(logging.NullHandler())  # libraries' warnings are not our sentences
             answer: Answer = options.run(options, token.guard(show))
@@ -80,6 +80,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.debug:
             raise
         return _failed(options, _sentence(error), type(error).__name__, _exit_code(error))
+
+
+def _speaks_json(options: argparse.Namespace) -> bool:
+    """Whether the command writes its own progress, as lines of JSON."""
+    return options.json and getattr(options, "json_progress", False)
 
 
 def _failed(options: argparse.Namespace, text: str, kind: str, code: int) -> int:
@@ -186,6 +191,7 @@ def build_parser() -> argparse.ArgumentParser:
         comparing.add_compare,
         evaluating.add_evaluate,
         training.add_train,
+        tuning.add_finetune,
         files.add_simulate,
         files.add_export,
         estimating.add_demo,

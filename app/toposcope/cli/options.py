@@ -76,11 +76,16 @@ def add_command(commands: Commands, name: str, run: Command, text: str) -> argpa
 
 def add_stack(parser: argparse.ArgumentParser) -> None:
     """Add the stack, and how it is read; `opened` opens what these say."""
-    from toposcope.core.calibration import KINDS, UNITS
-
     parser.add_argument(
         "stack", nargs="+", metavar="STACK", help="a folder of images, an image file with many pages, or all the files"
     )
+    add_reading(parser)
+
+
+def add_reading(parser: argparse.ArgumentParser) -> None:
+    """Add how stacks are read; `open_options` makes of it what the engine takes."""
+    from toposcope.core.calibration import KINDS, UNITS
+
     group = parser.add_argument_group("reading the stack (what is given here wins over what files say)")
     group.add_argument(
         "--order", choices=("name", "time"), default="name", help="order of a folder: file names or EXIF time"

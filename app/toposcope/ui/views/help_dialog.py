@@ -26,6 +26,7 @@ PAGES: Final = (
     "calibration",
     "methods",
     "comparing",
+    "adapting",
     "sweep",
     "export",
     "command_line",

@@ -1,0 +1,487 @@
+"""Adapt a network to the user's own instrument: labels by another method, biases tuned, a small file.
+
+>>> tuned = adapt([Path("scan_01"), Path("scan_02")], Path("mine.safetensors"))       # doctest: +SKIP
+>>> estimate(stack, EstimateSettings("fad", weights=tuned.weights))                    # doctest: +SKIP
+
+Two parts, which a window may also call one after the other: `label_stack` aligns a stack and asks the
+labelling method; its frames, labels and their confidence lie in a folder, from which they are read crop by
+crop, so that memory does not grow with the number of stacks. `adapt` does so for all stacks, then lets
+`dffnets.finetune` learn. Whatever stops it, the same call goes on from there: the work lies beside the
+output, in a folder that ends in ``.tuning``, until it is done.
+
+torch is imported inside the functions.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dffnets.shipped import WeightsCard, WeightsError, shipped_cards
+from toposcope import __version__
+from toposcope.core.align import ALIGN_MODES, AlignMode, align
+from toposcope.core.calibration import to_coordinate
+from toposcope.core.estimate import METHODS, EstimateSettings, estimate
+from toposcope.core.export import write_bytes
+from toposcope.core.jobs import Cancelled, Progress, Report, part, silent
+from toposcope.core.networks import chosen_device
+from toposcope.core.scratch import SPARE
+from toposcope.core.settings import checked, setting
+from toposcope.core.source import OpenOptions, open_stack
+from toposcope.core.stack import FocalStack, to_grey
+from toposcope.errors import OutputError, SettingsError, StackError
+
+if TYPE_CHECKING:
+    from dffnets.finetune import LabelledStack
+
+WORK_SUFFIX: Final = ".tuning"
+
+LABELLING: Final = 0.4
+"""Share of the progress that labelling takes."""
+
+NOTHING_SURE: Final = 0.01
+"""Share of sure labels below which a stack is left out."""
+
+SPARSE: Final = 0.05
+"""Share of sure labels, over all stacks, below which there is a warning."""
+
+AT_ENDS: Final = 0.7
+"""Share of the sure labels at the first or last slice above which a stack is left out."""
+
+AT_ODDS: Final = 0.15
+"""Share of held-out labels within 1.5 slices of the network below which the two are not to be reconciled."""
+
+DOUBTFUL: Final = 0.5
+"""And below which there is a warning."""
+
+OVERFITS: Final = 20
+"""Stacks below which there is a warning before all weights are tuned."""
+
+OnLine = Callable[[dict[str, Any]], None]
+"""Takes what happened: ``stage`` is ``labels`` (``stack``, ``sure``, ``problem``) or ``step`` (see
+`dffnets.finetune.Line`, and ``seconds_left``)."""
+
+
+@dataclass(frozen=True, slots=True)
+class TuneOptions:
+    """How to adapt; what forms show."""
+
+    variant: str = setting(
+        "bias",
+        "Tune",
+        "biases only, which cannot do much harm; the layers of the last scores, too; or all weights",
+        choices=("bias", "bias+head", "full"),
+    )
+    steps: int = setting(
+        300, "Steps", "at most; it ends earlier when the held-out part gets no better", minimum=1, maximum=100_000
+    )
+    confidence: float = setting(0.4, "Least confidence", "of labels that count", minimum=0.05, maximum=0.95, step=0.05)
+    held_out: float = setting(
+        0.2, "Held out", "share of the stacks that is not learnt from but judges", minimum=0.05, maximum=0.5, step=0.05
+    )
+    crop: int = setting(
+        96, "Crop", "side of the squares that are learnt from", minimum=32, maximum=512, step=32, unit="px"
+    )
+    seed: int = setting(0, "Seed", "of everything that is drawn at random", minimum=0, maximum=2**31 - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class TuneSettings:
+    """What to adapt, by which labels, on which machine.
+
+    ``base`` a network that is shipped; ``labels`` another method, with its own settings ``label_options``
+    (None: usual); ``align``, ``device`` and ``threads`` as in `EstimateSettings`.
+    """
+
+    base: str = "fad"
+    labels: str = "tft"
+    label_options: Any = None
+    options: TuneOptions = TuneOptions()
+    align: AlignMode = "auto"
+    device: str = "auto"
+    threads: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """Labels of one stack, in ``folder``.
+
+    ``sure`` share of the pixels whose label is sure enough; ``problem`` why the stack teaches nothing, in
+    a sentence, or None.
+    """
+
+    name: str
+    folder: Path
+    sure: float
+    problem: str | None
+
+    def depth(self) -> NDArray[np.float32]:
+        """Return the labels, (H, W) focus coordinate in 0..1, NaN where there is none."""
+        return np.load(self.folder / "depth.npy")  # type: ignore[no-any-return]
+
+    def confidence(self) -> NDArray[np.float32]:
+        """Return their confidence, (H, W) in 0..1."""
+        return np.load(self.folder / "confidence.npy")  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True, slots=True)
+class Tuned:
+    """What came of it.
+
+    ``weights`` the file, None where the base is the better one; ``before`` and ``after`` the mean disagreement
+    with the held-out labels in slices, of the base and of the best state; ``notes`` sentences to be read.
+    """
+
+    weights: Path | None
+    before: float
+    after: float
+    steps: int
+    seconds: float
+    labels: tuple[Labels, ...]
+    notes: tuple[str, ...]
+    curve: tuple[dict[str, float], ...]
+
+
+def label_stack(stack: FocalStack, folder: Path, settings: TuneSettings, report: Report = silent) -> Labels:
+    """Align ``stack``, label it by ``settings.labels``, and leave frames and labels in ``folder``.
+
+    Labels at the first and the last slice are none: the sweep may end before the peak.
+
+    Raises
+    ------
+    SettingsError
+        If the method or its settings are wrong.
+    FrameError
+        If a frame cannot be read.
+    StackError
+        If the stack has more slices than networks take.
+    OutputError
+        If there is no room for the frames.
+    """
+    from dffnets.predict import MAX_SLICES
+
+    if stack.n > MAX_SLICES:
+        raise StackError(f"{stack.name} has {stack.n} slices; the networks take up to {MAX_SLICES}. Leave it out.")
+    aligned, _ = align(stack, settings.align, part(report, 0.0, 0.2))
+    wish = EstimateSettings(
+        settings.labels, settings.label_options, align="none", threads=settings.threads, device=settings.device
+    )
+    result = estimate(aligned, wish, part(report, 0.2, 0.8))
+    depth = to_coordinate(result.depth, stack.positions.value, stack.unit, stack.kind.value).astype(np.float32)
+    sure = np.where(np.isfinite(depth), result.confidence, 0).astype(np.float32)
+    place = aligned.coordinate
+    margins = 0.5 * (place[1] - place[0]), 1 - 0.5 * (place[-1] - place[-2])
+    ends = np.isfinite(depth) & ((depth < margins[0]) | (depth > margins[1]))
+    above = sure >= settings.options.confidence
+    at_ends = float(ends[above].mean()) if above.any() else 0.0
+    sure[ends] = 0
+    share = float((sure >= settings.options.confidence).mean())
+    _write_frames(aligned, folder, part(report, 0.8, 1.0))
+    _save(folder / "depth.npy", depth)
+    _save(folder / "confidence.npy", sure)
+    facts = {
+        "name": stack.name,
+        "coordinate": place.tolist(),
+        "sure": share,
+        "problem": _problem(stack.name, share, at_ends),
+    }
+    write_bytes(folder / "stack.json", json.dumps(facts).encode())  # last: it says that all is there
+    return _read_labels(folder)
+
+
+def _problem(name: str, share: float, at_ends: float) -> str | None:
+    if at_ends > AT_ENDS:
+        return (
+            f"{name} is out of focus everywhere: {100 * at_ends:.0f} % of its sure labels lie at the first or the last "
+            "slice, so the sweep ends before it comes into focus."
+        )
+    if share < NOTHING_SURE:
+        return (
+            f"{name} has sure labels for {100 * share:.1f} % of its pixels only: it is out of focus everywhere, or has "
+            "no texture."
+        )
+    return None
+
+
+def _write_frames(stack: FocalStack, folder: Path, report: Report) -> None:
+    """Write the grey frames of a stack as frames.npy, (N, H, W) in 8 or 16 bits."""
+    shape = (stack.n, *stack.shape)
+    is_fine = stack.source.dtype != np.uint8
+    dtype, white = (np.uint16, 65535) if is_fine else (np.uint8, 255)
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize + 8 * int(np.prod(stack.shape))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(folder).free - SPARE
+        if size > free:
+            raise OutputError(
+                f"the frames of {stack.name} need {size / 1e9:.1f} GB in {folder.parent}, "
+                f"{max(free, 0) / 1e9:.1f} GB are free. Free some, or put the result on another disk."
+            )
+        frames = np.lib.format.open_memmap(folder / "frames.npy", "w+", dtype, shape)
+        for i in range(stack.n):
+            report(Progress(i / stack.n, f"keeping slice {i + 1} of {stack.n}"))
+            frames[i] = np.rint(np.clip(to_grey(stack.read(i)), 0, 1) * white)
+        frames.flush()
+    except OSError as error:
+        raise OutputError(
+            f"{folder} cannot be written: {error.strerror or error}. Choose another place for the result."
+        ) from error
+
+
+def _save(path: Path, values: NDArray[np.float32]) -> None:
+    try:
+        np.save(path, values)
+    except OSError as error:
+        raise OutputError(
+            f"{path} cannot be written: {error.strerror or error}. Choose another place for the result."
+        ) from error
+
+
+def _read_labels(folder: Path) -> Labels:
+    facts = json.loads((folder / "stack.json").read_text("utf-8"))
+    return Labels(facts["name"], folder, facts["sure"], facts["problem"])
+
+
+def _labelled(labels: Labels) -> LabelledStack:
+    from dffnets.finetune import LabelledStack
+
+    facts = json.loads((labels.folder / "stack.json").read_text("utf-8"))
+    frames, depth, confidence = (
+        np.load(labels.folder / f"{name}.npy", mmap_mode="r") for name in ("frames", "depth", "confidence")
+    )
+    return LabelledStack(labels.name, frames, np.array(facts["coordinate"], np.float32), depth, confidence)
+
+
+def adapt(
+    stacks: Sequence[Path | Sequence[Path]],
+    output: Path,
+    settings: TuneSettings = TuneSettings(),
+    report: Report = silent,
+    on_line: OnLine | None = None,
+    reading: OpenOptions | None = None,
+) -> Tuned:
+    """Adapt a network to ``stacks`` and write what it learnt to ``output``.
+
+    Goes on where an earlier call with the same stacks and settings stopped.
+
+    Parameters
+    ----------
+    stacks : each one what `open_stack` takes
+    output : a .safetensors file of some kilobytes, to be given as weights of the base; not written
+        when the held-out part got no better
+    reading : how the stacks are read
+
+    Raises
+    ------
+    SettingsError
+        If a setting is wrong, or ``output`` has unfinished work of another kind beside it.
+    StackError
+        If no stack teaches anything, or labels and network contradict each other.
+    OutputError
+        If the file, or the work beside it, cannot be written.
+    Cancelled
+        From ``report``; what was done is kept.
+    """
+    from dffnets.finetune import TuneError
+
+    card = _checked(stacks, output, settings)
+    work = output.with_name(output.stem + WORK_SUFFIX)
+    _claim(work, stacks, settings)
+    tell = on_line or (lambda line: None)
+    try:
+        labels = _label_all(stacks, work, settings, part(report, 0, LABELLING), tell, reading or OpenOptions())
+        useful = [one for one in labels if one.problem is None]
+        notes = [f"{one.problem} It was left out." for one in labels if one.problem]
+        if not useful:
+            raise StackError(f"no stack teaches anything. {labels[0].problem} Give others, or lower the confidence.")
+        notes += _warnings(useful, settings)
+        tuned = _tune(card, useful, labels, work, output, settings, notes, part(report, LABELLING, 1), tell)
+    except Cancelled as error:
+        raise Cancelled("interrupted; what was done is kept, and the same command goes on from there.") from error
+    except TuneError as error:
+        raise StackError(str(error)) from error
+    except WeightsError as error:
+        raise SettingsError(str(error)) from error
+    shutil.rmtree(work, ignore_errors=True)
+    report(Progress(1.0, "done"))
+    return tuned
+
+
+def _checked(stacks: Sequence[Path | Sequence[Path]], output: Path, settings: TuneSettings) -> WeightsCard:
+    """Refuse what would fail later; return the card of the base."""
+    cards = {card.name: card for card in shipped_cards()}
+    if not stacks:
+        raise SettingsError("there is nothing to adapt to: give one stack or more.")
+    if settings.base not in cards:
+        raise SettingsError(f"there is no network {settings.base!r} to adapt; there are {', '.join(cards)}.")
+    if settings.labels not in METHODS:
+        raise SettingsError(f"there is no method {settings.labels!r} to label with; known are {', '.join(METHODS)}.")
+    if settings.labels == settings.base:
+        raise SettingsError(f"{settings.base} cannot teach itself. Label with another method, such as tft.")
+    if settings.align not in ALIGN_MODES:
+        raise SettingsError(f"align is {settings.align!r}; choose one of {', '.join(ALIGN_MODES)}.")
+    checked(TuneOptions, settings.options)
+    checked(METHODS[settings.labels].settings, settings.label_options)
+    chosen_device(settings.device)
+    if output.suffix != ".safetensors":
+        raise SettingsError(f"{output.name} must end in .safetensors, such as {output.stem or 'mine'}.safetensors.")
+    return cards[settings.base]
+
+
+def _claim(work: Path, stacks: Sequence[Path | Sequence[Path]], settings: TuneSettings) -> None:
+    """Take the folder of the work; refuse one that holds work of another kind."""
+    paths = [[str(Path(p).resolve()) for p in ([one] if isinstance(one, Path) else one)] for one in stacks]
+    asked = asdict(settings) | {"device": None, "threads": None}  # the machine may be another
+    mine = json.dumps({"stacks": paths, "settings": asked}, sort_keys=True, default=str)
+    key = work / "adaptation.json"
+    if key.exists() and key.read_text("utf-8") != mine:
+        raise SettingsError(
+            f"{work} holds unfinished work on other stacks or with other settings. Remove that folder, or name "
+            "another output."
+        )
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{work} cannot be made: {error.strerror or error}. Choose another output.") from error
+    write_bytes(key, mine.encode())
+
+
+def _label_all(
+    stacks: Sequence[Path | Sequence[Path]],
+    work: Path,
+    settings: TuneSettings,
+    report: Report,
+    tell: OnLine,
+    reading: OpenOptions,
+) -> list[Labels]:
+    """Label the stacks that have no labels yet; one that cannot be read is an error."""
+    found = []
+    for k, path in enumerate(stacks):
+        folder, share = work / f"stack-{k:03d}", part(report, k / len(stacks), (k + 1) / len(stacks))
+        if (folder / "stack.json").exists():
+            share(Progress(1.0, "labels are there"))
+            found.append(_read_labels(folder))
+        else:
+
+            def told(progress: Progress, k: int = k, share: Report = share) -> None:
+                share(Progress(progress.fraction, f"labels, stack {k + 1} of {len(stacks)}: {progress.text}"))
+
+            told(Progress(0.0, "opening"))
+            stack = open_stack(path, reading)
+            try:
+                found.append(label_stack(stack, folder, settings, told))
+            finally:
+                stack.close()
+        one = found[-1]
+        tell({"stage": "labels", "stack": one.name, "sure": one.sure, "problem": one.problem})
+    return found
+
+
+def _warnings(useful: Sequence[Labels], settings: TuneSettings) -> list[str]:
+    notes = []
+    share = sum(one.sure for one in useful) / len(useful)
+    if share < SPARSE:
+        notes.append(
+            f"Labels are sparse: sure for {100 * share:.1f} % of the pixels. Adapting may do little; lower the "
+            "confidence, or give stacks with more texture."
+        )
+    if settings.options.variant == "full" and len(useful) < OVERFITS:
+        stacks = f"{len(useful)} stack{'s' if len(useful) > 1 else ''}"
+        notes.append(f"All weights learn from {stacks}: they easily learn these by heart. Prefer biases only.")
+    return notes
+
+
+def _tune(
+    card: WeightsCard,
+    useful: Sequence[Labels],
+    labels: Sequence[Labels],
+    work: Path,
+    output: Path,
+    settings: TuneSettings,
+    notes: list[str],
+    report: Report,
+    tell: OnLine,
+) -> Tuned:
+    import torch
+
+    from dffnets.finetune import TuneConfig, finetune
+
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    device, options = chosen_device(settings.device), settings.options
+    config = TuneConfig(
+        variant=options.variant,  # type: ignore[arg-type]
+        steps=options.steps,
+        confidence=options.confidence,
+        held_out=options.held_out,
+        crop=options.crop,
+        device=device,
+        seed=options.seed,
+    )
+    began: tuple[float, float] | None = None
+
+    def told(line: dict[str, float]) -> None:
+        nonlocal began
+        began = began or (line["step"], line["seconds"])
+        done = line["step"] - began[0]
+        left = (line["seconds"] - began[1]) / done * (options.steps - line["step"]) if done else math.nan
+        if "held_out" in line and line["step"] == 0:
+            _refuse_odds(line["agreeing"], card, settings)
+        words = [f"step {line['step']:.0f} of {options.steps}"]
+        words += [f"loss {line['loss']:.4f}"] if "loss" in line else []
+        words += [f"held-out {line['held_out']:.3f} slices"] if "held_out" in line else []
+        words += [f"{left / 60:.0f} min left" if left > 90 else f"{left:.0f} s left"] if left == left else []
+        if "loss" in line or "held_out" in line:
+            tell({"stage": "step", **line, "seconds_left": None if math.isnan(left) else left})
+        report(Progress(line["fraction"], ", ".join(words)))
+
+    about = {"labels": settings.labels, "title": output.stem, "toposcope": __version__}
+    try:
+        found = finetune(card, [_labelled(one) for one in useful], work, config, told, about)
+    except StackError:  # a second call must not go on from here
+        (work / "checkpoint.safetensors").unlink(missing_ok=True)
+        raise
+    if found.curve[0]["agreeing"] < DOUBTFUL:
+        text = _agreement(found.curve[0]["agreeing"], card, settings)
+        notes.append(f"{text[0].upper()}{text[1:]} only. Look at the labels before you trust the result.")
+    if found.delta is None:
+        notes.append(
+            f"The held-out part got no better: {found.before:.3f} slices from its labels by {card.title} as it is, "
+            f"{found.after:.3f} at best after adapting. The base stays selected, and nothing was written."
+        )
+    else:
+        write_bytes(output, found.delta.read_bytes())
+    return Tuned(
+        output if found.delta else None,
+        found.before,
+        found.after,
+        found.steps,
+        found.seconds,
+        tuple(labels),
+        tuple(notes),
+        found.curve,
+    )
+
+
+def _agreement(agreeing: float, card: WeightsCard, settings: TuneSettings) -> str:
+    return (
+        f"labels by {settings.labels} and {card.title} agree within 1.5 slices for {100 * agreeing:.0f} % of the sure "
+        "held-out pixels"
+    )
+
+
+def _refuse_odds(agreeing: float, card: WeightsCard, settings: TuneSettings) -> None:
+    """Refuse labels that contradict the network."""
+    if agreeing < AT_ODDS:
+        raise StackError(
+            f"{_agreement(agreeing, card, settings)}: one of them is wrong about this instrument. Look at both on "
+            "one of the stacks, check its positions, and label with another method."
+        )

@@ -1,0 +1,92 @@
+"""`toposcope finetune`: a file of weights, JSON lines, refusals, and a run that can be taken up again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import pytest
+
+import scenes
+from command_runs import Run, sentence
+from dffnets import finetune as ft
+from toposcope import cli
+
+QUICK = ("--base", "light", "--steps", 2, "--crop", 64, "--align", "none", "--device", "cpu")
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("stacks") / "scan_07"
+    folder.mkdir()
+    made = scenes.tilted_plane(n=7, size=96, noise=0.02).stack
+    for i in range(made.n):
+        cv2.imwrite(str(folder / f"{i:02d}.png"), made.read(i))
+    return folder
+
+
+def test_finetune_belongs_to_the_command_line() -> None:
+    assert cli.is_for_command_line(["finetune", "scan"])
+
+
+def test_a_file_is_written_and_used(run: Run, stack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ft, "LEAST_GAIN", -1.0)  # two steps need not help
+    output = tmp_path / "mine.safetensors"
+
+    def first_state(run: ft._Run, line: ft.Line, note=ft._Run.note) -> None:  # type: ignore[no-untyped-def]
+        run.best = 1e9 if run.step else run.best
+        note(run, line)
+
+    monkeypatch.setattr(ft._Run, "note", first_state)
+    done = run("finetune", stack, *QUICK, "-o", output)
+    assert done.code == cli.DONE, done.err
+    assert "labels are sure for" in done.out
+    assert f"--method light --weights {output}" in done.out
+    assert output.exists()
+    used = run("depth", stack, "--method", "light", "--weights", output, "-o", tmp_path / "out", "--align", "none")
+    assert used.code == cli.DONE, used.err
+    wrong = run("depth", stack, "--method", "fad", "--weights", output, "-o", tmp_path / "out", "--align", "none")
+    assert wrong.code == cli.USAGE
+    assert "holds weights of light" in sentence(wrong)
+
+
+def test_json_is_one_object_and_progress_is_json_lines(
+    run: Run, stack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ft, "LEAST_GAIN", 1.0)
+    done = run("finetune", stack, *QUICK, "-o", tmp_path / "mine.safetensors", "--json")
+    facts = json.loads(done.out)
+    assert facts["improved"] is False
+    assert facts["files"] == {}
+    assert facts["labels"][0]["stack"] == "scan_07"
+    assert done.code == cli.FAILED
+    *lines, last = done.err.splitlines()
+    told = [json.loads(line) for line in lines]
+    assert told[0]["stage"] == "labels"
+    assert [line["step"] for line in told if line["stage"] == "step" and "held_out" not in line] == [1, 2]
+    assert "The base stays selected" in last
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--base", "magic"), "no network 'magic'"),
+        (("--labels", "light"), "light cannot teach itself"),
+        (("--variant", "all"), "variant is 'all'; choose one of bias, bias+head, full"),
+        (("--steps", "many"), "steps is 'many'"),
+    ],
+)
+def test_wrong_usage_is_told_in_a_sentence(
+    arguments: tuple[str, ...], words: str, run: Run, stack: Path, tmp_path: Path
+) -> None:
+    done = run("finetune", stack, *QUICK, *arguments, "-o", tmp_path / "mine.safetensors")
+    assert done.code == cli.USAGE
+    assert words in sentence(done)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_stack_that_is_not_there_is_named(run: Run, tmp_path: Path) -> None:
+    done = run("finetune", tmp_path / "nowhere", *QUICK, "-o", tmp_path / "mine.safetensors")
+    assert done.code == cli.FAILED
+    assert "nowhere" in sentence(done)
