@@ -17,7 +17,7 @@ in place of the paper's clustering and balance tree.
 
 Frames are read once. What is kept is a number of planes that does not depend on how many frames there are:
 the peaks so far and the last two planes of each view, at half the size of the frames or less, and those
-of the sum at full size. Some 90 bytes a pixel.
+of the sum at full size. Some 150 bytes a pixel.
 """
 
 from __future__ import annotations
@@ -182,7 +182,7 @@ class View:
         """Return slice index with fraction, and weight, both of ``shape``, cells of 2 pixels.
 
         The weight is the square of the contrast of the curve, (largest - mean) / largest, times the
-        homogeneity of the depth, exp(-|depth - its median over 5 x 5 cells|).
+        homogeneity of the depth, exp(-|depth - its median over 5 x 5 cells|). To be asked once, at the end.
         """
         self._add(self._smoother.last())
         peaks = self._tracker.fit(blur)
@@ -191,6 +191,7 @@ class View:
         mean = self.mean * np.float32((1 + self._noise) / self._n)
         contrast = np.clip(1 - mean / np.maximum(peaks.height, np.float32(1e-12)), 0, 1)
         weight = np.where(peaks.height > 0, contrast**2, 0) * np.exp(-np.abs(index - cv2.medianBlur(index, 5)))
+        del self._tracker, self._smoother, self.mean, self.plane  # most of the memory, which fusion can use
         return _raised(index, shape), cv2.resize(weight.astype(np.float32), shape[::-1])
 
 
