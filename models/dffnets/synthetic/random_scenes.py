@@ -309,12 +309,12 @@ def random_stack(
 ) -> TrainingStack:
     """Render one random stack; the same ``seed`` gives the same stack.
 
-    ``count`` slices (default 5 to 16, height fields up to 24) of ``size`` pixels; ``kind`` at random unless given.
+    ``count`` slices (default 5 to 16, three in ten 17 to 40) of ``size`` pixels; ``kind`` at random unless given.
     """
     canvas = Canvas(np.random.default_rng(seed), size, torch.device(device))
     kind = kind or ("micro" if canvas.chance(0.45) else "macro")
     layers, depth = micro_scene(canvas) if kind == "micro" else macro_scene(canvas)
-    count = count or int(canvas.random.integers(5, 25 if kind == "micro" else 17))
+    count = count or int(canvas.random.integers(*((17, 41) if canvas.chance(0.3) else (5, 17))))
     positions = focus_positions(canvas, count)
     # blur radius grows by 0.45 to 4.2 px a slice: sampled per step, since that is what a sweep is planned by
     slope = min(canvas.log_uniform(0.45, 4.2), 44.0 / (count - 1)) * (count - 1)
