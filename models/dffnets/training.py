@@ -35,7 +35,7 @@ from dffnets.predict import best_device
 from dffnets.registry import create_network
 from dffnets.sources import RandomScenes, Source, Supply, TrainError, supply_of
 from dffnets.synthetic.random_scenes import TrainingStack
-from dffnets.synthetic.validation import VALIDATION_SEED, validation_set
+from dffnets.synthetic.validation import SEEDS, VALIDATION_SEED, validation_set
 
 __all__ = ["VALIDATION_SEED", "Source", "TrainConfig", "TrainError", "train"]
 
@@ -338,12 +338,12 @@ def train(config: TrainConfig, report: Callable[[dict[str, float]], None] | None
     Raises
     ------
     TrainError
-        If the seed of the training stacks is that of the validation set, a source cannot be used, there are no
-        stacks as long as ``counts`` or as large as ``crop`` asks for, ``initial`` or the checkpoint does not fit,
-        or the loss is no finite number any more; the checkpoint is then left as it was.
+        If the seed of the training stacks is that of the validation or the test set, a source cannot be used,
+        there are no stacks as long as ``counts`` or as large as ``crop`` asks for, ``initial`` or the checkpoint
+        does not fit, or the loss is no finite number any more; the checkpoint is then left as it was.
     """
-    if config.pool_seed == VALIDATION_SEED:
-        raise TrainError(f"pool_seed {VALIDATION_SEED} is that of the validation set. Choose another.")
+    if taken := [which for which, seed in SEEDS.items() if config.pool_seed == seed]:
+        raise TrainError(f"pool_seed {config.pool_seed} is that of the {taken[0]} set. Choose another.")
     if config.device == "auto":
         config = replace(config, device=best_device())
     for supply in config.supplies():

@@ -248,6 +248,9 @@ def test_rendered_stacks_are_half_macro_half_microscope(tmp_path: Path) -> None:
     assert cases[0].open().shape == cases[0].truth().shape
     (fewer,) = ev.rendered_cases(1, tmp_path, subset=4)
     assert fewer.open().n == 4
+    (other,) = ev.rendered_cases(1, tmp_path, which="test")
+    assert other.groups == ("test", "test/macro")
+    assert other.open().n != cases[0].open().n or (other.open().read(0) != cases[0].open().read(0)).any()
     with pytest.raises(SettingsError, match="give 1 or more"):
         ev.rendered_cases(0, tmp_path)
 

@@ -17,7 +17,8 @@ from dffnets.shipped import WeightsCard, load_network
 from dffnets.shipping import ship
 from dffnets.synthetic.pool import fill_pool, read_pool
 from dffnets.synthetic.random_scenes import TrainingStack, random_stack
-from dffnets.training import VALIDATION_SEED, Sampler, TrainConfig, begin, loss_of, read_tensors, train
+from dffnets.synthetic.validation import SEEDS, HeldOut
+from dffnets.training import Sampler, TrainConfig, begin, loss_of, read_tensors, train
 
 
 @pytest.fixture(scope="module")
@@ -102,9 +103,10 @@ def test_fad_begins_from_weights_of_the_light_network(pool: Path, tmp_path: Path
         begin(replace(settings, network="dffwild"))
 
 
-def test_the_validation_set_is_not_trained_on(pool: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="that of the validation set"):
-        train(config(pool, tmp_path, pool_seed=VALIDATION_SEED))
+@pytest.mark.parametrize("which", ["validation", "test"])
+def test_held_out_sets_are_not_trained_on(which: HeldOut, pool: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=f"that of the {which} set"):
+        train(config(pool, tmp_path, pool_seed=SEEDS[which]))
 
 
 def test_steps_on_one_batch_lower_its_loss(pool: Path, tmp_path: Path) -> None:

@@ -65,6 +65,14 @@ def add_evaluate(commands: Commands) -> None:
         metavar="COUNT",
         help=f"rendered stacks that no training sees, half macro, half microscope (default: {RENDERED})",
     )
+    stacks.add_argument(
+        "--test",
+        nargs="?",
+        type=count,
+        const=RENDERED,
+        metavar="COUNT",
+        help="others of that kind, by which nothing was chosen, either",
+    )
     stacks.add_argument("--dataset", metavar="NAME", help="a public data set on this disk (--list-datasets)")
     stacks.add_argument("--root", type=Path, metavar="DIR", help="folder of the data set")
     stacks.add_argument("--split", default="test", metavar="S", help="part of the data set (default: %(default)s)")
@@ -215,6 +223,8 @@ def _cases(options: argparse.Namespace, folder: Path, report: Report) -> tuple[l
         cases.append(replace(case, name=f"{whole.parent.name}/{case.name}") if whole.name in same_name else case)
     if options.validation is not None:
         cases += rendered_cases(options.validation, folder, options.subset, report)
+    if options.test is not None:
+        cases += rendered_cases(options.test, folder, options.subset, report, "test")
     if options.dataset:
         if options.root is None:
             raise SettingsError(f"--dataset {options.dataset} needs --root, the folder where it lies.")
@@ -223,7 +233,9 @@ def _cases(options: argparse.Namespace, folder: Path, report: Report) -> tuple[l
         more = f" ({len(problems) - 1} more failed, too.)" if len(problems) > 1 else ""
         raise StackError(problems[0]["problem"] + more)
     if not cases:
-        raise SettingsError("there is nothing to evaluate on: give stacks with known depth, --validation or --dataset.")
+        raise SettingsError(
+            "there is nothing to evaluate on: give stacks with known depth, --validation, --test or --dataset."
+        )
     return cases, problems
 
 

@@ -245,7 +245,8 @@ def _check(name: str, config: TrainConfig) -> None:
     from dffnets.registry import CARDS
     from dffnets.sources import DataSet
     from dffnets.synthetic.pool import SIZE
-    from dffnets.training import VALIDATION_SEED, TrainError, begin
+    from dffnets.synthetic.validation import SEEDS
+    from dffnets.training import TrainError, begin
 
     if config.network not in CARDS:
         raise SettingsError(f"{name}: there is no network {config.network!r}; there are {', '.join(CARDS)}.")
@@ -286,8 +287,8 @@ def _check(name: str, config: TrainConfig) -> None:
         )
     if min(config.counts) < 3:
         raise SettingsError(f"{name}: counts holds {min(config.counts)}; depth from focus needs at least 3 slices.")
-    if config.pool_seed == VALIDATION_SEED:
-        raise SettingsError(f"{name}: pool_seed {VALIDATION_SEED} is that of the validation set. Choose another.")
+    if taken := [which for which, seed in SEEDS.items() if config.pool_seed == seed]:
+        raise SettingsError(f"{name}: pool_seed {config.pool_seed} is that of the {taken[0]} set. Choose another.")
     if config.initial is not None and not config.initial.is_file():
         raise SettingsError(f"{name}: there is no file {config.initial} to begin from.")
     try:

@@ -21,6 +21,7 @@ from toposcope.errors import SettingsError, StackError
 
 if TYPE_CHECKING:
     from dffnets.data import Samples
+    from dffnets.synthetic.validation import HeldOut
 
 Map = NDArray[np.floating]
 TruthUnit = Literal["stack", "slices"]
@@ -165,8 +166,14 @@ def _size(shape: tuple[int, ...]) -> str:
     return " x ".join(str(side) for side in shape[::-1])
 
 
-def rendered_cases(count: int, folder: Path, subset: int | None = None, report: Report = silent) -> list[Case]:
-    """Return the first ``count`` stacks of the built-in validation set, which no training sees.
+def rendered_cases(
+    count: int,
+    folder: Path,
+    subset: int | None = None,
+    report: Report = silent,
+    which: HeldOut = "validation",
+) -> list[Case]:
+    """Return the first ``count`` stacks of the built-in validation or test set, which no training sees.
 
     They are rendered now, into ``folder``, which must stay until the evaluation is over. With ``subset``
     the same scenes are rendered with so many slices each; all that is drawn after the scene (spacing,
@@ -180,21 +187,16 @@ def rendered_cases(count: int, folder: Path, subset: int | None = None, report: 
     if count < 1:
         raise SettingsError("0 rendered stacks were asked for; give 1 or more.")
     even_slices(MIN_FRAMES, subset)
-    from dffnets.synthetic.random_scenes import random_stack
-    from dffnets.synthetic.validation import VALIDATION_SEED, validation_set
+    from dffnets.synthetic.validation import held_out_stack
 
     cases = []
-    stacks = iter(validation_set(count))
     for k in range(count):
         report(Progress(k / count, f"rendering stack {k + 1} of {count}"))
-        if subset is None:
-            rendered = next(stacks)
-        else:
-            rendered = random_stack((VALIDATION_SEED, k), ("macro", "micro")[k % 2], subset)
-        file = folder / f"validation_{k:03d}_{rendered.kind}.npz"
+        rendered = held_out_stack(which, k, subset)
+        file = folder / f"{which}_{k:03d}_{rendered.kind}.npz"
         positions = rendered.positions.numpy().astype(np.float64)
         _write_arrays(file, rendered.frames.numpy(), positions, rendered.depth.float().numpy(), "um", "microscope")
-        groups = ("validation", f"validation/{rendered.kind}")
+        groups = (which, f"{which}/{rendered.kind}")
         cases.append(
             Case(file.stem, groups, "shares of the range", partial(_open_arrays, file), partial(_read_array, file))
         )
