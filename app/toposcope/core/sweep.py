@@ -108,7 +108,7 @@ class SweepExaminer:
         textured &= (top > TEXTURE_OVER_FLOOR * floor) & ~flat_curves(curves)
         # an outlier that its neighbours overruled speaks for no slice
         agreed = textured & (np.abs(index[self._grid] - strongest) < 1.5)
-        widths = _widths(curves, strongest)
+        widths = half_maximum_widths(curves, strongest)
         inner = agreed & np.isfinite(widths)
         contrast = np.sqrt(top)
         width = math.nan
@@ -279,7 +279,7 @@ class SweepExaminer:
         return format_position(float(self._stack.positions.value[i]), self._stack.unit_symbol, self._pitch())
 
 
-def _widths(curves: NDArray[np.float32], strongest: NDArray[np.intp]) -> NDArray[np.float32]:
+def half_maximum_widths(curves: NDArray[np.float32], strongest: NDArray[np.intp]) -> NDArray[np.float32]:
     """Return the full widths at half maximum of (N, ...) curves, in slices; NaN where a side does not fall that far.
 
     Half is counted from the lowest value of the curve; between slices the curve is taken as straight.
