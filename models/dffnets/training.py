@@ -245,6 +245,8 @@ class Sampler:
             frames, depth = frames.flip(2), depth.flip(1)
         if random.random() < 0.5:
             frames, positions, depth = frames.flip(0), 1 - positions.flip(0), 1 - depth
+        if random.random() < 0.35:
+            frames = overexposed(frames, 10 ** float(random.uniform(-3, -0.8)))
         if random.random() < 0.5:
             frames = frames ** float(random.uniform(0.7, 1.4))
         if random.random() < 0.3:
@@ -263,6 +265,14 @@ class Sampler:
             return sorted(int(k) for k in self.random.choice(available, n, replace=False))
         first = int(self.random.integers(available - n + 1))
         return list(range(first, first + n))
+
+
+def overexposed(frames: Tensor, share: float) -> Tensor:
+    """Return frames in 0..1 exposed so long, up to five times, that ``share`` of their values are saturated.
+
+    Saturated highlights grow with blur, and their rims look sharp in slices that are out of focus.
+    """
+    return (frames / torch.quantile(frames, 1 - share).clamp(0.2, 1)).clamp(max=1)
 
 
 def loss_of(network: nn.Module, outputs: list[Tensor], batch: Batch, config: TrainConfig) -> Tensor:

@@ -18,7 +18,7 @@ from dffnets.shipping import ship
 from dffnets.synthetic.pool import fill_pool, read_pool
 from dffnets.synthetic.random_scenes import TrainingStack, random_stack
 from dffnets.synthetic.validation import SEEDS, HeldOut
-from dffnets.training import Sampler, TrainConfig, begin, loss_of, read_tensors, train
+from dffnets.training import Sampler, TrainConfig, begin, loss_of, overexposed, read_tensors, train
 
 
 @pytest.fixture(scope="module")
@@ -179,6 +179,14 @@ def test_recipes_train_the_network_they_are_named_after(name: str, tmp_path: Pat
     assert recipe.pool == tmp_path / "pool"
     create_network(recipe.network, **recipe.options)
     assert recipe.crop % CARDS[name].multiple == 0
+
+
+def test_overexposure_saturates_the_share_that_is_asked() -> None:
+    frames = torch.linspace(0, 0.5, 1001).reshape(7, 11, 13)
+    burnt = overexposed(frames, 0.1)
+    assert float((burnt == 1).float().mean()) == pytest.approx(0.1, abs=0.002)
+    torch.testing.assert_close(burnt[burnt < 1], frames[burnt < 1] / 0.45)
+    assert float(overexposed(frames / 10, 0.1).max()) == pytest.approx(0.25)  # never more than five times
 
 
 @pytest.mark.parametrize(("share", "kind"), [(0.0, "micro"), (1.0, "macro")])
