@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,10 @@ from numpy.testing import assert_allclose, assert_array_equal
 from numpy.typing import NDArray
 from PIL import Image
 
+from toposcope.core.align import Alignment, Motion, still_alignment
 from toposcope.core.calibration import Sourced
 from toposcope.core.compare import COLOURS, compare, difference_picture, objection, write_difference
+from toposcope.core.export import read_result, write_result
 from toposcope.core.jobs import Cancelled, Progress
 from toposcope.core.pictures import VOID, colour_table
 from toposcope.core.result import DepthResult
@@ -128,6 +131,29 @@ def test_text_has_units_and_signs_for_readers() -> None:
     counted = compare(result([[1.0]], (0, 1, 2), unit="index"), result([[2.5]], (0, 1, 2), unit="index")).text
     assert "mean −1.50 slices" in counted
     assert "beyond one slice step ·" in counted
+
+
+def test_pictures_that_were_aligned_differently_are_told(tmp_path: Path) -> None:
+    depth = np.ones((8, 8))
+
+    def aligned(shifts: Sequence[float], reference: int) -> DepthResult:
+        motions = tuple(Motion(np.array([[1.0, 0.0, shift], [0.0, 1.0, 0.0]])) for shift in shifts)
+        alignment = Alignment(motions, reference, True, "drift")
+        return result(depth, alignment=alignment)
+
+    frames = len(result(depth).provenance.frames)
+    drift = 3.0 * np.arange(frames)  # of each frame against the first
+    a, b = aligned(drift, 0), aligned(drift - drift[-1], frames - 1)
+    found = compare(a, b)
+    assert found.apart_px == pytest.approx(drift[-1])
+    assert f"aligned differently, the pictures lie {drift[-1]:.1f} px apart" in found.text
+    still = replace(a, alignment=still_alignment(frames, "off"))
+    assert compare(a, still).apart_px == pytest.approx(math.sqrt(np.mean(drift**2)))
+    same = compare(a, a)
+    assert same.apart_px == 0
+    assert "apart" not in same.text.replace("beyond", "")
+    write_result(a, tmp_path)
+    assert compare(read_result(tmp_path), b).apart_px == pytest.approx(drift[-1])
 
 
 def test_other_sizes_and_units_are_refused_in_one_sentence() -> None:

@@ -16,6 +16,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from toposcope.core.align import STILL
 from toposcope.core.calibration import UNIT_SYMBOLS, Floats, Unit, typical_step
 from toposcope.core.curve import format_length
 from toposcope.core.export import made_folder, together, write_bytes, write_float_tiff, write_image
@@ -36,6 +37,9 @@ SAMPLE: Final = 1_000_000
 TOLERANCE: Final = 1e-4
 """Slices by which two depths may differ from a whole step through rounding to single precision."""
 
+SHIFTED_PX: Final = 0.5
+"""Pixels that two pictures may lie apart before their depths are not compared pixel by pixel any more."""
+
 _BAND: Final = 1 << 20  # pixels in double precision at a time
 
 
@@ -48,7 +52,9 @@ class Difference:
     ``unit``; ``beyond`` the share (0..1) of pixels whose two depths lie more than one slice apart:
     all four NaN where no pixel is known in both. ``known``, ``known_a`` and ``known_b`` are the shares
     of all pixels that are known in both, in A, in B; ``limit`` is where colours that are centred at 0 end,
-    above 0; ``pixel_um`` the side of a pixel in micrometres, None where unknown.
+    above 0; ``pixel_um`` the side of a pixel in micrometres, None where unknown; ``apart_px`` how far the
+    corners of A's pictures lie from those of B's (root mean square over all slices), None where that is not
+    known: each result lies on the slice that its frames were aligned to.
     """
 
     values: NDArray[np.float32]
@@ -63,6 +69,7 @@ class Difference:
     deviation: float
     beyond: float
     limit: float
+    apart_px: float | None
 
     @property
     def unit_symbol(self) -> str:
@@ -79,6 +86,8 @@ class Difference:
         step = "" if self.unit == "index" else f" ({self.step:.4g} {self.unit_symbol})"
         parts.append(f"{100 * self.beyond:.1f} % beyond one slice step{step}")
         parts.append(f"{100 * self.known:.1f} % known in both")
+        if self.apart_px is not None and self.apart_px > SHIFTED_PX:
+            parts.append(f"beware: aligned differently, the pictures lie {self.apart_px:.1f} px apart")
         return " · ".join(parts)
 
     def facts(self) -> dict[str, Any]:
@@ -97,6 +106,7 @@ class Difference:
             "known_in_a_share": self.known_a,
             "known_in_b_share": self.known_b,
             "colour_limit": self.limit,
+            "pictures_apart_px": self.apart_px,
         }
 
     def _length(self, value: float) -> str:
@@ -158,7 +168,26 @@ def compare(a: DepthResult, b: DepthResult, report: Report = silent) -> Differen
         deviation=deviation,
         beyond=beyond / known.size if known.size else math.nan,
         limit=_limit(known, step),
+        apart_px=_apart(a, b),
     )
+
+
+def _apart(a: DepthResult, b: DepthResult) -> float | None:
+    """Return how far corners of A's picture lie from those of B's, by what both know of the same frames."""
+    one, other = a.alignment, b.alignment
+    if one is None or other is None or a.provenance.frames != b.provenance.frames:
+        return None
+    height, width = a.shape
+    corners = np.array([(x, y, 1) for x in (0, width - 1) for y in (0, height - 1)], np.float64).T
+    squares = []
+    for pair in zip(one.motions, other.motions, strict=True):
+        # pixel of A -> pixel of the frame, and of B -> pixel of the frame
+        from_a, from_b = (
+            np.vstack([motion.matrix if found.needed else STILL, (0, 0, 1)])
+            for motion, found in zip(pair, (one, other), strict=True)
+        )
+        squares.append(((np.linalg.inv(from_b) @ from_a @ corners - corners)[:2] ** 2).sum(axis=0))
+    return float(np.sqrt(np.mean(squares)))
 
 
 def _beyond(a: DepthResult, b: DepthResult, report: Report) -> int:

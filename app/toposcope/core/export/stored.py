@@ -15,6 +15,7 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
+from toposcope.core.align import Alignment, Motion
 from toposcope.core.calibration import KINDS, UNITS, Side, Sourced
 from toposcope.core.export.writing import write_bytes
 from toposcope.core.result import DepthResult, Provenance
@@ -80,7 +81,7 @@ def write_result_json(result: DepthResult, path: Path | str, files: Mapping[str,
 def read_result(path: Path | str) -> DepthResult:
     """Read a result that `write_result` wrote: a folder, or the ``result.json`` in it.
 
-    What is not kept in files is empty: focus volume, alignment and the map of the sweep's lacks.
+    What is not kept in files is empty: focus volume and the map of the sweep's lacks.
 
     Raises
     ------
@@ -121,7 +122,7 @@ def read_result(path: Path | str) -> DepthResult:
             kind,
             near,
             calibration["pixel_um"] and _value(calibration["pixel_um"]),
-            None,
+            facts["alignment"] and _alignment(facts["alignment"]),
             None,
             SweepReport(notes, np.zeros(depth.shape, np.uint8)),
             Provenance(
@@ -134,7 +135,7 @@ def read_result(path: Path | str) -> DepthResult:
                 provenance["inputs_sha256"],
             ),
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise StackError(f"{path} is damaged or no result of Toposcope: {error} is missing or wrong.") from error
 
 
@@ -190,6 +191,14 @@ def _sourced(value: Sourced[Any], plain: Any = None) -> dict[str, Any]:
 
 def _value(facts: Mapping[str, Any]) -> Sourced[Any]:
     return Sourced(facts["value"], facts["origin"], facts["guessed"])
+
+
+def _alignment(facts: Mapping[str, Any]) -> Alignment:
+    motions = [
+        Motion(np.array(one["matrix"], np.float64).reshape(2, 3), one["gain"], one["registered"])
+        for one in facts["motions"]
+    ]
+    return Alignment(tuple(motions), range(len(motions))[facts["reference"]], facts["needed"], facts["text"])
 
 
 def _plain(value: Any) -> Any:
