@@ -19,6 +19,7 @@ from environment import TORCH_CHOICES, ensure_environment, venv_python
 from system import ensure_libraries
 
 SCREEN = "1600x1200x24"
+EXTRAS = ("datasets", "microscopy")
 OPENS_SCREEN = "from PySide6.QtGui import QGuiApplication; QGuiApplication([])"
 
 
@@ -38,6 +39,13 @@ def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
             help="build of torch: for the CPU, for NVIDIA cards, or whatever the package index gives "
             "(auto: for the card that is found)",
         )
+        command.add_argument(
+            "--extra",
+            action="append",
+            choices=EXTRAS,
+            default=[],
+            help="install an optional part, too (microscopy: CZI, ND2, LIF, OIF and OIB files); it stays installed",
+        )
     return parser.parse_known_args(arguments)
 
 
@@ -46,7 +54,7 @@ def main(arguments: Sequence[str]) -> int:
     options, rest = parse(arguments)
     rest = rest[1:] if rest[:1] == ["--"] else rest
     is_test = options.command == "test"
-    ensure_environment(["test"] if is_test else [], options.torch)
+    ensure_environment([*options.extra, *(["test"] if is_test else [])], options.torch)
     return run_tests(rest) if is_test else run_program(rest)
 
 

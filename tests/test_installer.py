@@ -216,6 +216,19 @@ def test_everything_after_the_command_that_is_not_ours_is_passed_on(installer: d
     assert rest == ["-k", "align", "tests/core", "-x"]
 
 
+def test_optional_parts_are_installed_when_asked_for(
+    installer: dict[str, ModuleType], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    main = installer["main"]
+    asked: list[list[str]] = []
+    monkeypatch.setattr(main, "ensure_environment", lambda extras, torch: asked.append(extras))
+    monkeypatch.setattr(main, "call", recorder([], 0))
+    assert main.main(["run", "--extra", "microscopy", "info", "scan.czi"]) == 0
+    assert asked == [["microscopy"]]
+    project = tomllib.loads((installer["console"].ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    assert set(main.EXTRAS) <= set(project["optional-dependencies"])
+
+
 def recorder(called: list[list[str]], code: int) -> Callable[[list[str]], int]:
     def call(command: list[str]) -> int:
         called.append(command)

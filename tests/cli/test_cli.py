@@ -52,6 +52,43 @@ def test_info_tells_where_each_value_comes_from(run: Run, folder: Path) -> None:
     assert done.err == ""
 
 
+@pytest.fixture
+def hyperstack(tmp_path: Path, scene: Scene) -> Path:
+    """Write two channels and two times of a scene, the second of each darker."""
+    planes = np.stack([scene.stack.read(i) for i in range(scene.stack.n)])
+    frames = np.stack([np.stack([planes // (1 + t + 2 * c) for c in range(2)], axis=1) for t in range(2)])
+    path = tmp_path / "hyper.ome.tif"
+    metadata = {"axes": "TZCYX", "PhysicalSizeZ": 2.0, "Channel": {"Name": ["red", "green"]}}
+    tifffile.imwrite(path, frames, ome=True, photometric="minisblack", metadata=metadata)
+    return path
+
+
+def test_info_lists_what_a_file_holds(run: Run, hyperstack: Path) -> None:
+    done = run("info", hyperstack)
+    assert done.code == cli.DONE
+    assert re.search(r"^channel +0 red; also there: 1 green$", done.out, re.MULTILINE)
+    assert re.search(r"^time point +0 time point 1; also there: 1 time point 2$", done.out, re.MULTILINE)
+    facts = run("info", hyperstack, "--channel", 1, "--time", 1, "--json").facts
+    assert {name: part["chosen"] for name, part in facts["parts"].items()} == {"channel": 1, "time": 1}
+    assert "Add --time 0 (time point 1) to 1 (time point 2)" in run("depth", hyperstack, "-o", hyperstack.parent).err
+
+
+def test_readers_are_listed(run: Run) -> None:
+    listed = run("info", "--list-readers")
+    assert listed.code == cli.DONE
+    assert "Zeiss CZI" in listed.out
+    assert "NDTiff" in listed.out
+
+
+@pytest.mark.parametrize("option", ["--series", "--scene", "--position"])
+def test_a_position_is_chosen_by_each_of_its_names(run: Run, tmp_path: Path, option: str) -> None:
+    path = tmp_path / "a.ome.tif"
+    with tifffile.TiffWriter(path, ome=True) as writer:
+        for n in (4, 5):
+            writer.write(np.zeros((n, 20, 30), np.uint8), photometric="minisblack", metadata={"axes": "ZYX"})
+    assert run("info", path, option, 1, "--json").facts["frames"] == 5
+
+
 def test_info_as_json_holds_every_position(run: Run, folder: Path, scene: Scene) -> None:
     facts = run("info", folder, "--json").facts
     assert facts["positions"]["value"] == pytest.approx(list(scene.stack.positions.value))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from toposcope.cli.options import (
     Answer,
     Commands,
+    ListAction,
     add_command,
     add_method,
     add_stack,
@@ -37,6 +38,16 @@ def add_info(commands: Commands) -> None:
     info = add_command(commands, "info", _info, "say what a stack is, and where each value comes from")
     add_stack(info)
     info.add_argument("--frames", action="store_true", help="list the frames with their positions, too")
+    info.add_argument(
+        "--list-readers", action=ListAction, text=reader_list, help="list the formats that can be opened, and stop"
+    )
+
+
+def reader_list() -> str:
+    """Return what can be opened, for reading."""
+    from toposcope.core.source import reader_list
+
+    return reader_list()
 
 
 def add_depth(commands: Commands) -> None:
@@ -83,10 +94,16 @@ def _pixel(text: str) -> tuple[int, int]:
 
 
 def _info(options: argparse.Namespace, report: Report) -> Answer:
-    from toposcope.core.source import describe
+    from toposcope.core.source import ChoiceNeeded, describe
 
-    with opened(options, report) as stack:
-        facts = describe(stack)
+    while True:  # a file may ask for the series first, then for its channel and time
+        try:
+            with opened(options, report) as stack:
+                facts = describe(stack)
+            break
+        except ChoiceNeeded as question:
+            for choice in question.choices:
+                setattr(options, choice.name, 0)
     lines = _stack_lines(facts)
     if options.frames:
         positions = facts["positions"]["value"]
@@ -237,16 +254,27 @@ def _stack_lines(facts: dict[str, Any]) -> list[str]:
     low, high = facts["range"]
     step = "unequal steps" if facts["step"] is None else f"step {facts['step']:.6g} {unit}"
     pixel = facts["pixel_um"]
+    lens = facts["objective"]
     rows = [
         ("stack", facts["name"]),
+        *((part["label"].lower(), _part_text(part)) for part in facts["parts"].values()),
         ("frames", f"{facts['frames']} of {facts['width']} × {facts['height']}, {colour}, {facts['bits']} bit"),
         ("positions", f"{low:.6g} to {high:.6g} {unit}, {step}{_origin(facts['positions'])}"),
         ("kind", f"{facts['kind']['value']}{_origin(facts['kind'])}"),
         ("near side", f"{facts['near']['value']} positions{_origin(facts['near'])}"),
         ("pixel size", f"{pixel['value']:.6g} µm{_origin(pixel)}" if pixel else "unknown"),
+        *([("objective", f"{lens['value']['text']}{_origin(lens)}")] if lens else []),
         *(("note", note) for note in facts["notes"]),
     ]
     return [f"{name:<12}{text}" for name, text in rows]
+
+
+def _part_text(part: dict[str, Any]) -> str:
+    """Say which of several series, channels or time points it is, and name the others."""
+    chosen, options = part["chosen"], part["options"]
+    others = ", ".join(f"{k} {option}" for k, option in enumerate(options) if k != chosen)
+    listed = others if len(options) <= 8 else f"0 {options[0]} to {len(options) - 1} {options[-1]}"
+    return f"{chosen} {options[chosen]}; also there: {listed}"
 
 
 def _origin(fact: dict[str, Any]) -> str:

@@ -106,9 +106,13 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--pixel-size", type=length, metavar="LENGTH", help="side of a pixel on the object, such as 0.5um"
     )
-    for name in ("series", "channel", "time"):
+    for name, others, what in (
+        ("series", ("--scene", "--position"), "series, scene or stage position"),
+        ("channel", (), "channel"),
+        ("time", (), "time point"),
+    ):
         group.add_argument(
-            f"--{name}", type=int, metavar="N", help=f"which {name} of a file that holds several, from 0"
+            f"--{name}", *others, type=int, metavar="N", help=f"which {what} of a file that holds several, from 0"
         )
 
 

@@ -45,6 +45,32 @@ class Sourced(Generic[T]):
     guessed: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """What a file tells of the objective lens; None and "" where it is silent.
+
+    ``na`` is the numerical aperture, ``index`` the refractive index of what lies before the lens.
+    """
+
+    name: str = ""
+    magnification: float | None = None
+    na: float | None = None
+    index: float | None = None
+
+    @property
+    def text(self) -> str:
+        """The objective in a few words.
+
+        >>> Objective("Plan-Apochromat", 50, 1.2, 1.33).text
+        'Plan-Apochromat, 50x, NA 1.2, n 1.33'
+        """
+        parts = [self.name] if self.name else []
+        parts += [f"{self.magnification:g}x"] if self.magnification else []
+        parts += [f"NA {self.na:g}"] if self.na else []
+        parts += [f"n {self.index:.4g}"] if self.index else []
+        return ", ".join(parts)
+
+
 def typical_step(positions: Floats) -> float:
     """Return the usual distance between neighbouring slices: the median of (N,) ascending ``positions``' steps."""
     return float(np.median(np.diff(positions)))

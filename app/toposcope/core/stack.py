@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import cv2
 import numpy as np
@@ -15,6 +15,7 @@ from toposcope.core.calibration import (
     UNIT_SYMBOLS,
     Floats,
     Kind,
+    Objective,
     Side,
     Sourced,
     Unit,
@@ -205,6 +206,28 @@ class ReducedSource(DerivedSource):
         return None  # no file holds these pixels, and a preview need not be made again
 
 
+PartName = Literal["series", "channel", "time"]
+"""What a file may hold several of: positions or scenes, channels, time points."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Which of several things in a file a stack is: the place ``chosen`` in ``options``.
+
+    ``name`` is the option that chooses it, ``label`` what users call it.
+    """
+
+    name: PartName
+    label: str
+    options: tuple[str, ...]
+    chosen: int
+
+    @property
+    def text(self) -> str:
+        """The chosen one, in words."""
+        return self.options[self.chosen]
+
+
 @dataclass(frozen=True)
 class FocalStack:
     """A checked focal stack. Make one with `FocalStack.create`, which sorts and checks.
@@ -212,7 +235,8 @@ class FocalStack:
     ``positions`` (N,) float64 ascend strictly, in ``unit``. ``kind`` says whether they are heights
     (microscope) or distances (camera), ``near`` which end is nearer to the lens. ``pixel_um`` is the
     side of a pixel on the object, None where unknown. ``void`` (H, W) bool is True outside the field
-    of view that all frames share; None means that every pixel is seen by every frame.
+    of view that all frames share; None means that every pixel is seen by every frame. ``parts`` tell
+    which series, channel and time point it is of a file that holds several.
     """
 
     source: FrameSource
@@ -225,6 +249,8 @@ class FocalStack:
     path: Path | None = None
     void: NDArray[np.bool_] | None = None
     notes: tuple[str, ...] = ()
+    objective: Sourced[Objective] | None = None
+    parts: tuple[Part, ...] = ()
 
     @classmethod
     def create(
@@ -238,6 +264,8 @@ class FocalStack:
         name: str = "stack",
         path: Path | None = None,
         notes: tuple[str, ...] = (),
+        objective: Sourced[Objective] | None = None,
+        parts: tuple[Part, ...] = (),
     ) -> FocalStack:
         """Check the parts, sort the frames by position and return the stack.
 
@@ -289,7 +317,20 @@ class FocalStack:
             known = unit != "index"
             side: Side = "low" if kind.value == "camera" else "high"
             near = Sourced(side, "kind of the stack" if known else "guessed", guessed=not known)
-        stack = cls(source, replace(positions, value=ascending), unit, kind, near, pixel_um, name, path, None, notes)
+        stack = cls(
+            source,
+            replace(positions, value=ascending),
+            unit,
+            kind,
+            near,
+            pixel_um,
+            name,
+            path,
+            None,
+            notes,
+            objective,
+            parts,
+        )
         focus_coordinate(ascending, unit, kind.value)  # refuses impossible distances now, not later
         return stack
 
@@ -302,6 +343,10 @@ class FocalStack:
     def shape(self) -> tuple[int, int]:
         """Rows and columns of a frame."""
         return self.source.shape
+
+    def part(self, name: PartName) -> Part | None:
+        """Return which series, channel or time point it is, None where the file holds only one."""
+        return next((part for part in self.parts if part.name == name), None)
 
     @property
     def coordinate(self) -> Floats:

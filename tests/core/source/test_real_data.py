@@ -12,6 +12,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from toposcope.core.source import ChoiceNeeded, OpenOptions, describe, open_stack
 from toposcope.core.stack import FocalStack
+from toposcope.errors import StackError
 
 DATA = Path(__file__).parents[3] / "../shared/data"
 
@@ -125,3 +126,64 @@ def test_several_stacks_in_a_file_are_asked_for(name: str, asked: dict[str, int]
     for i in range(n):
         expected = whole[1, i, 1] if "channel" in asked else whole[1, i]
         assert_array_equal(stack.read(i), expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "package", "asked", "n", "step", "pixel", "lens"),
+    [
+        (
+            "aicspylibczi_CD_s_1_t_3_c_2_z_5.czi",
+            "pylibCZIrw",
+            {"time": 3, "channel": 2},
+            5,
+            0.32,
+            0.0905767,
+            "Plan-Apochromat 50x/1.2, 50x, NA 1.2, n 1.33",
+        ),
+        ("pims_cluster.nd2", "nd2", {"time": 3, "channel": 2}, 10, 0.5, 0.167809, "Plan Apo λ 60x, 60x, NA 0.95, n 1"),
+    ],
+)
+def test_files_of_makers(
+    name: str, package: str, asked: dict[str, int], n: int, step: float, pixel: float, lens: str
+) -> None:
+    pytest.importorskip(package, reason=f"{package} is not installed")
+    with pytest.raises(ChoiceNeeded) as caught:
+        formats(name)
+    assert {choice.name: len(choice.options) for choice in caught.value.choices} == asked
+    stack = formats(name, OpenOptions(channel=1, time=2))
+    assert stack.n == n
+    assert_allclose(np.diff(stack.positions.value), step)
+    assert stack.pixel_um is not None
+    assert stack.pixel_um.value == pytest.approx(pixel, rel=1e-5)
+    assert stack.objective is not None
+    assert stack.objective.value.text == lens
+    assert stack.read(n // 2).std() > 0
+    stack.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("aicspylibczi_RGB-8bit.czi", "holds one slice; depth"),
+        ("aicspylibczi_RGB-multichannel.czi", "holds one slice in each of its 7 channels"),
+        ("aicspylibczi_mosaic_test.czi", "holds one slice"),
+        ("aicspylibczi_s_1_t_1_c_1_z_1.czi", "holds one slice"),
+        ("aicspylibczi_tiles.czi", "holds one slice in each of its 2 channels"),
+        ("aicspylibczi_tiles_time_z.czi", "holds 2 slices in each of its 2 channels and 2 time points"),
+        ("aicspylibczi_tiles_z.czi", "holds 2 slices in each of its 2 channels"),
+        ("rosettasciio_imagej_stack_spacing2.5.tif", "holds 2 images"),
+        ("rosettasciio_olympus_SIS.tif", "holds 2 images of different sizes"),
+        ("surftopo_al3d-1.al3d", "is a height map"),
+        ("surftopo_hfm-1.hfm", "is a height map"),
+        ("surftopo_opdx-3.opdx", "is a height map"),
+        ("surftopo_stp-1.stp", "is a height map"),
+        ("surftopo_x3p-2.x3p", "is a height map"),
+        ("x3ptools_csafe-logo.x3p", "is a height map"),
+        ("x3ptools_sample-land.x3p", "is a height map"),
+    ],
+)
+def test_what_is_no_stack_is_refused_with_the_reason(name: str, words: str) -> None:
+    if name.endswith(".czi"):
+        pytest.importorskip("pylibCZIrw", reason="pylibCZIrw is not installed")
+    with pytest.raises(StackError, match=words):
+        formats(name)

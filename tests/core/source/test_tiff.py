@@ -527,3 +527,126 @@ def test_pages_that_run_in_a_circle_are_refused_at_once(tmp_path: Path) -> None:
     path.write_bytes(data)
     with pytest.raises(StackError, match=r"a\.tif is damaged: its pages run in a circle"):
         open_stack(path)
+
+
+# ---- makers' notes
+
+
+def test_ome_objective_and_channels_are_told(tmp_path: Path) -> None:
+    xml = (
+        '<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06">'
+        '<Instrument ID="Instrument:0"><Objective ID="Objective:0" Model="spare"/>'
+        '<Objective ID="Objective:1" Model="Plan Fluor" LensNA="0.45" NominalMagnification="20"/></Instrument>'
+        '<Image ID="Image:0"><ObjectiveSettings ID="Objective:1" RefractiveIndex="1.33"/>'
+        '<Pixels ID="Pixels:0" DimensionOrder="XYZCT" Type="uint8" SizeX="34" SizeY="21" SizeZ="3" SizeC="2" SizeT="1">'
+        '<Channel ID="Channel:0:0" Name="DAPI" EmissionWavelength="461"/><Channel ID="Channel:0:1" Name="BF"/>'
+        '<TiffData IFD="0" PlaneCount="6"/></Pixels></Image></OME>'
+    )
+    path = tmp_path / "a.ome.tif"
+    frames = make_frames(6)
+    tifffile.imwrite(path, frames, description=xml, metadata=None, photometric="minisblack")
+    with pytest.raises(ChoiceNeeded) as caught:
+        open_stack(path)
+    assert caught.value.choices[0].options == ("DAPI (461 nm)", "BF")
+    stack = open_stack(path, OpenOptions(channel=1))
+    assert_array_equal(pixels(stack), frames[3:])
+    assert stack.objective is not None
+    assert (stack.objective.value.text, stack.objective.origin) == ("Plan Fluor, 20x, NA 0.45, n 1.33", "OME Objective")
+    part = stack.part("channel")
+    assert part is not None
+    assert (part.text, part.chosen) == ("BF", 1)
+
+
+def test_positions_in_several_ome_files_are_one_set(tmp_path: Path) -> None:
+    """Micro-Manager writes a file a position; each tells of all of them."""
+    frames = [make_frames(3), make_frames(4)[:3]]
+    names = [f"scan_MMStack_Pos{k}.ome.tif" for k in range(2)]
+    images = "".join(
+        f'<Image ID="Image:{k}" Name="Pos{k}"><Pixels ID="Pixels:{k}" DimensionOrder="XYZCT" Type="uint8" SizeX="34" '
+        'SizeY="21" SizeZ="3" SizeC="1" SizeT="1" PhysicalSizeZ="2"><Channel ID="Channel:0"/>'
+        + "".join(
+            f'<TiffData IFD="{z}" FirstZ="{z}" PlaneCount="1"><UUID FileName="{name}">urn:uuid:{k}</UUID></TiffData>'
+            for z in range(3)
+        )
+        + "</Pixels></Image>"
+        for k, name in enumerate(names)
+    )
+    for k, name in enumerate(names):
+        xml = (
+            '<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" '
+            f'UUID="urn:uuid:{k}">{images}</OME>'
+        )
+        tifffile.imwrite(tmp_path / name, frames[k], description=xml, metadata=None, photometric="minisblack")
+    for path in (tmp_path, tmp_path / names[0], tmp_path / names[1]):
+        with pytest.raises(ChoiceNeeded) as caught:
+            open_stack(path)
+        assert [option.split(" ")[0] for option in caught.value.choices[0].options] == ["Pos0", "Pos1"]
+        for k in range(2):
+            assert_array_equal(pixels(open_stack(path, OpenOptions(series=k))), frames[k])
+
+
+@pytest.mark.parametrize(
+    ("maker", "metadata", "positions", "pixel", "origin"),
+    [
+        (
+            "lsm",
+            {"VoxelSizeX": 5e-7, "VoxelSizeZ": 2e-6, "ScanInformation": {"Objective": "C-Apo  40x/1.2 W"}},
+            [0, 2, 4, 6],
+            0.5,
+            "LSM VoxelSizeZ",
+        ),
+        (
+            "stk",
+            {"XCalibration": 0.25, "CalibrationUnits": "um", "ZDistance": np.full(4, 1.5)},
+            [1.5, 3, 4.5, 6],
+            0.25,
+            "STK ZDistance",
+        ),
+        (
+            "fluoview",
+            {"Dimensions": [["X", 34, 0.0, 0.3, "um"], ["Y", 21, 0.0, 0.3, "um"], ["Z", 4, 1e4, -500.0, "nm"]]},
+            [8.5, 9, 9.5, 10],
+            0.3,
+            "FluoView z axis",
+        ),
+        ("sis", {"pixelsizex": 4e-7, "magnification": 20.0}, None, 0.4, None),
+    ],
+)
+def test_notes_of_makers_are_read(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    maker: str,
+    metadata: dict[str, Any],
+    positions: list[float] | None,
+    pixel: float,
+    origin: str | None,
+) -> None:
+    """Nothing writes these flavours, so tifffile is made to find their notes in a plain stack."""
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, make_frames(4), photometric="minisblack", metadata=None)
+    monkeypatch.setattr(tifffile.TiffFile, f"is_{maker}", True, raising=False)
+    monkeypatch.setattr(tifffile.TiffFile, f"{maker}_metadata", metadata)
+    monkeypatch.setattr(tifffile.TiffFile, f"_series_{maker}", lambda tiff: None, raising=False)
+    stack = open_stack(path)
+    if positions is None:
+        assert stack.unit == "index"
+    else:
+        assert_allclose(stack.positions.value, positions)
+        assert stack.positions.origin == origin
+    assert stack.pixel_um is not None
+    assert stack.pixel_um.value == pytest.approx(pixel)
+    if maker == "lsm":
+        assert stack.objective is not None
+        assert stack.objective.value.text == "C-Apo 40x/1.2 W"
+
+
+def test_broken_notes_of_makers_cost_the_calibration_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.tif"
+    frames = make_frames(4)
+    tifffile.imwrite(path, frames, photometric="minisblack", metadata=None)
+    monkeypatch.setattr(tifffile.TiffFile, "is_fluoview", True, raising=False)
+    monkeypatch.setattr(tifffile.TiffFile, "fluoview_metadata", {})
+    monkeypatch.setattr(tifffile.TiffFile, "_series_fluoview", lambda tiff: None)
+    stack = open_stack(path)
+    assert_array_equal(pixels(stack), frames)
+    assert stack.unit == "index"

@@ -1,4 +1,4 @@
-"""Open focal stacks: folders of images and multi-page TIFF files.
+"""Open focal stacks: folders of images, multi-page TIFF files, and microscopes' own files and data sets.
 
 >>> stack = open_stack("scan_07", OpenOptions(z_step=2.5, unit="um"))   # doctest: +SKIP
 >>> describe(stack)["positions"]["origin"]                              # doctest: +SKIP
@@ -8,5 +8,6 @@
 from toposcope.core.source.facts import describe
 from toposcope.core.source.opening import open_stack
 from toposcope.core.source.options import Choice, ChoiceNeeded, OpenOptions, parse_length
+from toposcope.core.source.readers import reader_list
 
-__all__ = ["Choice", "ChoiceNeeded", "OpenOptions", "describe", "open_stack", "parse_length"]
+__all__ = ["Choice", "ChoiceNeeded", "OpenOptions", "describe", "open_stack", "parse_length", "reader_list"]

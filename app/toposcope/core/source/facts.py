@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,13 @@ def describe(stack: FocalStack) -> dict[str, Any]:
         "kind": _sourced(stack.kind, stack.kind.value),
         "near": _sourced(stack.near, stack.near.value),
         "pixel_um": None if stack.pixel_um is None else _sourced(stack.pixel_um, float(stack.pixel_um.value)),
+        "objective": None
+        if stack.objective is None
+        else _sourced(stack.objective, {**asdict(stack.objective.value), "text": stack.objective.value.text}),
+        "parts": {
+            part.name: {"label": part.label, "chosen": part.chosen, "options": list(part.options)}
+            for part in stack.parts
+        },
         "names": list(stack.source.names),
         "notes": list(stack.notes),
     }

@@ -48,7 +48,7 @@ _FORMATS: Final = {
 _RAW: Final = frozenset(
     ".3fr .arw .cr2 .cr3 .crw .dng .erf .iiq .kdc .mrw .nef .nrw .orf .pef .raf .raw .rw2 .rwl .sr2 .srw .x3f".split()
 )
-_VENDOR: Final = frozenset(".czi .nd2 .lif .lsm .oib .oif .oir .vsi .ims .dv .zvi .stk".split())
+_VENDOR: Final = frozenset(".oir .vsi .ims .dv .zvi .lei .mvd2 .scn".split())
 _CLUTTER: Final = frozenset(("thumbs.db", "desktop.ini", SIDECAR_NAME))
 _ASIDE: Final = re.compile(
     r"(?:^|[\W_])(?:mask|depth|depth[\W_]?map|height[\W_]?map|ground[\W_]?truth|gt|confidence|"

@@ -11,12 +11,15 @@ from pathlib import Path
 import numpy as np
 
 from toposcope.core.calibration import Floats, Kind, Sourced
-from toposcope.core.jobs import Report, part, silent
+from toposcope.core.jobs import Progress, Report, part, silent
 from toposcope.core.source.calibrating import Frames, calibrate
+from toposcope.core.source.container import Container, ContainerSource, choose
 from toposcope.core.source.folder import list_folder, make_source, order_by_time, read_headers, unread_format
 from toposcope.core.source.image_file import SUFFIXES, ImageHeader, Unreadable, access_problem, is_device, system_path
+from toposcope.core.source.micro_manager import image_folders, ndtiff_folder, open_images, open_ndtiff
 from toposcope.core.source.naming import natural_key
 from toposcope.core.source.options import OpenOptions
+from toposcope.core.source.readers import height_map, open_container, reader_of
 from toposcope.core.source.scaled import to_unit_range
 from toposcope.core.source.sidecar import SIDECAR_NAME, Sidecar, read_sidecar
 from toposcope.core.source.tiff import open_tiff
@@ -84,6 +87,9 @@ def _is_folder(path: Path) -> bool:
 
 
 def _open_folder(folder: Path, options: OpenOptions, report: Report) -> FocalStack:
+    data_set = _data_set(folder, options, report)
+    if data_set is not None:
+        return data_set
     listing = list_folder(folder)
     sidecar = read_sidecar(listing.sidecar) if listing.sidecar else _NOTHING
     files, notes = listing.files, listing.notes
@@ -97,17 +103,114 @@ def _open_folder(folder: Path, options: OpenOptions, report: Report) -> FocalSta
     name = sidecar.name or folder.resolve().name or str(folder)
     if len(files) == 1 and files[0].suffix.lower() in (".tif", ".tiff"):
         return _open_tiff(files[0], sidecar, name, notes, options, report)
+    if files and all("_mmstack" in file.name.lower() for file in files):  # the first names all that belong to it
+        return _open_tiff(files[0], sidecar, name, notes, options, report)
     return _open_images(files, name, folder, sidecar, notes, options, report)
+
+
+def _data_set(path: Path, options: OpenOptions, report: Report) -> FocalStack | None:
+    """Open a data set of Micro-Manager that ``path`` is or belongs to, None if it is none."""
+    try:
+        ndtiff = ndtiff_folder(path)
+        if ndtiff is not None:
+            return _open_container(open_ndtiff(ndtiff), path, options, report)
+        folders = image_folders(path)
+        if folders and SIDECAR_NAME not in {one.name for one in folders[0].iterdir()}:
+            return _open_container(open_images(folders), path, options, report)
+    except Unreadable as error:
+        raise StackError(f"{path.name} {error}.") from error
+    except OSError as error:
+        raise StackError(f"{path.name} {access_problem(error)}.") from error
+    return None
+
+
+def _open_container(container: Container, path: Path, options: OpenOptions, report: Report) -> FocalStack:
+    try:
+        return _container_stack(container, path, options, report)
+    except BaseException:
+        container.close()
+        raise
+
+
+def _container_stack(container: Container, path: Path, options: OpenOptions, report: Report) -> FocalStack:
+    chosen = choose(path.name, container, options)
+    first = chosen.places[0]
+    heights: Sourced[Floats] | None = None
+    more: tuple[str, ...] = ()
+    if not chosen.along_time:
+        try:
+            heights, more = container.positions_um(first.scene, first.channel, first.time)
+        except Unreadable as error:
+            raise StackError(f"{path.name} {error}.") from error
+    names = tuple(f"slice {k + 1}" for k in range(len(chosen.places)))
+    source: FrameSource = ContainerSource(container, chosen, path.name, names)
+    order = tuple(range(len(names)))[:: -1 if options.reverse else 1]
+    skipped = _skipped(tuple(names[k] for k in order), options)
+    places = tuple(place for place in range(len(order)) if place not in skipped)
+    broken: tuple[str, ...] = ()
+    if options.skip_broken:
+        places, broken = _whole_planes(source, order, places, report)
+    kept = tuple(order[place] for place in places)
+    calibration = calibrate(
+        Frames(tuple(names[k] for k in order), places, order),
+        options,
+        _NOTHING,
+        None if heights is None else Sourced(heights.value[list(kept)], heights.origin, heights.guessed),
+        chosen.scene.pixel_um,
+        Sourced("microscope", container.origin),
+        None,
+        read_names=False,
+    )
+    if kept != tuple(range(len(names))):
+        source = SelectedSource(source, kept)
+    source, scaled = to_unit_range(source, report)
+    return FocalStack.create(
+        source,
+        calibration.positions,
+        calibration.unit,
+        calibration.kind,
+        calibration.near,
+        calibration.pixel_um,
+        path.name.split(".")[0] or path.name,
+        path,
+        (*broken, *chosen.notes, *more, *calibration.notes, *scaled),
+        chosen.scene.objective,
+        chosen.parts,
+    )
+
+
+def _whole_planes(
+    source: FrameSource, order: tuple[int, ...], places: tuple[int, ...], report: Report
+) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """Return the places of the planes that can be read, and notes on the others; each is read once."""
+    good, notes = [], []
+    for k, place in enumerate(places):
+        report(Progress(k / len(places), f"looking at {source.names[order[place]]}"))
+        try:
+            source.read(order[place])
+        except FrameError as error:
+            notes.append(f"{error} Left out")
+        else:
+            good.append(place)
+    if not good:
+        raise StackError("none of the slices can be read.")
+    return tuple(good), tuple(notes)
 
 
 def _open_file(path: Path, options: OpenOptions, report: Report) -> FocalStack:
     try:
         with open(system_path(path), "rb") as file:
-            is_tiff = file.read(4) in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+            start = file.read(64)
+            is_tiff = start[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
     except FileNotFoundError as error:
         raise StackError(f"{path} does not exist.") from error
     except OSError as error:
         raise StackError(f"{path.name} {access_problem(error)}.") from error
+    data_set = (
+        None if path.suffix.lower() not in (".tif", ".tiff", ".index", ".txt") else _data_set(path, options, report)
+    )
+    if data_set is not None:
+        return data_set
     if is_tiff:
         return _open_tiff(path, _NOTHING, path.name.split(".")[0] or path.name, (), options, report)
     if path.suffix.lower() in SUFFIXES:
@@ -118,12 +221,21 @@ def _open_file(path: Path, options: OpenOptions, report: Report) -> FocalStack:
             f"{path.name} is one image; depth from focus needs a series of at least {MIN_FRAMES}. "
             "Open its folder, or all images of the series together."
         )
+    reader = reader_of(path)
+    if reader is not None:
+        return _open_container(open_container(reader, path), path, options, report)
+    surface = height_map(path, start)
+    if surface:
+        raise StackError(
+            f"{path.name} is a height map ({surface}), not a focal stack: its heights have been measured already, "
+            "and there are no slices to find depth in. Open it in a program for surfaces, such as Gwyddion."
+        )
     advice = unread_format(path.suffix)
     if advice:
         raise StackError(f"{path.name} cannot be opened: {advice}")
     raise StackError(
-        f"{path.name} is of no format that is read here. Open a folder of JPEG, PNG, TIFF, BMP or WebP images, or a "
-        "multi-page TIFF."
+        f"{path.name} is of no format that is read here. Open a folder of JPEG, PNG, TIFF, BMP or WebP images, a "
+        "multi-page TIFF, or a microscope's CZI, ND2, LIF, OIF or OIB."
     )
 
 
@@ -183,6 +295,8 @@ def _open_tiff(
         name,
         path,
         (*more, *found.notes, *calibration.notes, *scaled),
+        found.objective,
+        found.parts,
     )
 
 

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Final, Literal
 
 from toposcope.core.calibration import Kind, Side, Unit
+from toposcope.core.stack import PartName
 from toposcope.errors import CalibrationError, StackError
 
 Order = Literal["name", "time"]
-ChoiceName = Literal["series", "channel", "time"]
-
 _LENGTHS: Final[dict[str, tuple[float, Unit]]] = {
     "nm": (1e-3, "um"),
     "um": (1.0, "um"),
@@ -58,7 +57,7 @@ class OpenOptions:
 class Choice:
     """One thing that a file leaves open: the option ``name`` takes a place in ``options``."""
 
-    name: ChoiceName
+    name: PartName
     label: str
     options: tuple[str, ...]
 

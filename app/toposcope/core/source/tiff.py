@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tifffile import TiffFile, TiffPage, TiffPageSeries
 
-from toposcope.core.calibration import Floats, Sourced
+from toposcope.core.calibration import Floats, Objective, Sourced
+from toposcope.core.source.container import listed, needed, picked, unique
 from toposcope.core.source.image_file import (
     ImageHeader,
     Unreadable,
@@ -28,10 +29,10 @@ from toposcope.core.source.image_file import (
     system_path,
     turn,
 )
-from toposcope.core.source.options import Choice, ChoiceName, ChoiceNeeded, OpenOptions
-from toposcope.core.source.tiff_facts import as_list, as_number, find_facts, ome_pixels
-from toposcope.core.stack import MIN_FRAMES, FrameTags, Plane, Roi, reduce_plane
-from toposcope.errors import FrameError, SettingsError, StackError, ToposcopeError
+from toposcope.core.source.options import Choice, ChoiceNeeded, OpenOptions
+from toposcope.core.source.tiff_facts import as_number, channel_labels, find_facts
+from toposcope.core.stack import MIN_FRAMES, FrameTags, Part, PartName, Plane, Roi, reduce_plane
+from toposcope.errors import FrameError, StackError, ToposcopeError
 
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what matters of it is told in our own words
 
@@ -351,6 +352,8 @@ class TiffStack:
     pixel_um: Sourced[float] | None
     origin: str
     notes: tuple[str, ...]
+    objective: Sourced[Objective] | None = None
+    parts: tuple[Part, ...] = ()
 
 
 def open_tiff(path: Path, options: OpenOptions) -> TiffStack:
@@ -388,6 +391,7 @@ def _open(path: Path, tiff: TiffFile, is_cut: bool, options: OpenOptions) -> Tif
         raise Unreadable(f"is cut short: it should hold {promised} slices. Copy it again")
     ignore_palette = bool(tiff.is_ome or tiff.is_imagej)  # there it colours intensities for the eye only
     notes: list[str] = []
+    parts: list[Part] = []
     index, axes = 0, "I"
     outer: tuple[int, ...] = (len(series),)
     if len(series) > 1 and len(
@@ -395,20 +399,22 @@ def _open(path: Path, tiff: TiffFile, is_cut: bool, options: OpenOptions) -> Tif
     ) == 1 == _planes(series[0]):
         layout = page_layout(series[0].keyframe, ignore_palette)
         refs = [_page_ref(path, one[0]) for one in series]
-        picked = np.arange(len(series))
+        planes = np.arange(len(series))
         notes.append(f"its {len(series)} single images are taken as one stack")
     else:
-        index = _choose_series(path, series, options)
+        index, parts = _choose_series(path, series, options)
         layout = page_layout(series[index].keyframe, ignore_palette)
         axes, outer = _outer_axes(series[index], layout)
         refs = _series_refs(path, tiff, series[index], layout, int(np.prod(outer, dtype=np.int64)))
-        picked, note = _choose_planes(path, axes, outer, _channel_labels(tiff, index), options)
-        notes += note
+        chosen = _choose_planes(path, axes, outer, channel_labels(tiff, index), options)
+        planes = chosen.planes
+        notes += chosen.notes
+        parts += chosen.parts
         if len(series) > 1 and options.series is None:
             notes.append(f"{len(series) - 1} further series of the file hold no stack and are left out")
-    facts = find_facts(tiff, index, axes, outer, picked)
-    names = tuple(f"slice {k + 1}" for k in range(len(picked)))
-    kept = [refs[k] for k in picked]
+    facts = find_facts(tiff, index, axes, outer, planes)
+    names = tuple(f"slice {k + 1}" for k in range(len(planes)))
+    kept = [refs[k] for k in planes]
     return TiffStack(
         TiffSource(path, layout, tuple(ref or PlaneRef(path, -1) for ref in kept), names),
         tuple(_ref_problem(tiff, ref, layout) for ref in kept),
@@ -417,6 +423,8 @@ def _open(path: Path, tiff: TiffFile, is_cut: bool, options: OpenOptions) -> Tif
         facts.pixel_um,
         facts.origin,
         (*notes, *facts.notes),
+        facts.objective,
+        tuple(parts),
     )
 
 
@@ -433,7 +441,7 @@ def _refuse_entities(tiff: TiffFile) -> None:
         raise Unreadable(f"holds more than {MAX_XML >> 20} MB of metadata")
 
 
-def _choose_series(path: Path, series: Sequence[TiffPageSeries], options: OpenOptions) -> int:
+def _choose_series(path: Path, series: Sequence[TiffPageSeries], options: OpenOptions) -> tuple[int, list[Part]]:
     stacks = [k for k, one in enumerate(series) if _planes(one) >= MIN_FRAMES]
     if not stacks:
         count = max(_planes(one) for one in series)
@@ -445,14 +453,13 @@ def _choose_series(path: Path, series: Sequence[TiffPageSeries], options: OpenOp
         what = f"{len(series)} images of different sizes or kinds" if len(series) > 1 else f"{count} images"
         raise StackError(f"{path.name} holds {what}; depth from focus needs at least {MIN_FRAMES} that are alike.")
     names = tuple(_series_label(series[k], number) for number, k in enumerate(stacks))
-    if options.series is not None:
-        return stacks[_checked(path, "series", options.series, names)]
-    if len(stacks) == 1:
-        return stacks[0]
-    raise ChoiceNeeded(
-        f"{path.name} holds {len(stacks)} stacks; choose the series ({_listed(names)}).",
-        (Choice("series", "Series", names),),
-    )
+    chosen = 0 if len(stacks) == 1 else picked(path.name, "series", options.series, names)
+    if chosen is None:
+        raise ChoiceNeeded(
+            f"{path.name} holds {len(stacks)} stacks; choose the series ({listed(names)}).",
+            (Choice("series", "Series", names),),
+        )
+    return stacks[chosen], [Part("series", "Series", names, chosen)] if len(stacks) > 1 else []
 
 
 def _series_label(series: TiffPageSeries, number: int) -> str:
@@ -467,10 +474,19 @@ def _outer_axes(series: TiffPageSeries, layout: PageLayout) -> tuple[str, tuple[
     return series.axes[:-inner], tuple(series.shape[:-inner])
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Planes:
+    """Numbers of the chosen planes, and what they were chosen from."""
+
+    planes: NDArray[np.int64]
+    notes: list[str]
+    parts: list[Part]
+
+
 def _choose_planes(
-    path: Path, axes: str, outer: tuple[int, ...], channel_labels: Sequence[str], options: OpenOptions
-) -> tuple[NDArray[np.int64], list[str]]:
-    """Choose the axis of the slices and the places on all other axes; return the planes' numbers."""
+    path: Path, axes: str, outer: tuple[int, ...], channels: Sequence[str], options: OpenOptions
+) -> _Planes:
+    """Choose the axis of the slices and the places on all other axes."""
     sizes = {axis: size for axis, size in zip(axes, outer, strict=True) if size > 1}
     along = next((axis for axis in "ZIQ" if axis in sizes), None)
     notes = []
@@ -482,6 +498,7 @@ def _choose_planes(
             raise StackError(f"{path.name} holds {found}; depth from focus needs at least {MIN_FRAMES} slices.")
         notes.append(f"it has no z axis; its {sizes[along]} {word} are taken as slices")
     questions: list[Choice] = []
+    parts: list[Part] = []
     place: list[int | slice] = []
     for axis, size in zip(axes, outer, strict=True):
         if axis == along and slice(None) not in place:
@@ -491,40 +508,22 @@ def _choose_planes(
         else:
             name, label = _AXES.get(axis, ("series", "Position"))
             answer = {"channel": options.channel, "time": options.time, "series": options.series}[name]
-            names = tuple(
-                channel_labels[k] if axis == "C" and len(channel_labels) == size else f"{label.lower()} {k + 1}"
-                for k in range(size)
-            )
-            if answer is None:
+            names = tuple(f"{label.lower()} {k + 1}" for k in range(size))
+            if axis == "C" and len(channels) == size:
+                names = unique(channels)
+            chosen = picked(path.name, name, answer, names)
+            if chosen is None:
                 questions.append(Choice(name, label, names))
-                place.append(0)
             else:
-                place.append(_checked(path, name, answer, names))
+                parts.append(Part(name, label, names, chosen))
+            place.append(chosen or 0)
     if questions:
-        wanted = " and the ".join(f"{one.label.lower()} ({_listed(one.options)})" for one in questions)
-        raise ChoiceNeeded(f"{path.name} holds several stacks; choose the {wanted}.", tuple(questions))
+        raise needed(path.name, questions)
     planes = np.arange(int(np.prod(outer, dtype=np.int64))).reshape(outer)[tuple(place)]
-    return np.atleast_1d(planes), notes
+    return _Planes(np.atleast_1d(planes), notes, parts)
 
 
-_AXES: Final[dict[str, tuple[ChoiceName, str]]] = {"C": ("channel", "Channel"), "T": ("time", "Time point")}
-
-
-def _checked(path: Path, name: str, answer: int, names: tuple[str, ...]) -> int:
-    if not 0 <= answer < len(names):
-        raise SettingsError(
-            f"{path.name} has {len(names)} to choose from as {name}, 0 to {len(names) - 1}; not {answer}."
-        )
-    return answer
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names) if len(names) <= 6 else ", ".join((*names[:4], "...", names[-1]))
-
-
-def _channel_labels(tiff: TiffFile, index: int) -> tuple[str, ...]:
-    channels = as_list(ome_pixels(tiff, index).get("Channel"))
-    return tuple(str(channel.get("Name") or f"channel {k + 1}") for k, channel in enumerate(channels))
+_AXES: Final[dict[str, tuple[PartName, str]]] = {"C": ("channel", "Channel"), "T": ("time", "Time point")}
 
 
 def _page_ref(path: Path, page: Any) -> PlaneRef | None:
@@ -540,7 +539,9 @@ def _series_refs(
     """Find the planes of a series: raw pixels one behind the other, or one page each."""
     bits = series.keyframe.bitspersample
     plain = layout.stored.itemsize * 8 == bits and layout.stored.kind != "b"
-    start = None if series.is_multifile or not plain else series.dataoffset
+    # a series may lie as a whole in another file of the set, to which its offset then belongs
+    elsewhere = series.keyframe.parent is not tiff
+    start = None if series.is_multifile or elsewhere or not plain else series.dataoffset
     if start is not None:
         step = int(np.prod(layout.shape, dtype=np.int64)) * layout.stored.itemsize
         return [

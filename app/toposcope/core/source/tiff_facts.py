@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from tifffile import TiffFile, TiffPage, xml2dict
 
-from toposcope.core.calibration import MICROMETRES, Floats, Sourced
+from toposcope.core.calibration import MICROMETRES, Floats, Objective, Sourced
 from toposcope.core.source.options import length_unit
 
 _MICRO_MANAGER = 51123
@@ -24,34 +25,153 @@ class TiffFacts:
     pixel_um: Sourced[float] | None = None
     origin: str = "TIFF"
     notes: tuple[str, ...] = ()
+    objective: Sourced[Objective] | None = None
 
 
 def find_facts(tiff: TiffFile, index: int, axes: str, outer: tuple[int, ...], picked: NDArray[np.int64]) -> TiffFacts:
-    """Return the calibration of the picked planes, from the first of OME, Micro-Manager and ImageJ."""
+    """Return the calibration of the picked planes, from OME, Micro-Manager, ImageJ or a maker's own notes."""
     places = dict(zip(axes, np.unravel_index(picked, outer), strict=True)) if axes else {}
     z = places.get("Z")
     pixels = ome_pixels(tiff, index)
     if pixels:
-        return _ome_facts(pixels, places, len(picked))
+        return replace(_ome_facts(pixels, places, len(picked)), objective=_ome_objective(tiff, index))
     if tiff.is_micromanager:
         facts = _micro_manager_facts(tiff, picked)
         if facts:
             return facts
     if tiff.is_imagej:
         return _imagej_facts(tiff, np.arange(len(picked)) if z is None else z)
+    for is_maker, facts_of in (
+        (tiff.is_lsm, _lsm_facts),
+        (tiff.is_stk, _stk_facts),
+        (tiff.is_fluoview, _fluoview_facts),
+        (tiff.is_sis, _sis_facts),
+    ):
+        if is_maker:
+            with suppress(Exception):  # tifffile may raise anything; metadata that cannot be read count as none
+                return facts_of(tiff, picked if z is None else z)
     return TiffFacts(pixel_um=_resolution_um(tiff, None))
 
 
 def ome_pixels(tiff: TiffFile, index: int) -> Mapping[str, Any]:
     """Return the Pixels element of an image of OME-XML as a dictionary, empty where there is none."""
-    if not tiff.is_ome:
-        return {}
-    try:
-        images = as_list(xml2dict(tiff.ome_metadata or "")["OME"]["Image"])
-        pixels = images[index if index < len(images) else 0]["Pixels"]
-    except Exception:  # noqa: BLE001  xml2dict may raise anything; metadata that cannot be read count as none
-        return {}
+    image, _ = _ome_image(tiff, index)
+    pixels = image.get("Pixels")
     return pixels if isinstance(pixels, dict) else {}
+
+
+def _ome_image(tiff: TiffFile, index: int) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """Return an Image element of OME-XML and the root that it is in, empty where there is none."""
+    if not tiff.is_ome:
+        return {}, {}
+    try:
+        root = xml2dict(tiff.ome_metadata or "")["OME"]
+        images = as_list(root["Image"])
+        image = images[index if index < len(images) else 0]
+    except Exception:  # noqa: BLE001  xml2dict may raise anything; metadata that cannot be read count as none
+        return {}, {}
+    return (image, root) if isinstance(image, dict) and isinstance(root, dict) else ({}, {})
+
+
+def channel_labels(tiff: TiffFile, index: int) -> tuple[str, ...]:
+    """Return what users call the channels of an image of OME-XML: names and wavelengths, empty without such."""
+    labels = []
+    for k, channel in enumerate(as_list(ome_pixels(tiff, index).get("Channel"))):
+        if not isinstance(channel, dict):
+            return ()
+        name = str(channel.get("Name") or f"channel {k + 1}")
+        wave = as_number(channel.get("EmissionWavelength"))
+        labels.append(f"{name} ({wave:g} nm)" if wave and f"{wave:g}" not in name else name)
+    return tuple(labels)
+
+
+def _ome_objective(tiff: TiffFile, index: int) -> Sourced[Objective] | None:
+    """Return the objective that an image of OME-XML refers to, or the only one that there is."""
+    image, root = _ome_image(tiff, index)
+    lenses = [
+        lens
+        for instrument in as_list(root.get("Instrument"))
+        if isinstance(instrument, dict)
+        for lens in as_list(instrument.get("Objective"))
+        if isinstance(lens, dict)
+    ]
+    settings = image.get("ObjectiveSettings")
+    settings = settings if isinstance(settings, dict) else {}
+    lens = next((one for one in lenses if one.get("ID") == settings.get("ID")), None)
+    if lens is None:
+        if len(lenses) != 1 or settings:
+            return None
+        lens = lenses[0]
+    found = Objective(
+        str(lens.get("Model") or ""),
+        _above_zero(lens.get("NominalMagnification")) or _above_zero(lens.get("CalibratedMagnification")),
+        _above_zero(lens.get("LensNA")),
+        _above_zero(settings.get("RefractiveIndex")),
+    )
+    return Sourced(found, "OME Objective") if found.text else None
+
+
+def _above_zero(value: Any) -> float | None:
+    number = as_number(value)
+    return number if number is not None and number > 0 else None
+
+
+def _lsm_facts(tiff: TiffFile, z: NDArray[np.int64]) -> TiffFacts:
+    """Return what a Zeiss LSM tells: voxel sizes in metres."""
+    metadata = tiff.lsm_metadata or {}
+    step, pixel = _above_zero(metadata.get("VoxelSizeZ")), _above_zero(metadata.get("VoxelSizeX"))
+    scan = metadata.get("ScanInformation")
+    scan = scan if isinstance(scan, dict) else {}
+    lens = Objective(" ".join(str(scan.get("Objective") or "").split()))
+    return TiffFacts(
+        Sourced(np.asarray(z * step * 1e6, np.float64), "LSM VoxelSizeZ") if step and len(z) > 1 else None,
+        Sourced(pixel * 1e6, "LSM VoxelSizeX") if pixel else None,
+        "Zeiss LSM",
+        objective=Sourced(lens, "LSM ScanInformation") if lens.text else None,
+    )
+
+
+def _stk_facts(tiff: TiffFile, z: NDArray[np.int64]) -> TiffFacts:
+    """Return what a MetaMorph STK tells: a distance from plane to plane, or none that differ."""
+    metadata = tiff.stk_metadata or {}
+    factor = _um_per(str(metadata.get("CalibrationUnits") or ""))
+    pixel = _above_zero(metadata.get("XCalibration"))
+    distances = np.asarray(metadata.get("ZDistance", ()), np.float64)
+    positions = None
+    if len(distances) > int(z.max(initial=0)) and len(z) > 1:
+        heights: Floats = np.cumsum(distances)[z]
+        if len(np.unique(heights)) == len(z):
+            positions = Sourced(heights, "STK ZDistance")
+    return TiffFacts(positions, Sourced(pixel * factor, "STK XCalibration") if pixel and factor else None, "STK")
+
+
+def _fluoview_facts(tiff: TiffFile, z: NDArray[np.int64]) -> TiffFacts:
+    """Return what an Olympus FluoView TIFF tells of its axes: name, size, origin, resolution, unit."""
+    positions: Sourced[Floats] | None = None
+    pixel: Sourced[float] | None = None
+    for name, _, origin, resolution, unit, *_ in (tiff.fluoview_metadata or {})["Dimensions"]:
+        factor, size = _um_per(str(unit)), as_number(resolution)
+        if not factor or not size:
+            continue
+        if str(name).strip().upper() == "Z" and len(z) > 1:
+            positions = Sourced(np.asarray((float(origin or 0) + z * size) * factor, np.float64), "FluoView z axis")
+        elif str(name).strip().upper() == "X" and size > 0:
+            pixel = Sourced(size * factor, "FluoView x axis")
+    return TiffFacts(positions, pixel, "Olympus FluoView")
+
+
+def _sis_facts(tiff: TiffFile, z: NDArray[np.int64]) -> TiffFacts:
+    """Return what an Olympus SIS TIFF tells: pixel size in metres, magnification."""
+    metadata = tiff.sis_metadata or {}
+    size = _above_zero(metadata.get("pixelsizex"))
+    lens = Objective(
+        str(metadata.get("objective") or metadata.get("lens") or ""), _above_zero(metadata.get("magnification"))
+    )
+    return TiffFacts(
+        pixel_um=Sourced(size * 1e6, "Olympus SIS pixel size") if size else None,
+        origin="Olympus SIS",
+        objective=Sourced(lens, "Olympus SIS") if lens.text else None,
+    )
 
 
 def _ome_facts(pixels: Mapping[str, Any], places: Mapping[str, NDArray[np.int64]], count: int) -> TiffFacts:
