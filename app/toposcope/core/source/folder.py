@@ -28,6 +28,7 @@ from toposcope.core.source.image_file import (
 )
 from toposcope.core.source.naming import natural_key
 from toposcope.core.source.options import OpenOptions
+from toposcope.core.source.readers import reader_of
 from toposcope.core.source.sidecar import SIDECAR_NAME, read_positions_file
 from toposcope.core.source.tiff import read_tiff_frame, read_tiff_header, read_tiff_tags
 from toposcope.core.stack import MIN_FRAMES, FrameTags, Plane, Roi, reduce_plane
@@ -136,6 +137,10 @@ def unread_format(suffix: str) -> str | None:
 
 
 def _no_images(folder: Path, others: Sequence[str], folders: Sequence[str]) -> str:
+    stacks = [name for name in others if reader_of(Path(name))]
+    if stacks:
+        what = "the file" if len(stacks) == 1 else "one of the files"
+        return f"the folder {folder.name} holds no images, but {_count(stacks)}. Open {what} itself."
     advice = [advice for name in others if (advice := unread_format(Path(name).suffix))]
     if advice:
         return f"the folder {folder.name} holds no images that can be read ({_count(others)}): {advice[0]}"
