@@ -465,9 +465,9 @@ def test_paths_that_are_not_there_or_no_images_are_told(tmp_path: Path) -> None:
     (tmp_path / "a.xyz").write_bytes(b"abc")
     with pytest.raises(StackError, match=r"a\.xyz is of no format that is read here"):
         open_stack(tmp_path / "a.xyz")
-    (tmp_path / "a.nd2").write_bytes(b"abc")
-    with pytest.raises(StackError, match=r"a\.nd2 cannot be opened: \.nd2 is not read yet"):
-        open_stack(tmp_path / "a.nd2")
+    (tmp_path / "a.oir").write_bytes(b"abc")
+    with pytest.raises(StackError, match=r"a\.oir cannot be opened: \.oir is not read yet"):
+        open_stack(tmp_path / "a.oir")
     with pytest.raises(StackError, match="no files were given"):
         open_stack([])
     with pytest.raises(StackError, match="a character that no file name may hold"):
