@@ -247,24 +247,13 @@ def _number(value: float) -> float | None:
 
 
 def _stack_lines(facts: dict[str, Any]) -> list[str]:
-    """Say what a stack is, one line a fact, guesses marked as guesses."""
-    from toposcope.core.calibration import UNIT_SYMBOLS
+    """Say what a stack is, one line a fact."""
+    from toposcope.core.source import fact_rows
 
-    unit, colour = UNIT_SYMBOLS[facts["unit"]], "colour" if facts["channels"] == 3 else "grey"
-    low, high = facts["range"]
-    step = "unequal steps" if facts["step"] is None else f"step {facts['step']:.6g} {unit}"
-    pixel = facts["pixel_um"]
-    lens = facts["objective"]
     rows = [
         ("stack", facts["name"]),
         *((part["label"].lower(), _part_text(part)) for part in facts["parts"].values()),
-        ("frames", f"{facts['frames']} of {facts['width']} × {facts['height']}, {colour}, {facts['bits']} bit"),
-        ("positions", f"{low:.6g} to {high:.6g} {unit}, {step}{_origin(facts['positions'])}"),
-        ("kind", f"{facts['kind']['value']}{_origin(facts['kind'])}"),
-        ("near side", f"{facts['near']['value']} positions{_origin(facts['near'])}"),
-        ("pixel size", f"{pixel['value']:.6g} µm{_origin(pixel)}" if pixel else "unknown"),
-        *([("objective", f"{lens['value']['text']}{_origin(lens)}")] if lens else []),
-        *(("note", note) for note in facts["notes"]),
+        *fact_rows(facts),
     ]
     return [f"{name:<12}{text}" for name, text in rows]
 
@@ -275,11 +264,6 @@ def _part_text(part: dict[str, Any]) -> str:
     others = ", ".join(f"{k} {option}" for k, option in enumerate(options) if k != chosen)
     listed = others if len(options) <= 8 else f"0 {options[0]} to {len(options) - 1} {options[-1]}"
     return f"{chosen} {options[chosen]}; also there: {listed}"
-
-
-def _origin(fact: dict[str, Any]) -> str:
-    guess = "a guess: " if fact["guessed"] and not fact["origin"].startswith("guess") else ""
-    return f" ({guess}{fact['origin']})"
 
 
 def _result_answer(stack: FocalStack, result: DepthResult, files: dict[str, Path]) -> Answer:

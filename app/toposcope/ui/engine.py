@@ -15,9 +15,10 @@ from toposcope.core.curve import FocusCurve
 from toposcope.core.estimate import METHODS, MethodCard, estimate
 from toposcope.core.jobs import Report
 from toposcope.core.result import DepthResult
-from toposcope.core.source import open_stack
+from toposcope.core.source import open_stack, preview
 from toposcope.ui.controllers.estimating import Estimator
 from toposcope.ui.controllers.exporting import Exporter
+from toposcope.ui.controllers.looking import Previewer
 from toposcope.ui.controllers.opening import Opener
 from toposcope.ui.controllers.pictures import Differ, PeakCounter
 from toposcope.ui.controllers.pins import CurveReader
@@ -37,6 +38,7 @@ class Engine:
     """Functions of the engine; the defaults are the real ones."""
 
     open_stack: Opener = open_stack
+    preview: Previewer = preview
     estimate: Estimator = estimate
     methods: Mapping[str, MethodCard] = field(default_factory=lambda: METHODS)
     curve_at: CurveReader = curve.curve_at

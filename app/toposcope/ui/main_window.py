@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -44,6 +44,7 @@ from toposcope.ui.controllers.calibrating import CalibratingController
 from toposcope.ui.controllers.estimating import EstimatingController
 from toposcope.ui.controllers.exporting import ExportingController
 from toposcope.ui.controllers.frames import FramesController
+from toposcope.ui.controllers.looking import Looker
 from toposcope.ui.controllers.opening import OpeningController, problem
 from toposcope.ui.controllers.pictures import PicturesController
 from toposcope.ui.controllers.pins import PinsController
@@ -56,11 +57,12 @@ from toposcope.ui.session import MODES, Kinds, Offer, Session, State
 from toposcope.ui.theme import ThemeName
 from toposcope.ui.views.calibration_panel import CalibrationPanel, PositionsDialog
 from toposcope.ui.views.curve_view import CurveView
-from toposcope.ui.views.dialogs import AboutDialog, ChoiceDialog, ShortcutsDialog
+from toposcope.ui.views.dialogs import AboutDialog, ShortcutsDialog
 from toposcope.ui.views.export_panel import ExportPanel
 from toposcope.ui.views.film_strip import FilmStrip
 from toposcope.ui.views.message_bar import MessageBar
 from toposcope.ui.views.method_panel import MethodPanel
+from toposcope.ui.views.open_dialog import OpenDialog
 from toposcope.ui.views.picture_view import PictureView
 from toposcope.ui.views.scrolled import scrolled
 from toposcope.ui.views.start_page import StartPage
@@ -70,8 +72,10 @@ from toposcope.ui.views.surface_view import SurfaceView
 from toposcope.ui.views.sweep_panel import SweepPanel
 from toposcope.ui.workers import LatestRunner
 
+_SUFFIXES: Final = "tif tiff jpg jpeg png bmp webp czi nd2 lif lof xlef oif oib lsm stk".split()
 FILE_FILTER: Final = (
-    "Images (*.tif *.tiff *.jpg *.jpeg *.png *.bmp *.webp *.TIF *.TIFF *.JPG *.JPEG *.PNG *.BMP *.WEBP);;All files (*)"
+    f"Images and microscopes' files ({' '.join(f'*.{suffix} *.{suffix.upper()}' for suffix in _SUFFIXES)})"
+    ";;All files (*)"
 )
 PICTURE_FILTER: Final = "PNG (*.png);;TIFF (*.tif *.tiff);;JPEG (*.jpg *.jpeg)"
 NUMBERS_FILTER: Final = "32-bit TIFF (*.tif *.tiff)"
@@ -148,7 +152,7 @@ class MainWindow(QMainWindow):
         with suppress(ToposcopeError):
             sample = engine.sample_path()
         self.opening = OpeningController(
-            session, undo, self.preferences, engine.open_stack, self._ask_choice, sample, self
+            session, undo, self.preferences, engine.open_stack, self._ask_choice, sample, self, engine.preview
         )
         self.frames = FramesController(session, undo, self.strip, self)
         self.pictures = PicturesController(session, self.picture, engine.peak_counts, engine.compare, self)
@@ -289,6 +293,7 @@ class MainWindow(QMainWindow):
             "open_files": self.ask_files,
             "open_sample": self.open_sample,
             "reopen": self.opening.retry,
+            "other_part": self.opening.choose_other,
             "close_stack": self.opening.close,
             "export": self._on_export,
             "save_picture": self.save_picture,
@@ -433,7 +438,7 @@ class MainWindow(QMainWindow):
                 self._note_timer.start()
             else:
                 self._note_timer.stop()
-        if differs("start_page", "pins", "can_export", "job", "runs", "aligned", "comparison"):
+        if differs("start_page", "has_parts", "pins", "can_export", "job", "runs", "aligned", "comparison"):
             self._enable_actions(now)
 
     def _enable_actions(self, now: ViewState) -> None:
@@ -444,6 +449,7 @@ class MainWindow(QMainWindow):
             acts[name].setEnabled(opened)
         for name in ("remove_pin", "remove_pins", "copy_pins"):
             acts[name].setEnabled(bool(now.pins))
+        acts["other_part"].setEnabled(now.has_parts)
         acts["export"].setEnabled(now.can_export)
         acts["copy_advice"].setEnabled(bool(now.sweep))
         acts["aligned"].setChecked(now.aligned)
@@ -720,9 +726,17 @@ class MainWindow(QMainWindow):
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         dialog.show()
 
-    def _ask_choice(self, text: str, choices: Sequence[Any]) -> tuple[int, ...] | None:
-        dialog = ChoiceDialog(text, choices, self)
-        return dialog.chosen() if dialog.exec() else None
+    def _ask_choice(
+        self, text: str, choices: Sequence[Any], start: Mapping[str, int], looker: Looker
+    ) -> Mapping[str, int] | None:
+        dialog = OpenDialog(text, choices, start, self)
+        dialog.lookRequested.connect(lambda answers: looker.look(answers, dialog.positions))
+        looker.looked.connect(dialog.show_look)
+        looker.failed.connect(dialog.show_problem)
+        try:
+            return dialog.chosen() if dialog.exec() else None
+        finally:
+            dialog.deleteLater()
 
     def _ask_positions(
         self, names: tuple[str, ...], values: tuple[float, ...], symbol: str
@@ -797,6 +811,7 @@ class MainWindow(QMainWindow):
         controllers = (self.opening, self.frames, self.pins, self.surfaces, self.exporting, self.estimating)
         return [
             *(controller.runner for controller in controllers),
+            self.opening.looking,
             self.surfaces.writer,
             *self.pictures.runners.values(),
             self.pictures.ahead,

@@ -102,6 +102,7 @@ class Calibration:
     values: tuple[float, ...]
     names: tuple[str, ...]
     edited: bool
+    objective: Stated | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +204,7 @@ class ViewState:
     aligned: bool
     sweep: tuple[SweepNote, ...] | None
     can_export: bool
+    has_parts: bool
     job: Job | None
     message: Message | None
 
@@ -213,7 +215,7 @@ def resolve(state: State, methods: Mapping[str, MethodCard] | None = None) -> Vi
     mode = state.mode if state.mode in available_modes(state) else "slice"
     left, right = wanted_pictures(state, mode)
     return ViewState(
-        title=f"{stack.name} – Toposcope" if stack else "Toposcope",
+        title=f"{titled(stack)} – Toposcope" if stack else "Toposcope",
         start_page=stack is None,
         frames=frame_rows(stack, state.skipped) if stack else (),
         slices=slice_state(stack, state.slice_index),
@@ -235,6 +237,7 @@ def resolve(state: State, methods: Mapping[str, MethodCard] | None = None) -> Vi
         aligned=state.aligned,
         sweep=run.result.sweep.notes if run and run.reduction == 1 else None,
         can_export=run is not None and run.reduction == 1,
+        has_parts=stack is not None and bool(stack.parts),
         job=next(iter(state.jobs.values()), None),
         message=state.message,
     )
@@ -445,6 +448,11 @@ def near_side(stack: FocalStack, edit: CalibrationEdit, run: Run | None) -> Sour
     return replace(near, origin=NEAR_REASONS[near.value]) if near.guessed and near.origin == "guessed" else near
 
 
+def titled(stack: FocalStack) -> str:
+    """Return the name of a stack, with what it was chosen from in a file that holds several."""
+    return ", ".join((stack.name, *(part.text for part in stack.parts)))
+
+
 def calibration(stack: FocalStack, edit: CalibrationEdit, run: Run | None = None) -> Calibration:
     """Return what the calibration panel shows, beside the result of ``run``."""
     values = stack.positions.value
@@ -475,6 +483,9 @@ def calibration(stack: FocalStack, edit: CalibrationEdit, run: Run | None = None
         values=tuple(float(v) for v in values),
         names=tuple(stack.source.names),
         edited=edit != CalibrationEdit(),
+        objective=Stated(stack.objective.value.text, stack.objective.origin, stack.objective.guessed)
+        if stack.objective
+        else None,
     )
 
 
@@ -507,6 +518,8 @@ def edited_stack(opened: FocalStack, edit: CalibrationEdit) -> FocalStack:
         opened.name,
         opened.path,
         opened.notes,
+        opened.objective,
+        opened.parts,
     )
     return replace(stack, void=opened.void)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,13 @@ from PySide6.QtGui import QUndoStack
 from pytestqt.qtbot import QtBot
 
 from toposcope.core.jobs import Report
-from toposcope.core.source import Choice, ChoiceNeeded, OpenOptions, open_stack
-from toposcope.core.stack import FocalStack
+from toposcope.core.source import Choice, ChoiceNeeded, OpenOptions, Preview, describe, open_stack
+from toposcope.core.stack import FocalStack, Part
 from toposcope.errors import FrameError, StackError
+from toposcope.ui.controllers.looking import Looker
 from toposcope.ui.controllers.opening import OpeningController, problem
 from toposcope.ui.session import Session
+from toposcope.ui.workers import LatestRunner
 from window_fakes import FakeVolume, make_run, make_stack, private_preferences, state_of
 
 
@@ -41,11 +43,15 @@ class Setup:
         self.session, self.undo, self.opener = Session(), QUndoStack(), Opener(*answers)
         self.preferences = private_preferences(folder)
         self.questions: list[tuple[str, Sequence[Any]]] = []
-        self.answer: tuple[int, ...] | None = None
+        self.starts: list[dict[str, int]] = []
+        self.answer: dict[str, int] | None = None
         self.controller = OpeningController(self.session, self.undo, self.preferences, self.opener, self._ask)
 
-    def _ask(self, text: str, choices: Sequence[Any]) -> tuple[int, ...] | None:
+    def _ask(
+        self, text: str, choices: Sequence[Any], start: Mapping[str, int], looker: Looker
+    ) -> Mapping[str, int] | None:
         self.questions.append((text, choices))
+        self.starts.append(dict(start))
         return self.answer
 
 
@@ -55,6 +61,7 @@ def made(tmp_path: Path) -> Iterator[list[Setup]]:
     yield setups
     for setup in setups:
         setup.controller.runner.shutdown()
+        setup.controller.looking.shutdown()
 
 
 def test_opened_stack_begins_anew(qtbot: QtBot, tmp_path: Path, made: list[Setup]) -> None:
@@ -85,13 +92,15 @@ def test_several_dropped_files_are_one_stack(qtbot: QtBot, tmp_path: Path, made:
 
 
 def test_questions_of_the_file_are_put_to_the_user(qtbot: QtBot, tmp_path: Path, made: list[Setup]) -> None:
-    question = ChoiceNeeded("cells.tif holds 2 channels", (Choice("channel", "channel", ("DAPI", "GFP")),))
+    question = ChoiceNeeded(
+        "cells.tif holds 2 channels; choose the channel (DAPI, GFP).", (Choice("channel", "channel", ("DAPI", "GFP")),)
+    )
     setup = Setup(tmp_path, question, make_stack())
     made.append(setup)
-    setup.answer = (1,)
+    setup.answer = {"channel": 1}
     setup.controller.open(tmp_path / "cells.tif")
     qtbot.waitUntil(lambda: setup.session.state.stack is not None)
-    assert setup.questions[0][0] == "cells.tif holds 2 channels"
+    assert setup.questions[0][0] == "cells.tif holds 2 channels. Which one?"
     assert setup.opener.asked[1][1].channel == 1
 
 
@@ -186,3 +195,61 @@ def test_closing_goes_back_to_the_start(tmp_path: Path, made: list[Setup]) -> No
     setup.controller.close()
     assert setup.session.state.stack is None
     assert setup.session.state.runs == ()
+
+
+def test_another_part_of_the_file_is_chosen_from_what_is_open(qtbot: QtBot, tmp_path: Path, made: list[Setup]) -> None:
+    parts = (Part("series", "Position", ("P1", "P2"), 1), Part("channel", "Channel", ("DAPI", "GFP"), 0))
+    first = make_stack(parts=parts)
+    setup = Setup(tmp_path, first, make_stack(7))
+    made.append(setup)
+    setup.controller.choose_other()
+    assert not setup.questions  # nothing is open
+    setup.controller.open(tmp_path / "cells.czi", OpenOptions(series=1, channel=0, z_step=2.0))
+    qtbot.waitUntil(lambda: setup.session.state.stack is not None)
+    setup.controller.choose_other()  # not answered
+    assert setup.session.state.stack is first
+    assert setup.starts == [{"series": 1, "channel": 0}]
+    assert [choice.options for choice in setup.questions[0][1]] == [("P1", "P2"), ("DAPI", "GFP")]
+    setup.answer = {"series": 1, "channel": 0}
+    setup.controller.choose_other()  # what is open already
+    assert len(setup.opener.asked) == 1
+    setup.answer = {"series": 0, "channel": 1}
+    setup.controller.choose_other()
+    qtbot.waitUntil(lambda: setup.session.state.stack is not first)
+    assert setup.opener.asked[1][1] == OpenOptions(series=0, channel=1, z_step=2.0)
+
+
+class Previewed:
+    """Looks at what the test says; remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[OpenOptions] = []
+
+    def __call__(self, path: Path | Sequence[Path], options: OpenOptions, report: Report) -> Preview:
+        self.asked.append(options)
+        if options.series == 2:
+            raise StackError("this position is damaged.")
+        stack = make_stack(parts=(Part("series", "Position", ("P1", "P2", "P3"), options.series or 0),))
+        return Preview(stack.parts, describe(stack), stack.read(2))
+
+
+def test_looks_come_for_what_is_chosen_first_then_for_the_rest(qtbot: QtBot, tmp_path: Path) -> None:
+    previewed, runner = Previewed(), LatestRunner("look")
+    looker = Looker(previewed, tmp_path, OpenOptions(z_step=1.0), runner)
+    looks: list[tuple[Any, ...]] = []
+    problems: list[tuple[Any, ...]] = []
+    looker.looked.connect(lambda *found: looks.append(found))
+    looker.failed.connect(lambda *found: problems.append(found))
+    looker.look({"series": 1, "channel": 0}, positions=3)
+    qtbot.waitUntil(lambda: len(looks) == 2 and len(problems) == 1)
+    assert [answers["series"] for answers, *_ in looks] == [1, 0]
+    assert problems == [({"series": 2}, "this position is damaged.")]
+    assert previewed.asked[0] == OpenOptions(z_step=1.0, series=1, channel=0)
+    _, parts, picture, rows = looks[0]
+    assert parts[0].chosen == 1
+    assert picture.shape[2] == 3
+    assert dict(rows)["pixel size"] == "0.5 µm (stack.json)"
+    looker.look({"series": 0}, positions=3)
+    looker.stop()
+    runner.shutdown()
+    assert len(looks) == 2

@@ -22,7 +22,7 @@ from toposcope.ui.rendering import render_difference, render_values
 from toposcope.ui.resolve import SHOWS, Comparison, FrameRow, Hint, MethodState, RunRow, SliceState, calibration
 from toposcope.ui.session import CalibrationEdit, Job, Message, Offer
 from toposcope.ui.views.calibration_panel import CalibrationPanel, PositionsDialog, parse_positions
-from toposcope.ui.views.dialogs import AboutDialog, ChoiceDialog, about_text
+from toposcope.ui.views.dialogs import AboutDialog, about_text
 from toposcope.ui.views.export_panel import ExportPanel
 from toposcope.ui.views.film_strip import FilmStrip, check_box
 from toposcope.ui.views.message_bar import MessageBar
@@ -477,18 +477,6 @@ def test_results_are_made_a_or_b_with_the_right_button(qtbot: QtBot) -> None:
         next(action for action in menu.actions() if action.text() == "Compare as B").trigger()
     assert caught.args == ["B", 1]
     menu.close()
-
-
-def test_choice_dialog_returns_places(qtbot: QtBot) -> None:
-    @dataclass(frozen=True)
-    class Question:
-        label: str
-        options: tuple[str, ...]
-
-    dialog = ChoiceDialog("The file holds several.", [Question("channel", ("DAPI", "GFP")), Question("time", ("0",))])
-    qtbot.addWidget(dialog)
-    dialog.findChildren(QComboBox)[0].setCurrentIndex(1)
-    assert dialog.chosen() == (1, 0)
 
 
 def test_about_box_names_versions_and_copies_them(qtbot: QtBot) -> None:

@@ -5,9 +5,21 @@
 'typed in'
 """
 
-from toposcope.core.source.facts import describe
+from toposcope.core.source.facts import describe, fact_rows
 from toposcope.core.source.opening import open_stack
 from toposcope.core.source.options import Choice, ChoiceNeeded, OpenOptions, parse_length
+from toposcope.core.source.preview import Preview, preview
 from toposcope.core.source.readers import reader_list
 
-__all__ = ["Choice", "ChoiceNeeded", "OpenOptions", "describe", "open_stack", "parse_length", "reader_list"]
+__all__ = [
+    "Choice",
+    "ChoiceNeeded",
+    "OpenOptions",
+    "Preview",
+    "describe",
+    "fact_rows",
+    "open_stack",
+    "parse_length",
+    "preview",
+    "reader_list",
+]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
-from toposcope.core.calibration import Sourced
+from toposcope.core.calibration import UNIT_SYMBOLS, Sourced
 from toposcope.core.stack import FocalStack
 
 
@@ -52,3 +53,25 @@ def describe(stack: FocalStack) -> dict[str, Any]:
 
 def _sourced(found: Sourced[Any], value: object) -> dict[str, Any]:
     return {"value": value, "origin": found.origin, "guessed": found.guessed}
+
+
+def fact_rows(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return what `describe` tells as titles and sentences for users, guesses marked as guesses."""
+    unit, colour = UNIT_SYMBOLS[facts["unit"]], "colour" if facts["channels"] == 3 else "grey"
+    low, high = facts["range"]
+    step = "unequal steps" if facts["step"] is None else f"step {facts['step']:.6g} {unit}"
+    pixel, lens = facts["pixel_um"], facts["objective"]
+    return [
+        ("frames", f"{facts['frames']} of {facts['width']} × {facts['height']}, {colour}, {facts['bits']} bit"),
+        ("positions", f"{low:.6g} to {high:.6g} {unit}, {step}{_origin(facts['positions'])}"),
+        ("kind", f"{facts['kind']['value']}{_origin(facts['kind'])}"),
+        ("near side", f"{facts['near']['value']} positions{_origin(facts['near'])}"),
+        ("pixel size", f"{pixel['value']:.6g} µm{_origin(pixel)}" if pixel else "unknown"),
+        *([("objective", f"{lens['value']['text']}{_origin(lens)}")] if lens else []),
+        *(("note", note) for note in facts["notes"]),
+    ]
+
+
+def _origin(fact: Mapping[str, Any]) -> str:
+    guess = "a guess: " if fact["guessed"] and not fact["origin"].startswith("guess") else ""
+    return f" ({guess}{fact['origin']})"

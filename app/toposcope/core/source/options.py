@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from toposcope.core.calibration import Kind, Side, Unit
 from toposcope.core.stack import PartName
@@ -51,6 +52,11 @@ class OpenOptions:
     series: int | None = None
     channel: int | None = None
     time: int | None = None
+
+    def choosing(self, answers: Mapping[str, int | None]) -> OpenOptions:
+        """Return the options with other ``series``, ``channel`` or ``time``, by these names; None leaves open."""
+        changes: dict[str, Any] = dict(answers)
+        return replace(self, **changes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,15 +12,17 @@ from PySide6.QtCore import QObject
 from PySide6.QtGui import QUndoStack
 
 from toposcope.core.jobs import Progress, Report
-from toposcope.core.source import ChoiceNeeded, OpenOptions
+from toposcope.core.source import Choice, ChoiceNeeded, OpenOptions, preview
 from toposcope.core.stack import FocalStack
 from toposcope.errors import FrameError, ToposcopeError
+from toposcope.ui.controllers.looking import Looker, Previewer
 from toposcope.ui.preferences import Preferences
 from toposcope.ui.session import CalibrationEdit, Job, Message, Offer, Session
 from toposcope.ui.workers import LatestRunner
 
 Paths = Path | tuple[Path, ...]
-Ask = Callable[[str, Sequence[Any]], tuple[int, ...] | None]
+Ask = Callable[[str, Sequence[Choice], Mapping[str, int], Looker], Mapping[str, int] | None]
+"""Puts a file's questions, given what is chosen in the beginning and who looks at what is chosen."""
 
 
 class Opener(Protocol):
@@ -44,12 +46,14 @@ class OpeningController(QObject):
         ask: Ask,
         sample: Path | None = None,
         parent: QObject | None = None,
+        look: Previewer = preview,
     ) -> None:
         super().__init__(parent)
-        self._sample = sample
+        self._sample, self._preview = sample, look
         self._session, self._undo, self._preferences = session, undo, preferences
         self._open_stack, self._ask = open_stack, ask
         self._wanted: tuple[Paths, OpenOptions] | None = None
+        self.looking = LatestRunner("look", self)
         self.runner = LatestRunner("open", self)
         self.runner.returned.connect(self._on_opened)
         self.runner.failed.connect(self._on_failed)
@@ -84,6 +88,33 @@ class OpeningController(QObject):
     def skip_all(self) -> None:
         """Open what was wanted last without any frame that cannot be read; the stack's notes name them."""
         self.retry(skip_broken=True)
+
+    def choose_other(self) -> None:
+        """Let the user choose another position, channel or time point of the file that is open."""
+        stack = self._session.state.opened
+        if stack is None or not stack.parts or self._wanted is None:
+            return
+        choices = [Choice(part.name, part.label, part.options) for part in stack.parts]
+        text = f"{stack.name} holds several stacks. Which one?"
+        nothing: dict[str, int | None] = {part.name: None for part in stack.parts}
+        self._put(text, choices, {part.name: part.chosen for part in stack.parts}, nothing)
+
+    def _put(
+        self, text: str, choices: Sequence[Choice], start: Mapping[str, int], changes: Mapping[str, int | None]
+    ) -> None:
+        """Put the questions of what was wanted last, with ``changes`` of its options, and open what is chosen."""
+        if self._wanted is None:
+            return
+        paths, options = self._wanted
+        target = paths if isinstance(paths, Path) else list(paths)
+        looker = Looker(self._preview, target, options.choosing(changes), self.looking, self)
+        try:
+            answers = self._ask(text, choices, start, looker)
+        finally:
+            looker.stop()
+            looker.deleteLater()
+        if answers is not None and dict(answers) != dict(start):
+            self.retry(**{**changes, **answers})
 
     def close(self) -> None:
         """Close the stack and go back to the start page."""
@@ -130,9 +161,8 @@ class OpeningController(QObject):
     def _on_failed(self, error: Exception) -> None:
         self._session.set_job("open", None)
         if isinstance(error, ChoiceNeeded):
-            answers = self._ask(str(error), error.choices)
-            if answers is not None:
-                self.retry(**{c.name: answer for c, answer in zip(error.choices, answers, strict=True)})
+            what = str(error).partition("; choose")[0]  # the dialog shows the rest
+            self._put(f"{what}. Which one?", error.choices, {}, {})
             return
         again = Offer("Try again", "retry")
         is_frame = isinstance(error, FrameError)

@@ -54,6 +54,9 @@ class CalibrationPanel(QWidget):
         self._range = QLabel()
         self._range.setWordWrap(True)
         self._range.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self._lens_title, self._lens = QLabel("Objective"), QLabel()
+        self._lens.setWordWrap(True)
+        self._lens.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self._edit = QPushButton("Edit …")
         self._edit.setToolTip("Type or paste the focus position of every frame")
         self._reset = QPushButton("Back to what the files say")
@@ -94,9 +97,16 @@ class CalibrationPanel(QWidget):
             origin.setContentsMargins(0, 0, 0, 6)
             grid.addWidget(origin, 2 * row + 1, 1)
             self._origins[name] = origin
-        grid.addWidget(self._reset, 10, 0, 1, 2)
+        grid.addWidget(self._lens_title, 10, 0, Qt.AlignmentFlag.AlignTop)
+        grid.addWidget(self._lens, 10, 1)
+        origin = QLabel()
+        origin.setProperty("role", "muted")
+        origin.setContentsMargins(0, 0, 0, 6)
+        grid.addWidget(origin, 11, 1)
+        self._origins["objective"] = origin
+        grid.addWidget(self._reset, 12, 0, 1, 2)
         grid.setColumnStretch(1, 1)
-        grid.setRowStretch(11, 1)
+        grid.setRowStretch(13, 1)
         self._step.editingFinished.connect(self._on_step_edited)
         self._pixel.editingFinished.connect(self._on_pixel_edited)
         self._unit.activated.connect(lambda: self.unitEdited.emit(self._unit.currentData()))
@@ -111,6 +121,7 @@ class CalibrationPanel(QWidget):
         self.setEnabled(calibration is not None)
         if calibration is None:
             self._range.setText("No stack is open")
+            self._show_lens(False)
             for label in self._origins.values():
                 label.clear()
             self._reset.setVisible(False)
@@ -127,7 +138,16 @@ class CalibrationPanel(QWidget):
         self._say("kind", c.kind.origin, c.kind.guessed)
         self._say("near", c.near.origin, c.near.guessed)
         self._say("pixel", c.pixel.origin, c.pixel.guessed)
+        self._show_lens(c.objective is not None)
+        if c.objective is not None:
+            self._lens.setText(c.objective.text)
+            self._say("objective", c.objective.origin, c.objective.guessed)
         self._reset.setVisible(c.edited)
+
+    def _show_lens(self, on: bool) -> None:
+        """Show the objective where the files tell of one."""
+        for label in (self._lens_title, self._lens, self._origins["objective"]):
+            label.setVisible(on)
 
     def _say(self, name: str, origin: str, guessed: bool) -> None:
         """Show where a value came from; a guess is told from a fact by colour and by word."""

@@ -1,19 +1,16 @@
-"""Small dialogs: what to open, shortcuts, and about."""
+"""Small dialogs: shortcuts, and about."""
 
 from __future__ import annotations
 
 import platform
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
-from typing import Protocol
 
 from PySide6.QtCore import Qt, qVersion
 from PySide6.QtGui import QAction, QGuiApplication
 from PySide6.QtWidgets import (
-    QComboBox,
     QDialog,
     QDialogButtonBox,
-    QFormLayout,
     QHeaderView,
     QLabel,
     QPushButton,
@@ -25,44 +22,6 @@ from PySide6.QtWidgets import (
 
 from toposcope import __version__
 from toposcope.ui import theme
-
-
-class Question(Protocol):
-    """One thing that a file leaves open, as the readers ask it."""
-
-    @property
-    def label(self) -> str: ...
-    @property
-    def options(self) -> tuple[str, ...]: ...
-
-
-class ChoiceDialog(QDialog):
-    """Asks which series, channel or time point of a file to open."""
-
-    def __init__(self, text: str, questions: Sequence[Question], parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.setWindowTitle("What to open")
-        layout = QVBoxLayout(self)
-        words = QLabel(text)
-        words.setWordWrap(True)
-        words.setMinimumWidth(380)
-        layout.addWidget(words)
-        form = QFormLayout()
-        self._boxes: list[QComboBox] = []
-        for question in questions:
-            box = QComboBox()
-            box.addItems(list(question.options))
-            form.addRow(question.label[:1].upper() + question.label[1:], box)
-            self._boxes.append(box)
-        layout.addLayout(form)
-        buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Open | QDialogButtonBox.StandardButton.Cancel)
-        buttons.accepted.connect(self.accept)
-        buttons.rejected.connect(self.reject)
-        layout.addWidget(buttons)
-
-    def chosen(self) -> tuple[int, ...]:
-        """Return the place of each answer in its options."""
-        return tuple(box.currentIndex() for box in self._boxes)
 
 
 class ShortcutsDialog(QDialog):
