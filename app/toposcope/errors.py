@@ -8,6 +8,8 @@
     ├── CalibrationError        positions, units or pixel size contradict themselves
     ├── SettingsError           a setting is out of its range or unknown
     ├── OutputError             a result cannot be written
+    ├── CaptureError            the microscope does not do what it was told
+    │   └── StageError          its stage does not; to try again may do harm
     └── MissingPartError        an optional part (an extra, OpenGL) is not installed
 
 Each text says what was found, what is needed and what to do. `toposcope.core.jobs.Cancelled`
@@ -46,6 +48,17 @@ class SettingsError(ToposcopeError):
 
 class OutputError(ToposcopeError):
     """A result cannot be written where it should go."""
+
+
+class CaptureError(ToposcopeError):
+    """A device of the microscope does not answer, or not as it should."""
+
+
+class StageError(CaptureError):
+    """The stage did not arrive, or says that it stands elsewhere.
+
+    A sweep stops at once: a stage that is told again may push against what it has hit.
+    """
 
 
 class MissingPartError(ToposcopeError):

@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from toposcope import __version__
-from toposcope.cli import comparing, estimating, evaluating, files, training, tuning
+from toposcope.cli import capturing, comparing, estimating, evaluating, files, training, tuning
 from toposcope.cli.options import DONE, FAILED, INTERRUPTED, SOME_FAILED, USAGE, Answer, Parser, WrongUsageError
 from toposcope.core.jobs import Cancelled, CancelToken, Progress, Report
 from toposcope.errors import FrameError, SettingsError, ToposcopeError
@@ -37,7 +37,19 @@ __all__ = [
     "main",
 ]
 
-COMMANDS = ("info", "depth", "curve", "compare", "evaluate", "train", "finetune", "simulate", "export", "demo")
+COMMANDS = (
+    "info",
+    "depth",
+    "curve",
+    "compare",
+    "evaluate",
+    "train",
+    "finetune",
+    "simulate",
+    "capture",
+    "export",
+    "demo",
+)
 
 
 def is_for_command_line(arguments: Sequence[str]) -> bool:
@@ -193,6 +205,7 @@ def build_parser() -> argparse.ArgumentParser:
         training.add_train,
         tuning.add_finetune,
         files.add_simulate,
+        capturing.add_capture,
         files.add_export,
         estimating.add_demo,
     ):

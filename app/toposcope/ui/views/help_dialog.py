@@ -28,6 +28,7 @@ PAGES: Final = (
     "comparing",
     "adapting",
     "sweep",
+    "capture",
     "export",
     "command_line",
     "keyboard",

@@ -1,0 +1,32 @@
+"""Live capture: microscopes, sweeps and how they reach the disk.
+
+>>> microscope = SimulatedMicroscope()
+>>> store = begin_sweep(microscope, SweepPlan(0, 24, 2), Path("scan.ome.tif"))    # doctest: +SKIP
+>>> outcome = run_sweep(microscope, store)                                        # doctest: +SKIP
+>>> stack = open_stack(outcome.path)                                              # doctest: +SKIP
+"""
+
+from toposcope.core.capture.microscope import Microscope, Optics
+from toposcope.core.capture.ome import PlaneFacts, SweepFacts, write_ome_tiff
+from toposcope.core.capture.plan import SweepPlan
+from toposcope.core.capture.planes import PlaneStore, slices_folder, target_path
+from toposcope.core.capture.simulated import Fault, SimulatedMicroscope
+from toposcope.core.capture.sweeping import SweepControl, SweepOutcome, begin_sweep, run_sweep
+
+__all__ = [
+    "Fault",
+    "Microscope",
+    "Optics",
+    "PlaneFacts",
+    "PlaneStore",
+    "SimulatedMicroscope",
+    "SweepControl",
+    "SweepFacts",
+    "SweepOutcome",
+    "SweepPlan",
+    "begin_sweep",
+    "run_sweep",
+    "slices_folder",
+    "target_path",
+    "write_ome_tiff",
+]
