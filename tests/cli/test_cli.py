@@ -523,3 +523,26 @@ def test_frames_are_not_written_over(run: Run, scene: Scene, tmp_path: Path) -> 
 
 def test_sample_is_told_of_without_remarks(run: Run) -> None:
     assert "note" not in run("info", sample_path()).out
+
+
+# --- channels --------------------------------------------------------------------------------
+
+
+def test_all_channels_are_written_by_the_depth_of_one(run: Run, hyperstack: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    done = run(
+        "depth", hyperstack, "--channel", 0, "--time", 0, "--all-channels", "-o", out, "--align", "none", "--json"
+    )
+    assert done.code == cli.DONE, done.err
+    path = Path(done.facts["files"]["all_in_focus_channels"])
+    red, green = tifffile.imread(path)
+    assert np.array_equal(red, tifffile.imread(out / "all_in_focus.tif"))
+    known = np.isfinite(tifffile.imread(out / "depth.tif"))
+    assert np.corrcoef(red[known].astype(float), green[known].astype(float))[0, 1] > 0.98
+    assert 0.3 < green[known].mean() / red[known].mean() < 0.36  # the second is a third as bright
+
+
+def test_all_channels_of_one_channel_are_refused(run: Run, folder: Path, tmp_path: Path) -> None:
+    done = run("depth", folder, "--all-channels", "-o", tmp_path / "out")
+    assert done.code == cli.USAGE
+    assert "holds one channel only" in done.err

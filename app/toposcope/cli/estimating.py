@@ -30,7 +30,7 @@ if TYPE_CHECKING:  # numpy and OpenCV are loaded by the command that needs them
     from toposcope.core.stack import FocalStack
 
 DEMO_FOLDER = Path("toposcope-output")
-_RESULT_STEMS = ("depth", "confidence", "all_in_focus", "surface_3d")
+_RESULT_STEMS = ("depth", "confidence", "all_in_focus", "all_in_focus_channels.ome", "surface_3d")
 
 
 def add_info(commands: Commands) -> None:
@@ -58,6 +58,11 @@ def add_depth(commands: Commands) -> None:
     depth.add_argument("-o", "--output", required=True, type=Path, metavar="OUT", help="folder for the results")
     depth.add_argument(
         "--image", choices=("tif", "png", "jpg"), help="format of the all-in-focus picture (default: that of the stack)"
+    )
+    depth.add_argument(
+        "--all-channels",
+        action="store_true",
+        help="write the all-in-focus picture of every channel by this depth, too, as all_in_focus_channels.ome.tif",
     )
     depth.add_argument("--pictures", action="store_true", help="draw depth.png and surface_3d.png, too")
 
@@ -117,9 +122,13 @@ def _depth(options: argparse.Namespace, report: Report) -> Answer:
     check_folder(options.output)
     with opened(options, part(report, 0, 0.02)) as stack:
         _spare_frames(stack, options.output)
+        if options.all_channels:
+            _check_channels(stack)
         result = estimated(options, stack, part(report, 0.02, 0.9))
         with together():
-            files = _write(result, options.output, options.image, part(report, 0.9, 0.97))
+            files = _write(result, options.output, options.image, part(report, 0.9, 0.95))
+            if options.all_channels:
+                files |= _write_channels(stack, result, options.output, part(report, 0.95, 1))
             if options.pictures:
                 files |= _write_pictures(result, options.output)
     return _result_answer(stack, result, files)
@@ -179,6 +188,24 @@ def _write(result: DepthResult, folder: Path, image: str | None, report: Report)
     from toposcope.core.export import write_result
 
     return write_result(result, folder, image, report)
+
+
+def _check_channels(stack: FocalStack) -> None:
+    """Refuse a file with one channel before minutes are spent on its depth."""
+    from toposcope.core.channels import channel_names
+
+    if not channel_names(stack):
+        raise SettingsError(f"{stack.name} holds one channel only. Leave --all-channels out.")
+
+
+def _write_channels(stack: FocalStack, result: DepthResult, folder: Path, report: Report) -> dict[str, Path]:
+    from toposcope.core.channels import fuse_channels
+    from toposcope.core.export import write_channels
+
+    path = folder / "all_in_focus_channels.ome.tif"
+    pixel_um = result.pixel_um.value if result.pixel_um else None
+    write_channels(fuse_channels(stack, result, report), path, pixel_um)
+    return {"all_in_focus_channels": path}
 
 
 def _write_pictures(result: DepthResult, folder: Path) -> dict[str, Path]:

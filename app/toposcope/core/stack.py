@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -21,6 +21,7 @@ from toposcope.core.calibration import (
     Unit,
     focus_coordinate,
 )
+from toposcope.core.jobs import Report
 from toposcope.errors import CalibrationError, StackError
 
 Plane = NDArray[Any]
@@ -228,6 +229,10 @@ class Part:
         return self.options[self.chosen]
 
 
+Reopen = Callable[[Mapping[PartName, int], Report], "FocalStack"]
+"""Opens another stack of the same file: places in the options of the parts that are to differ."""
+
+
 @dataclass(frozen=True)
 class FocalStack:
     """A checked focal stack. Make one with `FocalStack.create`, which sorts and checks.
@@ -236,7 +241,8 @@ class FocalStack:
     (microscope) or distances (camera), ``near`` which end is nearer to the lens. ``pixel_um`` is the
     side of a pixel on the object, None where unknown. ``void`` (H, W) bool is True outside the field
     of view that all frames share; None means that every pixel is seen by every frame. ``parts`` tell
-    which series, channel and time point it is of a file that holds several.
+    which series, channel and time point it is of a file that holds several; ``reopen`` opens another one of
+    them with the same options, by the names of the parts, None where there are no others.
     """
 
     source: FrameSource
@@ -251,6 +257,7 @@ class FocalStack:
     notes: tuple[str, ...] = ()
     objective: Sourced[Objective] | None = None
     parts: tuple[Part, ...] = ()
+    reopen: Reopen | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def create(

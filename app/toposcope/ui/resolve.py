@@ -521,7 +521,7 @@ def edited_stack(opened: FocalStack, edit: CalibrationEdit) -> FocalStack:
         opened.objective,
         opened.parts,
     )
-    return replace(stack, void=opened.void)
+    return replace(stack, void=opened.void, reopen=opened.reopen)
 
 
 def worked_stack(stack: FocalStack, skipped: frozenset[int]) -> FocalStack:

@@ -7,6 +7,7 @@
 
 from toposcope.core.export.formats import FORMATS, ExportOptions, FormatCard, export, write_result
 from toposcope.core.export.images import (
+    write_channels,
     write_confidence_tiff,
     write_depth_png16,
     write_depth_tiff,
@@ -31,6 +32,7 @@ __all__ = [
     "together",
     "whole_file",
     "write_bytes",
+    "write_channels",
     "write_confidence_tiff",
     "write_curves_csv",
     "write_depth_png16",

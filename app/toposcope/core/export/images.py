@@ -7,7 +7,7 @@ import json
 import struct
 import warnings
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from toposcope.core.calibration import Unit
+from toposcope.core.channels import ChannelPicture
 from toposcope.core.export.writing import together, whole_file, write_bytes
 from toposcope.core.result import DepthResult
 from toposcope.core.stack import FrameTags, Plane, full_scale
@@ -61,6 +62,47 @@ def write_image(picture: Plane, path: Path | str, tags: FrameTags = NO_TAGS, pix
         write_bytes(path, buffer.getvalue())
     else:
         raise OutputError(f"{path.name} names no picture format that can be written. End it in .tif, .png or .jpg.")
+
+
+def write_channels(pictures: Sequence[ChannelPicture], path: Path | str, pixel_um: float | None = None) -> None:
+    """Write the all-in-focus pictures of several channels as one OME-TIFF, names and pixel size included.
+
+    All are brought to the bit depth of the deepest, grey pictures to colour if one is in colour.
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written, or its name does not end with .ome.tif.
+    """
+    path = Path(path)
+    if not path.name.lower().endswith((".ome.tif", ".ome.tiff")):
+        raise OutputError(f"{path.name} cannot hold channels; choose a name that ends with .ome.tif.")
+    dtype = max((one.picture.dtype for one in pictures), key=lambda dtype: dtype.itemsize)
+    colour = any(one.picture.ndim == 3 for one in pictures)
+    planes = []
+    for one in pictures:
+        plane = one.picture
+        if plane.dtype != dtype:
+            unit = plane.astype(np.float64) * (full_scale(dtype) / full_scale(plane.dtype))
+            plane = (unit if dtype.kind == "f" else unit.round()).astype(dtype)
+        planes.append(np.repeat(plane[..., None], 3, axis=2) if colour and plane.ndim == 2 else plane)
+    metadata: dict[str, Any] = {
+        "axes": "CYXS" if colour else "CYX",
+        "Channel": {"Name": [one.name for one in pictures]},
+    }
+    if pixel_um is not None:
+        metadata |= {"PhysicalSizeX": pixel_um, "PhysicalSizeY": pixel_um}
+        metadata |= {"PhysicalSizeXUnit": "µm", "PhysicalSizeYUnit": "µm"}
+    with whole_file(path) as file:
+        tifffile.imwrite(
+            file,
+            np.stack(planes),
+            ome=True,
+            photometric="rgb" if colour else "minisblack",
+            compression="zlib",
+            predictor=dtype.kind != "f",
+            metadata=metadata,
+        )
 
 
 def in_bits(picture: Plane, bits: int) -> Plane:

@@ -58,6 +58,13 @@ def open_stack(
     SettingsError
         If an option names a frame or a choice that is not there.
     """
+    stack = _open(path, options, report)
+    if not stack.parts:
+        return stack
+    return replace(stack, reopen=lambda answers, report: open_stack(path, options.choosing(answers), report))
+
+
+def _open(path: Path | str | Sequence[Path | str], options: OpenOptions, report: Report) -> FocalStack:
     paths = [Path(path)] if isinstance(path, str | Path) else list(dict.fromkeys(Path(one) for one in path))
     if not paths:
         raise StackError("no files were given; choose a folder, or all images of the series.")

@@ -53,9 +53,9 @@ class OpenOptions:
     channel: int | None = None
     time: int | None = None
 
-    def choosing(self, answers: Mapping[str, int | None]) -> OpenOptions:
+    def choosing(self, answers: Mapping[str, int | None] | Mapping[PartName, int]) -> OpenOptions:
         """Return the options with other ``series``, ``channel`` or ``time``, by these names; None leaves open."""
-        changes: dict[str, Any] = dict(answers)
+        changes: dict[str, Any] = {str(name): place for name, place in answers.items()}
         return replace(self, **changes)
 
 
