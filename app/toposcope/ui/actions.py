@@ -58,6 +58,9 @@ COMMANDS: Final[tuple[Command | str, ...]] = (
         "floppy-disk",
         "A − B as numbers, a 32-bit TIFF",
     ),
+    Command(
+        "save_channels", "&File", "Save all cha&nnels as …", (), "stack", "Their all-in-focus pictures, one OME-TIFF"
+    ),
     SEPARATOR,
     Command("quit", "&File", "&Quit", ("Ctrl+Q",), "sign-out"),
     Command("copy_picture", "&Edit", "&Copy the picture", ("Ctrl+C",), "copy", picture=True),

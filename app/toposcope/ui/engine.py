@@ -10,6 +10,7 @@ from typing import Any
 
 from toposcope.core import curve, resources
 from toposcope.core import export as exports
+from toposcope.core.channels import fuse_channel
 from toposcope.core.compare import compare
 from toposcope.core.curve import FocusCurve
 from toposcope.core.estimate import METHODS, MethodCard, estimate
@@ -20,7 +21,7 @@ from toposcope.ui.controllers.estimating import Estimator
 from toposcope.ui.controllers.exporting import Exporter
 from toposcope.ui.controllers.looking import Previewer
 from toposcope.ui.controllers.opening import Opener
-from toposcope.ui.controllers.pictures import Differ, PeakCounter
+from toposcope.ui.controllers.pictures import ChannelFuser, Differ, PeakCounter
 from toposcope.ui.controllers.pins import CurveReader
 from toposcope.ui.views.export_panel import Format
 
@@ -44,6 +45,7 @@ class Engine:
     curve_at: CurveReader = curve.curve_at
     peak_counts: PeakCounter = curve.peak_counts
     compare: Differ = compare
+    fuse_channel: ChannelFuser = fuse_channel
     export: Exporter = _export
     formats: Sequence[Format] = tuple(exports.FORMATS.values())
     usual_formats: Sequence[str] = ("result",)

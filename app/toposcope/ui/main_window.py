@@ -79,6 +79,7 @@ FILE_FILTER: Final = (
 )
 PICTURE_FILTER: Final = "PNG (*.png);;TIFF (*.tif *.tiff);;JPEG (*.jpg *.jpeg)"
 NUMBERS_FILTER: Final = "32-bit TIFF (*.tif *.tiff)"
+CHANNELS_FILTER: Final = "OME-TIFF (*.ome.tif)"
 LINE_STEP: Final = 0.02
 """Share of the width by which a key moves the line between A and B."""
 NOTE_MS: Final = 12_000
@@ -155,7 +156,9 @@ class MainWindow(QMainWindow):
             session, undo, self.preferences, engine.open_stack, self._ask_choice, sample, self, engine.preview
         )
         self.frames = FramesController(session, undo, self.strip, self)
-        self.pictures = PicturesController(session, self.picture, engine.peak_counts, engine.compare, self)
+        self.pictures = PicturesController(
+            session, self.picture, engine.peak_counts, engine.compare, self, engine.fuse_channel
+        )
         self.pins = PinsController(session, undo, self.curves, engine.curve_at, self)
         self.surfaces = SurfaceController(session, self.surface, self)
         self.calibrating = CalibratingController(session, undo, self.calibration, self._ask_positions, self)
@@ -298,6 +301,7 @@ class MainWindow(QMainWindow):
             "export": self._on_export,
             "save_picture": self.save_picture,
             "save_numbers": self.save_numbers,
+            "save_channels": self.save_channels,
             "quit": self.close,
             "copy_picture": self.copy_picture,
             "copy_pins": lambda: self._copy(self.pins.table()),
@@ -346,6 +350,7 @@ class MainWindow(QMainWindow):
         self.picture.pairRequested.connect(lambda a, b: session.set(pair=(a, b)))
         self.picture.showRequested.connect(self._show_of_sides)
         self.picture.numbersRequested.connect(self.save_numbers)
+        self.picture.channelRequested.connect(lambda k: session.set(channel=k))
         self.picture.offerChosen.connect(self._on_offer)
         canvas.splitMoved.connect(self._set_split)
         self.picture.sliceRequested.connect(self.show_slice)
@@ -409,6 +414,8 @@ class MainWindow(QMainWindow):
                 self.actions_by_name[f"mode_{mode}"].setChecked(mode == now.mode)
         if differs("left", "right", "mode", "shown_run", "aligned"):
             self.pictures.set_requests(now.left, now.right)
+        if differs("channels", "mode"):
+            self.picture.set_channels(now.channels)
         if differs("comparison", "mode"):
             self.picture.set_comparison(now.comparison)
         if differs("pixel_um"):
@@ -438,7 +445,9 @@ class MainWindow(QMainWindow):
                 self._note_timer.start()
             else:
                 self._note_timer.stop()
-        if differs("start_page", "has_parts", "pins", "can_export", "job", "runs", "aligned", "comparison"):
+        if differs(
+            "start_page", "has_parts", "can_save_channels", "pins", "can_export", "job", "runs", "aligned", "comparison"
+        ):
             self._enable_actions(now)
 
     def _enable_actions(self, now: ViewState) -> None:
@@ -450,6 +459,7 @@ class MainWindow(QMainWindow):
         for name in ("remove_pin", "remove_pins", "copy_pins"):
             acts[name].setEnabled(bool(now.pins))
         acts["other_part"].setEnabled(now.has_parts)
+        acts["save_channels"].setEnabled(now.can_save_channels)
         acts["export"].setEnabled(now.can_export)
         acts["copy_advice"].setEnabled(bool(now.sweep))
         acts["aligned"].setChecked(now.aligned)
@@ -564,6 +574,16 @@ class MainWindow(QMainWindow):
         path = self._ask_file("Save the difference as", name, NUMBERS_FILTER)
         if path is not None:
             self.pictures.save_numbers(path)
+
+    def save_channels(self) -> None:
+        """Let the user choose a file for the all-in-focus pictures of all channels."""
+        stack = self.session.state.stack
+        if stack is None:
+            return
+        path = self._ask_file("Save all channels as", f"{stack.name}_all_in_focus.ome.tif", CHANNELS_FILTER)
+        if path is not None:
+            stem = path.name.split(".ome.")[0].removesuffix(".tif").removesuffix(".tiff")
+            self.pictures.save_channels(path.with_name(f"{stem}.ome.tif"))
 
     def _copy(self, text: str) -> None:
         if text:

@@ -129,6 +129,15 @@ class SliceState:
 
 
 @dataclass(frozen=True, slots=True)
+class ChannelChoice:
+    """Whose all-in-focus picture is shown: the place ``shown`` in ``names``; ``other`` if not the stack's own."""
+
+    names: tuple[str, ...]
+    shown: int
+    other: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class MethodState:
     """The method panel."""
 
@@ -205,6 +214,8 @@ class ViewState:
     sweep: tuple[SweepNote, ...] | None
     can_export: bool
     has_parts: bool
+    channels: ChannelChoice | None
+    can_save_channels: bool
     job: Job | None
     message: Message | None
 
@@ -238,6 +249,8 @@ def resolve(state: State, methods: Mapping[str, MethodCard] | None = None) -> Vi
         sweep=run.result.sweep.notes if run and run.reduction == 1 else None,
         can_export=run is not None and run.reduction == 1,
         has_parts=stack is not None and bool(stack.parts),
+        channels=channel_choice(state, mode),
+        can_save_channels=channel_choice(state, "all_in_focus") is not None,
         job=next(iter(state.jobs.values()), None),
         message=state.message,
     )
@@ -269,7 +282,10 @@ def wanted_pictures(state: State, mode: Mode) -> tuple[PictureRequest | None, Pi
         if first is None or second is None or not can_subtract(first, second):
             return None, None
         return _request(Layer("difference", first.number, second.number), state), None
-    return _request(_layer(mode, state.run, state), state), None
+    layer = _layer(mode, state.run, state)
+    if layer.kind == "all_in_focus" and (choice := channel_choice(state, mode)) and choice.other is not None:
+        layer = replace(layer, channel=choice.other)
+    return _request(layer, state), None
 
 
 def _layer(kind: LayerKind, run: Run | None, state: State) -> Layer:
@@ -279,6 +295,15 @@ def _layer(kind: LayerKind, run: Run | None, state: State) -> Layer:
 
 def _request(layer: Layer, state: State, shared: tuple[int, ...] = ()) -> PictureRequest:
     return PictureRequest(layer, state.colour_map, state.ranges.get(layer.kind), shared)
+
+
+def channel_choice(state: State, mode: Mode) -> ChannelChoice | None:
+    """Return the choice of channels for the all-in-focus picture; None where there is none."""
+    own = state.stack.part("channel") if state.stack is not None and state.stack.reopen is not None else None
+    if own is None or mode != "all_in_focus" or state.run is None or state.run.reduction > 1:
+        return None
+    shown = own.chosen if state.channel is None else state.channel
+    return ChannelChoice(own.options, shown, None if shown == own.chosen else shown)
 
 
 def paired(state: State) -> tuple[Run | None, Run | None]:

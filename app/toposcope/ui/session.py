@@ -42,6 +42,8 @@ class Layer:
     """The slice, or the number of the run."""
     against: int = 0
     """The number of the run that a difference is taken from."""
+    channel: int | None = None
+    """Another channel than that of the stack, for the all-in-focus picture."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +125,8 @@ class State:
     ``opened`` is the stack as it was read, ``stack`` the same with ``edit`` applied; ``skipped`` and
     ``slice_index`` count its frames. ``pair`` are the numbers of the runs A and B, ``compared`` what is shown
     of them side by side (None: what suits them), ``split`` where the line between them stands, 0..1 of the
-    width. ``ranges`` holds the colour limits of layers that the user set.
+    width. ``channel`` is what the all-in-focus picture shows, None for that of the stack. ``ranges`` holds the
+    colour limits of layers that the user set.
     """
 
     opened: FocalStack | None = None
@@ -139,6 +142,7 @@ class State:
     compared: Kinds | None = None
     split: float = 0.5
     slice_index: int = 0
+    channel: int | None = None
     aligned: bool = True
     colour_map: str = "viridis"
     ranges: Mapping[LayerKind, tuple[float, float]] = field(default_factory=dict)

@@ -11,7 +11,9 @@ from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
+import tifffile
 from PySide6.QtGui import QUndoStack
+from PySide6.QtWidgets import QComboBox
 from pytestqt.qtbot import QtBot
 
 from toposcope.core.align import AlignedSource
@@ -19,7 +21,7 @@ from toposcope.core.compare import Difference, compare
 from toposcope.core.curve import FocusCurve
 from toposcope.core.jobs import Progress, Report, silent
 from toposcope.core.result import DepthResult
-from toposcope.core.stack import ArraySource, FocalStack, Plane, Roi
+from toposcope.core.stack import ArraySource, FocalStack, Part, Plane, Roi
 from toposcope.errors import FrameError, OutputError
 from toposcope.ui.controllers.calibrating import CalibratingController
 from toposcope.ui.controllers.exporting import ExportingController, proposed_folder
@@ -27,7 +29,7 @@ from toposcope.ui.controllers.frames import FramesController, make_thumbnails
 from toposcope.ui.controllers.pictures import PictureCache, PicturesController, frame_of
 from toposcope.ui.controllers.pins import PinsController
 from toposcope.ui.rendering import Rendered, render_frame
-from toposcope.ui.resolve import PictureRequest, resolve
+from toposcope.ui.resolve import ChannelChoice, PictureRequest, resolve
 from toposcope.ui.session import CalibrationEdit, Layer, Pin, Session, State
 from toposcope.ui.views.calibration_panel import CalibrationPanel
 from toposcope.ui.views.curve_view import CurveView
@@ -573,3 +575,96 @@ def test_results_go_beside_the_stack() -> None:
 def test_layers_are_values() -> None:
     assert PictureRequest(Layer("depth", 1), "viridis", None) == PictureRequest(Layer("depth", 1), "viridis", None)
     assert isinstance(FakeVolume((3, 4, 5)).plane(0), np.ndarray)
+
+
+# channels
+
+
+def _two_channels() -> FocalStack:
+    """Return a stack whose other channel is brighter."""
+    parts = (Part("channel", "Channel", ("DAPI", "GFP"), 0),)
+    return make_stack(parts=parts, reopen=lambda answers, report: make_stack())
+
+
+def test_another_channel_is_fused_once_and_shown_in_the_background(qtbot: QtBot, closing: list[Any]) -> None:
+    stack = _two_channels()
+    run = make_run(stack)
+    session = Session(state_of(stack, run, mode="all_in_focus"))
+    fused: list[int] = []
+
+    def fuse(of: FocalStack, result: DepthResult, channel: int, report: Report = silent) -> Plane:
+        assert (of, result) == (stack, run.result)
+        fused.append(channel)
+        return np.full(stack.shape, 99, np.uint8)
+
+    view = MagicMock(spec=PictureView)
+    count = lambda volume, report: np.ones((1, 1), np.uint8)  # noqa: E731
+    controller = PicturesController(session, view, count, compare, None, fuse)
+    closing.append(controller)
+    _ask(session, controller)
+    qtbot.waitUntil(lambda: bool(view.set_picture.called and _last(view)))
+    assert fused == []
+    session.set(channel=1)
+    _ask(session, controller)
+    assert "map" in session.state.jobs
+    qtbot.waitUntil(lambda: fused == [1] and "map" not in session.state.jobs)
+    for channel in (0, 1):
+        session.set(channel=channel)
+        _ask(session, controller)
+    assert fused == [1]
+    session.set(mode="depth")
+    assert resolve(session.state).channels is None
+
+
+def test_a_channel_that_cannot_be_fused_gives_way_and_says_why(qtbot: QtBot, closing: list[Any]) -> None:
+    stack = _two_channels()
+    session = Session(state_of(stack, make_run(stack), mode="all_in_focus", channel=1))
+
+    def fuse(of: FocalStack, result: DepthResult, channel: int, report: Report = silent) -> Plane:
+        raise FrameError("slice 2 is damaged.", 1, "slice 2")
+
+    view = MagicMock(spec=PictureView)
+    count = lambda volume, report: np.ones((1, 1), np.uint8)  # noqa: E731
+    controller = PicturesController(session, view, count, compare, None, fuse)
+    closing.append(controller)
+    _ask(session, controller)
+    qtbot.waitUntil(lambda: session.state.message is not None)
+    assert session.state.channel is None
+    assert not session.state.jobs
+
+
+def test_all_channels_are_saved(qtbot: QtBot, closing: list[Any], tmp_path: Path) -> None:
+    stack = _two_channels()
+    session = Session(state_of(stack, make_run(stack), mode="all_in_focus"))
+    _, controller = _pictures(session, closing)
+    path = tmp_path / "all.ome.tif"
+    with qtbot.waitSignal(controller.saved):
+        controller.save_channels(path)
+    assert tifffile.imread(path).shape == (2, 48, 64)
+    assert not session.state.jobs
+
+
+def test_channels_are_chosen_where_there_are_several_and_a_full_result(qtbot: QtBot) -> None:
+    stack = _two_channels()
+    state = state_of(stack, make_run(stack), mode="all_in_focus")
+    now = resolve(state)
+    assert now.channels == ChannelChoice(("DAPI", "GFP"), 0, None)
+    assert now.can_save_channels
+    other = resolve(replace(state, channel=1))
+    assert other.channels == ChannelChoice(("DAPI", "GFP"), 1, 1)
+    assert other.left is not None
+    assert other.left.layer.channel == 1
+    assert now.title == "tiny, DAPI – Toposcope"
+    assert not resolve(state_of(stack, make_run(stack, reduction=4), mode="all_in_focus")).can_save_channels
+    assert resolve(state_of(make_stack(), make_run(stack), mode="all_in_focus")).channels is None
+    view = PictureView()
+    qtbot.addWidget(view)
+    view.set_modes("all_in_focus", frozenset({"slice", "all_in_focus"}))
+    view.set_channels(other.channels)
+    box = next(box for box in view.findChildren(QComboBox) if box.accessibleName() == "Channel")
+    assert (box.isVisibleTo(view), box.currentText()) == (True, "GFP")
+    with qtbot.waitSignal(view.channelRequested) as caught:
+        box.activated.emit(0)
+    assert caught.args == [0]
+    view.set_channels(None)
+    assert not box.isVisibleTo(view)

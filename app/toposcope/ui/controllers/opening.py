@@ -149,6 +149,7 @@ class OpeningController(QObject):
             cursor=None,
             ranges={},
             mode="slice",
+            channel=None,
             slice_index=stack.n // 2 if stack else 0,
             message=None,
         )

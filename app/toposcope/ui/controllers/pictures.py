@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import cv2
 import numpy as np
@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from PySide6.QtCore import QObject, Signal
 
 from toposcope.core.align import AlignedSource
+from toposcope.core.channels import fuse_channel, fuse_channels
 from toposcope.core.compare import COLOURS, Difference, write_numbers
-from toposcope.core.export import write_image
+from toposcope.core.export import write_channels, write_image
 from toposcope.core.jobs import Progress, Report, part
 from toposcope.core.pictures import Bar, beside_picture, framed_picture
 from toposcope.core.result import DepthResult
@@ -41,6 +42,7 @@ QUICK_PIXELS: Final = 1.5e6
 AHEAD: Final = 2
 """Neighbours read ahead on both sides."""
 SLOW: Final[dict[LayerKind, tuple[str, str]]] = {
+    "all_in_focus": ("Channel", "Fusing this channel by the depth …"),
     "peaks": ("Peaks", "Counting the peaks of every pixel …"),
     "difference": ("Difference", "Subtracting B from A …"),
 }
@@ -48,6 +50,7 @@ SLOW: Final[dict[LayerKind, tuple[str, str]]] = {
 
 Differ = Callable[[DepthResult, DepthResult, Report], Difference]
 PeakCounter = Callable[[FocusVolume, Report], NDArray[np.uint8]]
+ChannelFuser = Callable[[FocalStack, DepthResult, int, Report], NDArray[Any]]
 Key = tuple[object, ...]
 
 
@@ -120,9 +123,11 @@ class PicturesController(QObject):
         peak_counts: PeakCounter,
         differ: Differ,
         parent: QObject | None = None,
+        fuse: ChannelFuser = fuse_channel,
     ) -> None:
         super().__init__(parent)
         self._session, self._view, self._peak_counts, self._differ = session, view, peak_counts, differ
+        self._fuse = fuse
         self.cache = PictureCache()
         self._quick = PictureCache(CACHE_BYTES // 4)
         self._peaks: dict[object, NDArray[np.uint8]] = {}  # by number of the run
@@ -208,7 +213,7 @@ class PicturesController(QObject):
         if layer.kind == "difference":
             return layer.kind, (layer.index, layer.against), request.limits
         if layer.kind == "all_in_focus":
-            return layer.kind, layer.index, bool(request.shared)
+            return layer.kind, (layer.index, layer.channel), bool(request.shared)
         if layer.kind in ("depth", "confidence"):
             # limits that were set suit any neighbour
             shared = frozenset(request.shared) if request.limits is None else frozenset()
@@ -225,6 +230,8 @@ class PicturesController(QObject):
             return None
         if request.layer.kind == "difference":
             return self._difference_work(request, key, state, final)
+        if request.layer.channel is not None:
+            return self._channel_work(run, request.layer.channel, key, stack)
         if request.layer.kind == "all_in_focus" and request.shared:
             return self._fused_work(run, key, stack)
         kind, shape = request.layer.kind, stack.shape
@@ -253,6 +260,18 @@ class PicturesController(QObject):
         def work(report: Report) -> _Made:
             limits = known or frame_limits(stack)
             return _Made(key, render_frame(run.result.all_in_focus, limits, stack.shape), True, limits)
+
+        return work
+
+    def _channel_work(self, run: Run, channel: int, key: Key, stack: FocalStack) -> Work:
+        """Make the all-in-focus picture of another channel by the depth of ``run``."""
+        fuse = self._fuse
+        if self.cache.get(key) is None:
+            self._set_slow_job("all_in_focus", Progress(0.0))
+
+        def work(report: Report) -> _Made:
+            picture = fuse(stack, run.result, channel, report)
+            return _Made(key, render_frame(picture, display_range(picture), stack.shape), True)
 
         return work
 
@@ -356,7 +375,10 @@ class PicturesController(QObject):
 
     def _on_failed(self, where: Where, error: Exception) -> None:
         self._set_slow_job(None)
-        self._session.set(message=problem(error))
+        request = self._requests[where]
+        other = request is not None and request.layer.channel is not None
+        # a channel that cannot be shown gives way to that of the stack
+        self._session.set(message=problem(error), channel=None if other else self._session.state.channel)
 
     def save(self, path: Path) -> None:
         """Write what is shown at full size: both sides of A|B, and all that explains the colours."""
@@ -385,6 +407,20 @@ class PicturesController(QObject):
 
         def write(report: Report) -> Path:
             write_numbers(subtract(report), path)
+            return path
+
+        self._write(f"Saving {path.name}", write)
+
+    def save_channels(self, path: Path) -> None:
+        """Write the all-in-focus pictures of all channels as one OME-TIFF."""
+        state = self._session.state
+        stack, run = state.stack, state.run
+        if stack is None or run is None or run.reduction > 1:
+            return
+        pixel_um = stack.pixel_um.value if stack.pixel_um else None
+
+        def write(report: Report) -> Path:
+            write_channels(fuse_channels(stack, run.result, report), path, pixel_um)
             return path
 
         self._write(f"Saving {path.name}", write)
@@ -445,7 +481,7 @@ class PicturesController(QObject):
             for runner in self.runners.values():
                 runner.cancel()
             self._set_slow_job(None)
-            self._session.set(mode="depth")
+            self._session.set(channel=None, mode="depth")
 
     def shutdown(self) -> None:
         """Stop all threads."""

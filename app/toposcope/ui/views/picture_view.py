@@ -23,7 +23,7 @@ from PySide6.QtWidgets import (
 from toposcope.core.pictures import colour_table
 from toposcope.ui import theme
 from toposcope.ui.rendering import COLOUR_MAPS, Rendered
-from toposcope.ui.resolve import Comparison, Hint, SliceState
+from toposcope.ui.resolve import ChannelChoice, Comparison, Hint, SliceState
 from toposcope.ui.session import MODES, Kinds, Mode, Offer
 from toposcope.ui.views.canvas import Canvas, Where
 from toposcope.ui.views.range_bar import RangeBar
@@ -61,6 +61,7 @@ class PictureView(QWidget):
     pairRequested = Signal(int, int)  # numbers of the runs A and B
     showRequested = Signal(object)  # Kinds
     numbersRequested = Signal()
+    channelRequested = Signal(int)
     offerChosen = Signal(object)  # Offer
     sliceRequested = Signal(int)
     limitsRequested = Signal(object)  # (low, high), None for automatic
@@ -73,6 +74,7 @@ class PictureView(QWidget):
         self._narrow = self._tiny = False
         self._mode_list = QComboBox()
         self._maps = QComboBox()
+        self._channels = QComboBox()
         self._sides = (QComboBox(), QComboBox())
         self._slider = QSlider(Qt.Orientation.Horizontal)
         self._caption = QLabel()
@@ -106,6 +108,13 @@ class PictureView(QWidget):
         self._mode_list.hide()
         top.addWidget(self._mode_list)
         top.addStretch(1)
+        self._channels.setToolTip("Channel of the all-in-focus picture; its depth is that of the stack's channel")
+        self._channels.setAccessibleName("Channel")
+        self._channels.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self._channels.setMinimumContentsLength(9)
+        self._channels.activated.connect(self.channelRequested)
+        self._channels.hide()
+        top.addWidget(self._channels)
         self._maps.setIconSize(QSize(48, 12))
         for name, title in COLOUR_MAPS.items():
             self._maps.addItem(_map_icon(name), title, name)
@@ -276,6 +285,16 @@ class PictureView(QWidget):
     def set_colour_map(self, name: str) -> None:
         """Show which colour map is on."""
         self._maps.setCurrentIndex(self._maps.findData(name))
+
+    def set_channels(self, choice: ChannelChoice | None) -> None:
+        """Show whose all-in-focus picture is shown; None where there is nothing to choose."""
+        self._channels.setVisible(choice is not None)
+        if choice is None:
+            return
+        if tuple(self._channels.itemText(k) for k in range(self._channels.count())) != choice.names:
+            self._channels.clear()
+            self._channels.addItems(choice.names)
+        self._channels.setCurrentIndex(choice.shown)
 
     def set_comparison(self, comparison: Comparison) -> None:
         """Show what can be compared and what is compared now."""
