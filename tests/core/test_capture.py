@@ -344,6 +344,14 @@ def test_a_new_sweep_does_not_take_the_place_of_one_that_was_not_ended(tmp_path:
         begin_sweep(microscope, PLAN, tmp_path / "a.ome.tif")
 
 
+def test_a_sweep_takes_the_place_of_no_file(tmp_path: Path) -> None:
+    swept(small(), tmp_path / "a.ome.tif")
+    content = (tmp_path / "a.ome.tif").read_bytes()
+    with pytest.raises(OutputError, match=r"a\.ome\.tif is there already"):
+        begin_sweep(small(), PLAN, tmp_path / "a.ome.tif")
+    assert (tmp_path / "a.ome.tif").read_bytes() == content
+
+
 def test_there_must_be_something_to_go_on_with(tmp_path: Path) -> None:
     with pytest.raises(CaptureError, match=r"a\.slices does not exist\."):
         PlaneStore.open(tmp_path / "a.ome.tif")

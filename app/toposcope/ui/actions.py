@@ -37,6 +37,9 @@ COMMANDS: Final[tuple[Command | str, ...]] = (
     ),
     Command("open_files", "&File", "Open &files …", ("Ctrl+Shift+O",), "image", "Open a TIFF or several images"),
     Command("open_sample", "&File", "Open the &sample", (), "sparkle"),
+    Command(
+        "capture", "&File", "Capt&ure …", ("Ctrl+K",), "camera", "Take a stack with a microscope, or a simulated one"
+    ),
     Command("reopen", "&File", "&Reload", ("F5",), "arrow-clockwise", "Read the files again"),
     Command(
         "other_part",

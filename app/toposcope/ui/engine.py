@@ -10,6 +10,7 @@ from typing import Any
 
 from toposcope.core import curve, resources
 from toposcope.core import export as exports
+from toposcope.core.capture import Microscope, SimulatedMicroscope
 from toposcope.core.channels import fuse_channel
 from toposcope.core.compare import compare
 from toposcope.core.curve import FocusCurve
@@ -17,6 +18,7 @@ from toposcope.core.estimate import METHODS, MethodCard, estimate
 from toposcope.core.jobs import Report
 from toposcope.core.result import DepthResult
 from toposcope.core.source import open_stack, preview
+from toposcope.ui.controllers.capturing import Connector
 from toposcope.ui.controllers.estimating import Estimator
 from toposcope.ui.controllers.exporting import Exporter
 from toposcope.ui.controllers.looking import Previewer
@@ -32,6 +34,11 @@ def _export(
     """Write one format under its usual name into ``folder``, which is made where it is missing."""
     path = exports.made_folder(folder) / exports.FORMATS[name].file_name
     return exports.export(result, name, path, options or exports.ExportOptions(), report, curves)
+
+
+def _connect(configuration: Path | None) -> Microscope:
+    """Connect the microscope that a configuration file describes; the simulated one without."""
+    return SimulatedMicroscope()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +57,7 @@ class Engine:
     formats: Sequence[Format] = tuple(exports.FORMATS.values())
     usual_formats: Sequence[str] = ("result",)
     export_options: type | None = exports.ExportOptions
+    connect_microscope: Connector = _connect
     sample_path: Callable[[], Path] = resources.sample_path
 
     def device(self) -> str:

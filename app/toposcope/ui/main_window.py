@@ -41,6 +41,7 @@ from toposcope.ui import theme
 from toposcope.ui.actions import COMPARE_MENU, RUN_OTHER, SEPARATOR, commands, make_actions, menus, set_icons
 from toposcope.ui.commands import push
 from toposcope.ui.controllers.calibrating import CalibratingController
+from toposcope.ui.controllers.capturing import CapturingController
 from toposcope.ui.controllers.estimating import EstimatingController
 from toposcope.ui.controllers.exporting import ExportingController
 from toposcope.ui.controllers.frames import FramesController
@@ -56,6 +57,7 @@ from toposcope.ui.resolve import ViewState, resolve, shown_kinds
 from toposcope.ui.session import MODES, Kinds, Offer, Session, State
 from toposcope.ui.theme import ThemeName
 from toposcope.ui.views.calibration_panel import CalibrationPanel, PositionsDialog
+from toposcope.ui.views.capture_view import CaptureDialog
 from toposcope.ui.views.curve_view import CurveView
 from toposcope.ui.views.dialogs import AboutDialog, ShortcutsDialog
 from toposcope.ui.views.export_panel import ExportPanel
@@ -102,6 +104,7 @@ class MainWindow(QMainWindow):
         self._note_timer.timeout.connect(lambda: self.session.set(message=None))
         self._view_state: ViewState | None = None
         self._closed = False
+        self.capturing: CapturingController | None = None
         self._make_views()
         self._make_controllers()
         self.actions_by_name = make_actions(self)
@@ -295,6 +298,7 @@ class MainWindow(QMainWindow):
             "open_folder": self.ask_folder,
             "open_files": self.ask_files,
             "open_sample": self.open_sample,
+            "capture": self.show_capture,
             "reopen": self.opening.retry,
             "other_part": self.opening.choose_other,
             "close_stack": self.opening.close,
@@ -515,6 +519,22 @@ class MainWindow(QMainWindow):
             self.preferences.folder = str(Path(names[0]).parent)
             self.open([Path(name) for name in names])
 
+    def show_capture(self) -> CapturingController:
+        """Show the window that takes stacks; it is made when it is asked for."""
+        if self.capturing is None:
+            self.capture_dialog = CaptureDialog(lambda: self.preferences.folder, self)
+            self.capturing = CapturingController(self.capture_dialog, self.engine.connect_microscope, self)
+            self.capturing.openRequested.connect(self._open_captured)
+        self.capture_dialog.show()
+        self.capture_dialog.raise_()
+        self.capture_dialog.activateWindow()
+        return self.capturing
+
+    def _open_captured(self, path: Path) -> None:
+        self.open(path)
+        self.raise_()
+        self.activateWindow()
+
     def show_slice(self, index: int) -> None:
         """Look at a slice; indices beyond the ends mean the ends."""
         stack = self.session.state.stack
@@ -537,6 +557,8 @@ class MainWindow(QMainWindow):
             self.status,
         ):
             view.apply_theme()
+        if self.capturing is not None:
+            self.capture_dialog.apply_theme()
         self._set_icons()
         # pins carry colours of the theme
         self.picture.canvas.set_pins((), None)
@@ -843,6 +865,8 @@ class MainWindow(QMainWindow):
         if self._closed:
             return
         self._closed = True
+        if self.capturing is not None:
+            self.capturing.shutdown()
         runners = self.runners()
         for runner in runners:
             runner.drop()  # all at once, so that they stop side by side

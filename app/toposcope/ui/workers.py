@@ -102,7 +102,7 @@ class LatestRunner(QObject):
         self._executor.shutdown(wait=True, cancel_futures=True)
 
     def _run(self, number: int, token: CancelToken, work: Work) -> None:
-        report = token.guard(_throttled(lambda progress: self._answered.emit(number, "progressed", progress)))
+        report = token.guard(throttled(lambda progress: self._answered.emit(number, "progressed", progress)))
         try:
             answer = work(report)
         except Cancelled:
@@ -138,7 +138,7 @@ class LatestRunner(QObject):
             self.busyChanged.emit(busy)
 
 
-def _throttled(report: Report) -> Report:
+def throttled(report: Report) -> Report:
     """Return a report that passes on at most 20 calls a second, and always the last one."""
     last = -PROGRESS_INTERVAL
 

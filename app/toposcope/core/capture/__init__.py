@@ -6,12 +6,14 @@
 >>> stack = open_stack(outcome.path)                                              # doctest: +SKIP
 """
 
+from toposcope.core.capture.advising import Proposal, SweepAdvisor
 from toposcope.core.capture.microscope import Microscope, Optics
 from toposcope.core.capture.ome import PlaneFacts, SweepFacts, write_ome_tiff
 from toposcope.core.capture.plan import SweepPlan
 from toposcope.core.capture.planes import PlaneStore, slices_folder, target_path
 from toposcope.core.capture.simulated import Fault, SimulatedMicroscope
 from toposcope.core.capture.sweeping import SweepControl, SweepOutcome, begin_sweep, run_sweep
+from toposcope.core.capture.trace import SharpnessTrace, live_scale, sharpest_z
 
 __all__ = [
     "Fault",
@@ -19,13 +21,18 @@ __all__ = [
     "Optics",
     "PlaneFacts",
     "PlaneStore",
+    "Proposal",
+    "SharpnessTrace",
     "SimulatedMicroscope",
+    "SweepAdvisor",
     "SweepControl",
     "SweepFacts",
     "SweepOutcome",
     "SweepPlan",
     "begin_sweep",
+    "live_scale",
     "run_sweep",
+    "sharpest_z",
     "slices_folder",
     "target_path",
     "write_ome_tiff",

@@ -86,7 +86,7 @@ class PlaneStore:
         Raises
         ------
         OutputError
-            If the folder cannot be made, or holds slices of a sweep that was not ended.
+            If the folder cannot be made, holds slices of a sweep that was not ended, or ``path`` is there already.
         """
         path = target_path(path)
         folder = slices_folder(path)
@@ -95,8 +95,8 @@ class PlaneStore:
                 f"{folder.name} holds the slices of a sweep that was not ended. Go on with it (--resume), or move or "
                 "delete that folder first."
             )
-        if path.is_dir():
-            raise OutputError(f"{path} is a folder. Choose another name.")
+        if path.exists():
+            raise OutputError(f"{path.name} is there already, and no sweep takes its place. Choose another name.")
         store = cls(path, plan, facts, {})
         made_folder(folder)
         content = {"version": _VERSION, "target": path.name, "plan": asdict(plan), "microscope": asdict(facts)}

@@ -1,0 +1,172 @@
+"""The advisor of a capture, and the autofocus curve of a live view: against a surface of known height."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Any
+
+import numpy as np
+import pytest
+
+from toposcope.core.capture import Proposal, SharpnessTrace, SimulatedMicroscope, SweepAdvisor, SweepPlan, sharpest_z
+from toposcope.core.capture.simulated import relief
+from toposcope.core.growing import GrowingDepth, SharpnessCurve
+
+SCENE = relief(height=48, width=64, low_um=4, high_um=12)
+LIGHT: OrderedDict[int, Any] = OrderedDict()
+
+
+def microscope() -> SimulatedMicroscope:
+    made = SimulatedMicroscope(SCENE, start_um=8.0, backlash_um=0.0, sleep=lambda seconds: None)
+    made._light = LIGHT
+    return made
+
+
+def proposed(bottom: float, top: float, step: float, exposure_ms: float = 10.0, **how: Any) -> Proposal:
+    scope, plan = microscope(), SweepPlan(bottom, top, step)
+    scope.set_exposure(exposure_ms)
+    advisor = SweepAdvisor(scope.white)
+    for z_um in plan.positions_um:
+        scope.move_to(float(z_um))
+        advisor.add(scope.snap(), float(z_um))
+    proposal = advisor.propose(plan, exposure_ms, **how)
+    assert proposal is not None
+    return proposal
+
+
+def test_a_good_sweep_is_left_alone() -> None:
+    proposal = proposed(0, 16, 2)
+    assert proposal.reasons == ()
+    assert (proposal.plan.bottom_um, proposal.plan.top_um, proposal.plan.step_um) == (0, 16, 2)
+    assert proposal.text.startswith("This sweep lacks nothing")
+
+
+def test_a_sweep_that_ends_within_the_surface_is_extended_to_hold_it() -> None:
+    proposal = proposed(8, 16, 1.5)
+    assert len(proposal.reasons) == 1
+    assert "is sharpest in the bottom slice: the surface goes on below it" in proposal.reasons[0]
+    assert proposal.plan.bottom_um <= 4  # where the surface ends
+    assert proposal.plan.top_um == 16
+    again = proposed(proposal.plan.bottom_um, proposal.plan.top_um, proposal.plan.step_um)
+    assert again.plan.bottom_um < 2
+    third = proposed(again.plan.bottom_um, again.plan.top_um, again.plan.step_um)
+    assert not any("goes on below" in reason for reason in third.reasons)
+
+
+def test_the_stage_is_sent_no_farther_than_it_reaches() -> None:
+    proposal = proposed(8, 20, 1.5, limits_um=(7.0, 30.0))
+    assert proposal.plan.bottom_um == 7.0
+
+
+def test_idle_ends_are_cut_off_and_the_surface_stays_inside() -> None:
+    proposal = proposed(-30, 46, 2)
+    assert len(proposal.reasons) == 2
+    assert -4 < proposal.plan.bottom_um < 4
+    assert 12 < proposal.plan.top_um < 20
+
+
+def test_a_coarse_step_is_made_finer() -> None:
+    proposal = proposed(-6, 24, 6)
+    assert any("is coarse" in reason for reason in proposal.reasons)
+    assert 1 < proposal.plan.step_um < 4
+
+
+def test_a_needlessly_fine_step_is_made_coarser() -> None:
+    proposal = proposed(0, 16, 0.4)
+    assert any("finer than it need be" in reason for reason in proposal.reasons)
+    assert proposal.plan.step_um > 0.8
+
+
+def test_white_pixels_ask_for_less_light_and_tell_no_step() -> None:
+    proposal = proposed(0, 16, 2, exposure_ms=80)
+    assert "white: no texture is left there" in proposal.reasons[0]
+    assert proposal.plan.exposure_ms == 20.0
+    assert not any("step" in reason for reason in proposal.reasons)
+
+
+def test_dark_pictures_ask_for_more_light_until_they_have_it() -> None:
+    proposal = proposed(0, 16, 2, exposure_ms=2)
+    assert "even the brightest pixels reach" in proposal.reasons[0]
+    assert proposal.plan.exposure_ms is not None
+    assert proposal.plan.exposure_ms > 6
+    again = proposed(0, 16, 2, exposure_ms=proposal.plan.exposure_ms)
+    assert not any("xpose" in reason for reason in again.reasons)
+
+
+def test_the_cameras_own_white_counts() -> None:
+    """A camera of 12 bits never passes 4095 of 65535."""
+    advisor = SweepAdvisor(4095)
+    rng = np.random.default_rng(1)
+    for z_um in range(6):
+        plane = rng.integers(1000, 3000, (40, 50)).astype(np.uint16)
+        plane[:20] = 4095
+        advisor.add(plane, float(z_um))
+    proposal = advisor.propose(SweepPlan(0, 5, 1), 10.0)
+    assert proposal is not None
+    assert "50.0 % of a slice is white" in proposal.reasons[0]
+
+
+def test_where_nothing_comes_into_focus_the_advice_says_so() -> None:
+    advisor = SweepAdvisor(255)
+    for z_um in range(6):
+        advisor.add(np.full((40, 50), 128, np.uint8), float(z_um))
+    proposal = advisor.propose(SweepPlan(0, 5, 1), 10.0)
+    assert proposal is not None
+    assert "no texture comes into focus" in proposal.reasons[0]
+
+
+def test_four_slices_tell_too_little() -> None:
+    advisor = SweepAdvisor(255)
+    for z_um in range(4):
+        advisor.add(np.full((40, 50), 128, np.uint8), float(z_um))
+    assert advisor.propose(SweepPlan(0, 3, 1), 10.0) is None
+
+
+# the autofocus curve
+
+
+def test_the_curve_of_a_region_peaks_at_its_height() -> None:
+    """The raised square of the relief lies at 0.72 of its range: 9.76 um."""
+    scope, trace = microscope(), SharpnessTrace()
+    for z_um in (0, 15, 2, 13, 4, 11, 6, 9, 8, 10, 12, 7):  # as somebody turns the focus
+        scope.move_to(z_um)
+        trace.add(scope.snap(), scope.z_um())
+    curve = trace.curve()
+    assert list(curve.z) == sorted(curve.z)
+    height = scope.true_height_um
+    rows, columns = slice(10, 19), slice(52, 64)  # the region (1, 4) of 5 x 5, most of it the square
+    assert np.median(height[rows, columns]) == pytest.approx(9.76, abs=0.01)
+    assert sharpest_z(curve, (1, 4)) == pytest.approx(9.76, abs=0.6)
+
+
+def test_the_trace_measures_as_the_growing_depth_does() -> None:
+    scope, trace, growing = microscope(), SharpnessTrace(), GrowingDepth()
+    for z_um in (4.0, 8.0, 12.0):
+        scope.move_to(z_um)
+        plane = scope.snap()
+        trace.add(plane, z_um)
+        growing.add(plane, z_um)
+    np.testing.assert_allclose(trace.curve().whole, growing.sharpness().whole)
+    np.testing.assert_allclose(trace.curve().regions, growing.sharpness().regions)
+
+
+def test_the_newest_picture_at_a_place_counts() -> None:
+    trace = SharpnessTrace(resolution_um=0.1)
+    rng = np.random.default_rng(1)
+    sharp, flat = rng.integers(0, 255, (40, 50)).astype(np.uint8), np.full((40, 50), 100, np.uint8)
+    trace.add(sharp, 5.0)
+    trace.add(flat, 5.01)
+    assert trace.curve().whole.tolist() == [0.0]
+    trace.clear()
+    assert len(trace.curve().z) == 0
+    assert sharpest_z(trace.curve()) is None
+
+
+def test_the_sharpest_place_lies_between_the_points() -> None:
+    z = np.arange(8.0)
+    whole = np.exp(-((z - 3.3) ** 2) / 4)
+    curve = SharpnessCurve(z, whole, np.broadcast_to(whole, (5, 5, 8)))
+    assert sharpest_z(curve) == pytest.approx(3.3)
+    assert sharpest_z(curve, (2, 2)) == pytest.approx(3.3)
+    rising = SharpnessCurve(z, z + 1, np.broadcast_to(z + 1, (5, 5, 8)))
+    assert sharpest_z(rising) == 7.0  # no peak yet: as far as was seen
