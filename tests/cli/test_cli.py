@@ -546,3 +546,41 @@ def test_all_channels_of_one_channel_are_refused(run: Run, folder: Path, tmp_pat
     done = run("depth", folder, "--all-channels", "-o", tmp_path / "out")
     assert done.code == cli.USAGE
     assert "holds one channel only" in done.err
+
+
+# --- times -----------------------------------------------------------------------------------
+
+
+def test_all_times_are_done_with_a_table_and_go_on(run: Run, hyperstack: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    call = ("depth", hyperstack, "--channel", 1, "--all-times", "--all-channels", "-o", out, "--align", "none")
+    done = run(*call, "--json")
+    assert done.code == cli.DONE, done.err
+    assert [row["label"] for row in done.facts["times"]] == ["time point 1", "time point 2"]
+    assert Path(done.facts["files"]["table"]).read_text().count("\n") == 3
+    for name in ("depth.tif", "all_in_focus.tif", "all_in_focus_channels.ome.tif", "result.json"):
+        assert (out / "time_002" / name).is_file()
+    again = run(*call)
+    assert "2 of 2 done, 2 of them before" in again.out
+
+
+def test_times_that_fail_are_told_by_the_exit_code(run: Run, scene: Scene, tmp_path: Path) -> None:
+    frames = np.stack([scene.stack.read(i) for i in range(scene.stack.n)])
+    path = tmp_path / "damaged.ome.tif"
+    options: dict[str, Any] = {"ome": True, "photometric": "minisblack", "compression": "zlib"}
+    tifffile.imwrite(path, np.stack([frames, frames]), metadata={"axes": "TZYX"}, **options)
+    with tifffile.TiffFile(path) as tiff:
+        place = tiff.pages[-1].dataoffsets[0]
+    data = bytearray(path.read_bytes())
+    data[place : place + 200] = bytes(200)
+    path.write_bytes(data)
+    done = run("depth", path, "--all-times", "-o", tmp_path / "out", "--align", "none")
+    assert done.code == cli.SOME_FAILED, done.err
+    assert "1 of 2 done" in done.out
+    assert re.search(r"time point 2: slice 11 of damaged\.ome\.tif is .*damaged", done.err)
+
+
+def test_all_times_of_one_time_are_refused(run: Run, folder: Path, tmp_path: Path) -> None:
+    done = run("depth", folder, "--all-times", "-o", tmp_path / "out")
+    assert done.code == cli.USAGE
+    assert "holds one time point only" in done.err

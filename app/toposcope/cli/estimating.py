@@ -5,10 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toposcope.cli.options import (
+    DONE,
+    FAILED,
+    SOME_FAILED,
     Answer,
     Commands,
     ListAction,
@@ -16,6 +20,7 @@ from toposcope.cli.options import (
     add_method,
     add_stack,
     check_folder,
+    estimate_settings,
     estimated,
     opened,
     paths,
@@ -63,6 +68,11 @@ def add_depth(commands: Commands) -> None:
         "--all-channels",
         action="store_true",
         help="write the all-in-focus picture of every channel by this depth, too, as all_in_focus_channels.ome.tif",
+    )
+    depth.add_argument(
+        "--all-times",
+        action="store_true",
+        help="do all time points of the file, each in a folder of its own, with a table; goes on where it was stopped",
     )
     depth.add_argument("--pictures", action="store_true", help="draw depth.png and surface_3d.png, too")
 
@@ -120,6 +130,8 @@ def _depth(options: argparse.Namespace, report: Report) -> Answer:
     from toposcope.core.export import together
 
     check_folder(options.output)
+    if options.all_times:
+        return _all_times(options, report)
     with opened(options, part(report, 0, 0.02)) as stack:
         _spare_frames(stack, options.output)
         if options.all_channels:
@@ -188,6 +200,51 @@ def _write(result: DepthResult, folder: Path, image: str | None, report: Report)
     from toposcope.core.export import write_result
 
     return write_result(result, folder, image, report)
+
+
+def _all_times(options: argparse.Namespace, report: Report) -> Answer:
+    """Do a time series; exit code 3 where some of its time points failed."""
+    from toposcope.core.series import estimate_times, time_labels
+    from toposcope.core.source import describe
+
+    if options.time is None:
+        options.time = 0  # a look at the first one; all are done
+    with opened(options, part(report, 0, 0.01)) as stack:
+        if not time_labels(stack):
+            raise SettingsError(f"{stack.name} holds one time point only. Leave --all-times out.")
+        if options.all_channels:
+            _check_channels(stack)
+
+        def more(worked: FocalStack, result: DepthResult, folder: Path, report: Report) -> None:
+            if options.all_channels:
+                _write_channels(worked, result, folder, report)
+            if options.pictures:
+                _write_pictures(result, folder)
+
+        series = estimate_times(
+            stack,
+            estimate_settings(options),
+            options.output,
+            part(report, 0.01, 1),
+            options.image,
+            also=f"all channels {options.all_channels}, pictures {options.pictures}",
+            more=more,
+        )
+        described = _stack_lines(describe(stack))
+    old = sum(row.is_old for row in series.rows)
+    done = len(series.rows) - len(series.failed)
+    text = [
+        *described,
+        f"{'times':<12}{done} of {len(series.rows)} done{f', {old} of them before' if old else ''}",
+        written_lines({"table": series.table}),
+    ]
+    facts = {
+        "times": [{**asdict(row), "folder": None if row.folder is None else str(row.folder)} for row in series.rows],
+        "files": {"table": str(series.table)},
+    }
+    complaints = tuple(f"{row.label}: {row.problem}" for row in series.failed)
+    code = DONE if not series.failed else FAILED if not done else SOME_FAILED
+    return Answer("\n".join(text), facts, complaints, code)
 
 
 def _check_channels(stack: FocalStack) -> None:

@@ -9,7 +9,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
@@ -17,6 +17,7 @@ from toposcope.core.jobs import Report
 from toposcope.errors import OutputError, SettingsError, ToposcopeError
 
 if TYPE_CHECKING:  # numpy and OpenCV are loaded by the command that needs them
+    from toposcope.core.method import EstimateSettings
     from toposcope.core.result import DepthResult
     from toposcope.core.source import OpenOptions
     from toposcope.core.stack import FocalStack
@@ -276,20 +277,25 @@ def open_options(options: argparse.Namespace) -> OpenOptions:
 
 
 def estimated(options: argparse.Namespace, stack: FocalStack, report: Report, keep_volume: bool = False) -> DepthResult:
-    from toposcope.core.estimate import METHODS, EstimateSettings, estimate
+    from toposcope.core.estimate import estimate
+
+    return estimate(stack, replace(estimate_settings(options), keep_volume=keep_volume), report)
+
+
+def estimate_settings(options: argparse.Namespace) -> EstimateSettings:
+    """Return how to estimate by the options that `add_method` adds."""
+    from toposcope.core.estimate import METHODS, EstimateSettings
     from toposcope.core.settings import checked
 
     card = METHODS.get(options.method)  # estimate refuses an unknown name, and lists the known ones
-    settings = EstimateSettings(
+    return EstimateSettings(
         method=options.method,
         options=checked(card.settings, dict(options.set)) if card else None,
         align=options.align,
-        keep_volume=keep_volume,
         threads=options.threads,
         device=options.device,
         weights=options.weights,
     )
-    return estimate(stack, settings, report)
 
 
 def check_folder(folder: Path) -> None:

@@ -98,5 +98,6 @@ def compose(
             frames=tuple(stack.source.names),
             seconds=seconds,
             inputs=inputs,
+            parts={part.name: part.text for part in stack.parts},
         ),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ class Provenance:
     """How a result came to be: enough to make it again.
 
     ``seconds`` of wall time; ``inputs`` maps the name of each file to its SHA-256, as
-    `toposcope.core.provenance.input_hashes` returns it.
+    `toposcope.core.provenance.input_hashes` returns it. ``parts`` says which channel, time and position of a file.
     """
 
     version: str
@@ -31,6 +31,7 @@ class Provenance:
     frames: tuple[str, ...]
     seconds: float
     inputs: Mapping[str, str]
+    parts: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

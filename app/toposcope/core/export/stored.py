@@ -54,6 +54,7 @@ def result_facts(result: DepthResult, files: Mapping[str, str]) -> dict[str, Any
             "method": provenance.method,
             "settings": dict(provenance.settings),
             "source": provenance.source,
+            "parts": dict(provenance.parts),
             "frames": list(provenance.frames),
             "inputs_sha256": dict(provenance.inputs),
             "seconds": provenance.seconds,
@@ -133,6 +134,7 @@ def read_result(path: Path | str) -> DepthResult:
                 tuple(provenance["frames"]),
                 provenance["seconds"],
                 provenance["inputs_sha256"],
+                provenance.get("parts", {}),
             ),
         )
     except (LookupError, TypeError, ValueError, AttributeError) as error:
