@@ -20,7 +20,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+
 from toposcope import __version__
+from toposcope.core.calibration import Sourced
 from toposcope.core.estimate import estimate
 from toposcope.core.export import made_folder, together, write_bytes, write_result
 from toposcope.core.export.stored import RESULT_NAME
@@ -152,6 +155,16 @@ def estimate_times(
     return Series(tuple(rows), folder / TABLE_NAME)
 
 
+def finished_times(
+    stack: FocalStack, settings: EstimateSettings, folder: Path, image: str | None = None, also: str = ""
+) -> dict[int, Path]:
+    """Return the folders of the time points that `estimate_times` would not do again, by their numbers."""
+    count = len(time_labels(stack))
+    made_with = _made_with(stack, replace(settings, keep_volume=False), image, also)
+    folders = {time: time_folder(folder, time, count) for time in sorted(_done(folder, made_with)) if time < count}
+    return {time: target for time, target in folders.items() if _old_row(time, "", target) is not None}
+
+
 def _new_row(
     stack: FocalStack,
     time: int,
@@ -217,11 +230,12 @@ def _made_with(stack: FocalStack, settings: EstimateSettings, image: str | None,
         "source": str(stack.path and stack.path.resolve()),
         "stamp": stamp,
         "parts": {one.name: one.chosen for one in stack.parts if one.name != "time"},
-        "positions": stack.positions.value.tolist(),
+        "typed": [
+            [one.origin, np.asarray(one.value).tolist()]
+            for one in (stack.positions, stack.kind, stack.near, stack.pixel_um)
+            if one is not None and not _is_of_the_file(one)
+        ],
         "unit": stack.unit,
-        "kind": stack.kind.value,
-        "near": stack.near.value,
-        "pixel_um": stack.pixel_um.value if stack.pixel_um else None,
         "frames": list(stack.source.names),
         "settings": {**asdict(replace(settings, options=None)), "options": repr(settings.options)},
         "image": image,
@@ -229,6 +243,11 @@ def _made_with(stack: FocalStack, settings: EstimateSettings, image: str | None,
     }
     plain: dict[str, Any] = json.loads(json.dumps(told, default=str))
     return plain
+
+
+def _is_of_the_file(value: Sourced[Any]) -> bool:
+    """Whether a value comes from the file, which may tell another one for each time point."""
+    return not value.origin.startswith(("typed in", "positions file", "stack.json"))
 
 
 def _done(folder: Path, made_with: dict[str, Any]) -> set[int]:

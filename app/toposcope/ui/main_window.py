@@ -50,6 +50,7 @@ from toposcope.ui.controllers.opening import OpeningController, problem
 from toposcope.ui.controllers.pictures import PicturesController
 from toposcope.ui.controllers.pins import PinsController
 from toposcope.ui.controllers.surface import SurfaceController
+from toposcope.ui.controllers.times import TimesController
 from toposcope.ui.engine import Engine
 from toposcope.ui.preferences import Preferences
 from toposcope.ui.pyramid import Picture
@@ -170,6 +171,9 @@ class MainWindow(QMainWindow):
         )
         # last, so that everybody knows of a new stack before its depth is computed
         self.estimating = EstimatingController(session, undo, engine.estimate, engine.methods, self)
+        self.times = TimesController(
+            session, self.opening, self.estimating, engine.estimate, self._ask_times_folder, self
+        )
 
     def _make_docks(self) -> None:
         self.setCorner(Qt.Corner.BottomLeftCorner, Qt.DockWidgetArea.LeftDockWidgetArea)
@@ -322,6 +326,9 @@ class MainWindow(QMainWindow):
             "zoom_pixels": self.picture.canvas.zoom_to_pixels,
             "reset_layout": self._reset_layout,
             "run": self.estimating.run,
+            "all_times": self.times.run,
+            "next_time": lambda: self.times.step(1),
+            "previous_time": lambda: self.times.step(-1),
             "run_other": self._run_other,
             "next_a": lambda: self._next_side("A"),
             "next_b": lambda: self._next_side("B"),
@@ -354,6 +361,8 @@ class MainWindow(QMainWindow):
         self.picture.pairRequested.connect(lambda a, b: session.set(pair=(a, b)))
         self.picture.showRequested.connect(self._show_of_sides)
         self.picture.numbersRequested.connect(self.save_numbers)
+        self.picture.timeRequested.connect(self.times.show)
+        self.picture.allTimesRequested.connect(self.times.run)
         self.picture.channelRequested.connect(lambda k: session.set(channel=k))
         self.picture.offerChosen.connect(self._on_offer)
         canvas.splitMoved.connect(self._set_split)
@@ -418,6 +427,8 @@ class MainWindow(QMainWindow):
                 self.actions_by_name[f"mode_{mode}"].setChecked(mode == now.mode)
         if differs("left", "right", "mode", "shown_run", "aligned"):
             self.pictures.set_requests(now.left, now.right)
+        if differs("times"):
+            self.picture.set_times(now.times)
         if differs("channels", "mode"):
             self.picture.set_channels(now.channels)
         if differs("comparison", "mode"):
@@ -449,9 +460,8 @@ class MainWindow(QMainWindow):
                 self._note_timer.start()
             else:
                 self._note_timer.stop()
-        if differs(
-            "start_page", "has_parts", "can_save_channels", "pins", "can_export", "job", "runs", "aligned", "comparison"
-        ):
+        enabling = ("start_page", "has_parts", "times", "can_save_channels", "pins", "can_export", "job", "runs")
+        if differs(*enabling, "aligned", "comparison"):
             self._enable_actions(now)
 
     def _enable_actions(self, now: ViewState) -> None:
@@ -464,6 +474,8 @@ class MainWindow(QMainWindow):
             acts[name].setEnabled(bool(now.pins))
         acts["other_part"].setEnabled(now.has_parts)
         acts["save_channels"].setEnabled(now.can_save_channels)
+        for name in ("all_times", "next_time", "previous_time"):
+            acts[name].setEnabled(now.times is not None)
         acts["export"].setEnabled(now.can_export)
         acts["copy_advice"].setEnabled(bool(now.sweep))
         acts["aligned"].setChecked(now.aligned)
@@ -710,6 +722,7 @@ class MainWindow(QMainWindow):
         self.opening.runner.cancel()
         self.estimating.cancel()
         self.exporting.runner.cancel()
+        self.times.cancel()
         self.surfaces.cancel()
         self.pictures.cancel()
 
@@ -800,6 +813,13 @@ class MainWindow(QMainWindow):
             self.surfaces.save_turntable(path, dialog.frames_box.value(), dialog.size_px)
         dialog.deleteLater()
 
+    def _ask_times_folder(self, proposed: Path) -> Path | None:
+        """Let the user choose where the results of all time points go."""
+        chosen = QFileDialog.getSaveFileName(
+            self, "Folder for the results of all times", str(proposed), options=QFileDialog.Option.DontConfirmOverwrite
+        )[0]
+        return Path(chosen) if chosen else None
+
     def _ask_file(self, title: str, name: str, kinds: str) -> Path | None:
         """Let the user choose where to write one file."""
         chosen, kind = QFileDialog.getSaveFileName(self, title, str(Path(self.preferences.folder) / name), kinds)
@@ -854,6 +874,8 @@ class MainWindow(QMainWindow):
         return [
             *(controller.runner for controller in controllers),
             self.opening.looking,
+            self.times.runner,
+            self.times.batch,
             self.surfaces.writer,
             *self.pictures.runners.values(),
             self.pictures.ahead,

@@ -138,6 +138,17 @@ class ChannelChoice:
 
 
 @dataclass(frozen=True, slots=True)
+class TimeState:
+    """The slider over the time points of a file; ``done`` of them have a stored result, this one if ``is_done``."""
+
+    count: int
+    index: int
+    text: str
+    done: int
+    is_done: bool
+
+
+@dataclass(frozen=True, slots=True)
 class MethodState:
     """The method panel."""
 
@@ -215,6 +226,7 @@ class ViewState:
     can_export: bool
     has_parts: bool
     channels: ChannelChoice | None
+    times: TimeState | None
     can_save_channels: bool
     job: Job | None
     message: Message | None
@@ -250,6 +262,7 @@ def resolve(state: State, methods: Mapping[str, MethodCard] | None = None) -> Vi
         can_export=run is not None and run.reduction == 1,
         has_parts=stack is not None and bool(stack.parts),
         channels=channel_choice(state, mode),
+        times=time_state(state),
         can_save_channels=channel_choice(state, "all_in_focus") is not None,
         job=next(iter(state.jobs.values()), None),
         message=state.message,
@@ -304,6 +317,15 @@ def channel_choice(state: State, mode: Mode) -> ChannelChoice | None:
         return None
     shown = own.chosen if state.channel is None else state.channel
     return ChannelChoice(own.options, shown, None if shown == own.chosen else shown)
+
+
+def time_state(state: State) -> TimeState | None:
+    """Return the slider over time points, None where the file holds one."""
+    part = state.opened.part("time") if state.opened is not None and state.opened.reopen is not None else None
+    if part is None:
+        return None
+    done = state.times_done
+    return TimeState(len(part.options), part.chosen, part.text, len(done), part.chosen in done)
 
 
 def paired(state: State) -> tuple[Run | None, Run | None]:

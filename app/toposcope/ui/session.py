@@ -126,7 +126,7 @@ class State:
     ``slice_index`` count its frames. ``pair`` are the numbers of the runs A and B, ``compared`` what is shown
     of them side by side (None: what suits them), ``split`` where the line between them stands, 0..1 of the
     width. ``channel`` is what the all-in-focus picture shows, None for that of the stack. ``ranges`` holds the
-    colour limits of layers that the user set.
+    colour limits of layers that the user set. ``times_done`` are the time points with a stored result.
     """
 
     opened: FocalStack | None = None
@@ -149,6 +149,7 @@ class State:
     pins: tuple[Pin, ...] = ()
     chosen_pin: int | None = None
     cursor: tuple[int, int] | None = None
+    times_done: frozenset[int] = frozenset()
     jobs: Mapping[str, Job] = field(default_factory=dict)
     message: Message | None = None
 

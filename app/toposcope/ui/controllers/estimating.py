@@ -78,6 +78,12 @@ class EstimatingController(QObject):
         reduction = preview_reduction(stack) if not state.runs else 1
         self._start(stack, state.inputs, reduction)
 
+    def adopted(self, result: DepthResult, inputs: Inputs) -> Run:
+        """Return a stored result as the first of a stack's history."""
+        self._numbers += 1
+        facts = f"{run_facts(result)}\nStored result; compute it again for its focus curves"
+        return Run(self._numbers, run_title(inputs, self._methods, 1), result, inputs, 1, facts)
+
     def run_method(self, name: str) -> None:
         """Compute the depth by another method with its defaults; its choice can be undone."""
         settings = replace(self._session.state.settings, method=name, options=None)
@@ -109,7 +115,8 @@ class EstimatingController(QObject):
             self._calm.stop()
             self.runner.drop()
             self._session.set_job("depth", None)
-            self.run()
+            if now.run is None:  # a time point of a series may bring its result along
+                self.run()
         elif now.inputs != before.inputs and now.automatic:
             # undone, or back to what was tried before: the result of it is still there
             kept = next((run for run in reversed(now.full_runs) if run.inputs == now.inputs), None)

@@ -17,7 +17,8 @@ from toposcope.core.stack import FocalStack
 from toposcope.errors import FrameError, ToposcopeError
 from toposcope.ui.controllers.looking import Looker, Previewer
 from toposcope.ui.preferences import Preferences
-from toposcope.ui.session import CalibrationEdit, Job, Message, Offer, Session
+from toposcope.ui.resolve import edited_stack
+from toposcope.ui.session import CalibrationEdit, Job, Message, Offer, Run, Session, State
 from toposcope.ui.workers import LatestRunner
 
 Paths = Path | tuple[Path, ...]
@@ -116,6 +117,33 @@ class OpeningController(QObject):
         if answers is not None and dict(answers) != dict(start):
             self.retry(**{**changes, **answers})
 
+    def show_time(self, stack: FocalStack, time: int, run: Run | None) -> None:
+        """Go over to another time point of the open file, with its result if there is one; the rest stays."""
+        before = self._session.state
+        if before.opened is None or self._wanted is None:
+            stack.close()
+            return
+        paths, options = self._wanted
+        self._wanted = paths, options.choosing({"time": time})
+        edit, message = before.edit, None
+        try:
+            edited = edited_stack(stack, edit)
+        except ToposcopeError as error:  # such as positions that were typed in for another number of frames
+            edit, edited, message = CalibrationEdit(), stack, problem(error)
+        self._session.set(
+            opened=stack,
+            stack=edited,
+            edit=edit,
+            skipped=frozenset(i for i in before.skipped if i < stack.n),
+            runs=(run,) if run is not None else (),
+            shown_run=run.number if run is not None else None,
+            pair=(run.number, run.number) if run is not None else (0, 0),
+            cursor=None,
+            slice_index=min(before.slice_index, stack.n - 1),
+            message=message,
+        )
+        _release(before)
+
     def close(self) -> None:
         """Close the stack and go back to the start page."""
         self._replace_stack(None)
@@ -153,11 +181,7 @@ class OpeningController(QObject):
             slice_index=stack.n // 2 if stack else 0,
             message=None,
         )
-        for run in before.runs:
-            if run.result.volume is not None:
-                run.result.volume.close()
-        if before.opened is not None:
-            before.opened.close()
+        _release(before)
 
     def _on_failed(self, error: Exception) -> None:
         self._session.set_job("open", None)
@@ -172,6 +196,15 @@ class OpeningController(QObject):
             # without its only file there is nothing to go on with
             message = replace(message, offers=(again,))
         self._session.set(message=message)
+
+
+def _release(before: State) -> None:
+    """Give back what a stack and its results hold that are no longer shown."""
+    for run in before.runs:
+        if run.result.volume is not None:
+            run.result.volume.close()
+    if before.opened is not None:
+        before.opened.close()
 
 
 def problem(error: Exception, offers: Sequence[Offer] = ()) -> Message:

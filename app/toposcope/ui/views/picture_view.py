@@ -23,7 +23,7 @@ from PySide6.QtWidgets import (
 from toposcope.core.pictures import colour_table
 from toposcope.ui import theme
 from toposcope.ui.rendering import COLOUR_MAPS, Rendered
-from toposcope.ui.resolve import ChannelChoice, Comparison, Hint, SliceState
+from toposcope.ui.resolve import ChannelChoice, Comparison, Hint, SliceState, TimeState
 from toposcope.ui.session import MODES, Kinds, Mode, Offer
 from toposcope.ui.views.canvas import Canvas, Where
 from toposcope.ui.views.range_bar import RangeBar
@@ -62,6 +62,8 @@ class PictureView(QWidget):
     showRequested = Signal(object)  # Kinds
     numbersRequested = Signal()
     channelRequested = Signal(int)
+    timeRequested = Signal(int)
+    allTimesRequested = Signal()
     offerChosen = Signal(object)  # Offer
     sliceRequested = Signal(int)
     limitsRequested = Signal(object)  # (low, high), None for automatic
@@ -78,6 +80,8 @@ class PictureView(QWidget):
         self._sides = (QComboBox(), QComboBox())
         self._slider = QSlider(Qt.Orientation.Horizontal)
         self._caption = QLabel()
+        self._time_row, self._time_slider = QWidget(), QSlider(Qt.Orientation.Horizontal)
+        self._time_caption, self._all_times = QLabel(), QPushButton("All times …")
         self._comparison: Comparison | None = None
         self._show = QComboBox()
         self._statistics = QLabel()
@@ -173,6 +177,20 @@ class PictureView(QWidget):
         bottom.addWidget(self._slider, 1)
         bottom.addWidget(self._caption)
 
+        times = QHBoxLayout(self._time_row)
+        times.setContentsMargins(8, 2, 8, 4)
+        heading = QLabel("Time")
+        heading.setProperty("role", "muted")
+        self._time_slider.setToolTip("Time point (Page Up and Page Down)")
+        self._time_slider.setAccessibleName("Time point")
+        self._time_slider.valueChanged.connect(self.timeRequested)
+        self._time_caption.setMinimumWidth(150)
+        self._all_times.setToolTip("Compute the depth of every time point into a folder, with a table")
+        self._all_times.clicked.connect(self.allTimesRequested)
+        for widget, stretch in ((heading, 0), (self._time_slider, 1), (self._time_caption, 0), (self._all_times, 0)):
+            times.addWidget(widget, stretch)
+        self._time_row.hide()
+
         self._wait.setParent(self.canvas)
         self._wait.setStyleSheet("background: rgba(10, 11, 13, 190); color: #f2f4f7; padding: 4px 9px;")
         self._wait.move(10, 10)
@@ -187,6 +205,7 @@ class PictureView(QWidget):
         layout.addWidget(self._pages, 1)
         layout.addWidget(self._statistics)
         layout.addWidget(self._slice_row)
+        layout.addWidget(self._time_row)
 
     def _tool(self, tip: str, slot: object, row: QHBoxLayout) -> QToolButton:
         button = QToolButton()
@@ -285,6 +304,20 @@ class PictureView(QWidget):
     def set_colour_map(self, name: str) -> None:
         """Show which colour map is on."""
         self._maps.setCurrentIndex(self._maps.findData(name))
+
+    def set_times(self, times: TimeState | None) -> None:
+        """Show which time point is looked at; None where the file holds one."""
+        self._time_row.setVisible(times is not None)
+        if times is None:
+            return
+        self._time_slider.blockSignals(True)
+        self._time_slider.setRange(0, times.count - 1)
+        self._time_slider.setPageStep(max(1, times.count // 10))
+        self._time_slider.setValue(times.index)
+        self._time_slider.blockSignals(False)
+        stored = f" · {times.done} of {times.count} stored" if times.done else ""
+        self._time_caption.setText(f"{times.text}{stored}")
+        self._time_caption.setToolTip(f"{times.text}, {times.index + 1} of {times.count}{stored}")
 
     def set_channels(self, choice: ChannelChoice | None) -> None:
         """Show whose all-in-focus picture is shown; None where there is nothing to choose."""
