@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -123,6 +124,21 @@ def test_a_fault_is_one_sentence_and_the_sweep_goes_on(
     failing(Fault("unplugged", 10**6))
     assert run("capture", "--simulated", "-o", tmp_path / "a.slices", "--resume").code == 0
     assert open_stack(path).n == 7
+
+
+def test_micro_manager_needs_its_extra(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pymmcore_plus.experimental.unicore", None)
+    configuration = tmp_path / "stand.cfg"
+    arguments = ("capture", "--config", configuration, "-o", tmp_path / "a.ome.tif", *SWEEP)
+    assert "does not exist" in sentence(run(*arguments))
+    configuration.write_text("# empty")
+    done = run(*arguments)
+    assert done.code == 1
+    assert sentence(done) == (
+        'microscopes that Micro-Manager drives need an extra: pip install "toposcope[capture]". '
+        "The simulated microscope works without."
+    )
+    assert run(*arguments, "--simulated").code == 2
 
 
 def test_control_c_stops_the_sweep_and_brings_the_stage_back(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -352,6 +353,28 @@ def test_a_configuration_must_be_chosen(make: Make) -> None:
     controller.connect_microscope()
     assert controller.state.message is not None
     assert "configuration file" in controller.state.message.text
+
+
+def test_a_configuration_is_loaded_or_its_extra_named(
+    qtbot: QtBot, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configuration = tmp_path / "stand.cfg"
+    configuration.write_text("# empty")
+    monkeypatch.setitem(sys.modules, "pymmcore_plus.experimental.unicore", None)
+    controller = make(Engine().connect_microscope)
+    dialog = controller._dialog
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *arguments: (str(configuration), ""))
+    dialog._source.setCurrentIndex(1)
+    dialog._source.activated.emit(1)
+    assert controller.state.configuration == configuration
+    assert dialog._source.currentText() == "Micro-Manager: stand.cfg"
+    dialog._connect.click()
+    qtbot.waitUntil(lambda: controller.state.message is not None, timeout=20_000)
+    assert controller.state.message is not None
+    assert 'pip install "toposcope[capture]"' in controller.state.message.text
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *arguments: ("", ""))
+    dialog._source.activated.emit(1)
+    assert controller.state.source == "configuration"  # as it was
 
 
 def test_a_name_that_is_taken_is_left_alone(qtbot: QtBot, make: Make, tmp_path: Path) -> None:

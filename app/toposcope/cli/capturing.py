@@ -26,6 +26,7 @@ def add_capture(commands: Commands) -> None:
     which.add_argument(
         "--simulated", action="store_true", help="a rendered surface of known height: no hardware needed"
     )
+    which.add_argument("--config", type=Path, metavar="CFG", help="configuration file of Micro-Manager")
     parser.add_argument("-o", "--output", required=True, type=Path, metavar="OUT", help="the OME-TIFF to make")
     sweep = parser.add_argument_group("the sweep (lengths such as 12.5 or 12.5um, in the stage's coordinate)")
     sweep.add_argument("--top", type=_micrometres, metavar="Z", help="greatest z")
@@ -97,9 +98,9 @@ def _capture(options: argparse.Namespace, report: Report) -> Answer:
 
 
 def _connected(options: argparse.Namespace) -> Microscope:
-    from toposcope.core.capture import SimulatedMicroscope
+    from toposcope.core.capture import MicroManagerMicroscope, SimulatedMicroscope
 
-    return SimulatedMicroscope()
+    return SimulatedMicroscope() if options.config is None else MicroManagerMicroscope.load(options.config)
 
 
 def _optics(options: argparse.Namespace, microscope: Microscope) -> Optics:

@@ -10,7 +10,7 @@ from typing import Any
 
 from toposcope.core import curve, resources
 from toposcope.core import export as exports
-from toposcope.core.capture import Microscope, SimulatedMicroscope
+from toposcope.core.capture import MicroManagerMicroscope, Microscope, SimulatedMicroscope
 from toposcope.core.channels import fuse_channel
 from toposcope.core.compare import compare
 from toposcope.core.curve import FocusCurve
@@ -38,7 +38,7 @@ def _export(
 
 def _connect(configuration: Path | None) -> Microscope:
     """Connect the microscope that a configuration file describes; the simulated one without."""
-    return SimulatedMicroscope()
+    return SimulatedMicroscope() if configuration is None else MicroManagerMicroscope.load(configuration)
 
 
 @dataclass(frozen=True, slots=True)

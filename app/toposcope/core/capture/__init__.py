@@ -7,6 +7,7 @@
 """
 
 from toposcope.core.capture.advising import Proposal, SweepAdvisor
+from toposcope.core.capture.micro_manager import MicroManagerMicroscope
 from toposcope.core.capture.microscope import Microscope, Optics
 from toposcope.core.capture.ome import PlaneFacts, SweepFacts, write_ome_tiff
 from toposcope.core.capture.plan import SweepPlan
@@ -17,6 +18,7 @@ from toposcope.core.capture.trace import SharpnessTrace, live_scale, sharpest_z
 
 __all__ = [
     "Fault",
+    "MicroManagerMicroscope",
     "Microscope",
     "Optics",
     "PlaneFacts",
