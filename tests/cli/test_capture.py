@@ -60,7 +60,18 @@ def test_a_sweep_becomes_a_stack_and_its_depth(run: Run, tmp_path: Path) -> None
 
 def test_machines_get_json(run: Run, tmp_path: Path) -> None:
     done = run("capture", "--simulated", "-o", tmp_path / "a.ome.tif", *SWEEP, "--json")
-    assert done.facts == {"path": str(tmp_path / "a.ome.tif"), "slices": 7, "notes": []}
+    facts = done.facts
+    assert facts.pop("proposal").keys() == {"reasons", "bottom_um", "top_um", "step_um", "exposure_ms"}
+    assert facts == {"path": str(tmp_path / "a.ome.tif"), "slices": 7, "notes": []}
+
+
+def test_a_better_sweep_is_proposed_with_reasons(run: Run, tmp_path: Path) -> None:
+    arguments = ("--bottom", "8", "--top", "16", "--step", "1.5", "--exposure", "40")
+    done = run("capture", "--simulated", "-o", tmp_path / "a.ome.tif", *arguments)
+    assert done.code == 0
+    assert "the surface goes on below it. Put the bottom at" in done.out
+    assert "white: no texture is left there. Expose 10 ms instead of 40 ms" in done.out
+    assert "\nProposed: " in done.out
 
 
 def test_the_step_is_proposed_from_the_depth_of_field(run: Run, tmp_path: Path) -> None:

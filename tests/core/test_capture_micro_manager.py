@@ -26,7 +26,7 @@ from toposcope.core.capture import (
 )
 from toposcope.core.capture.simulated import relief
 from toposcope.core.estimate import EstimateSettings, estimate
-from toposcope.core.source import open_stack
+from toposcope.core.source import OpenOptions, open_stack
 from toposcope.errors import CaptureError, MissingPartError, StageError
 
 SCENE = relief(height=48, width=64, low_um=4, high_um=12)
@@ -67,6 +67,7 @@ class Core:
         self.timeout_ms = 0
         self.unloaded = 0
         self.bits = 16
+        self.direction = 0
         self.pixel_um = 0.5
         self._frame: Any = None
 
@@ -93,6 +94,9 @@ class Core:
 
     def getCurrentPixelSizeConfig(self) -> str:
         return "20x"
+
+    def getFocusDirection(self, stage: str) -> int:
+        return self.direction
 
     def getExposure(self) -> float:
         return self.inner.exposure_ms
@@ -148,6 +152,28 @@ def test_a_core_is_a_microscope(tmp_path: Path) -> None:
     microscope.close()
     assert core.unloaded == 1
     LIGHT.update(core.inner._light)
+
+
+@pytest.mark.parametrize(("direction", "near"), [(1, "low"), (-1, "high"), (0, None)])
+def test_which_way_is_up_goes_into_the_file(tmp_path: Path, direction: int, near: str | None) -> None:
+    """Direction 1: greater z brings objective and object together, so that lower parts come into focus."""
+    core = Core()
+    core.direction = direction
+    microscope = MicroManagerMicroscope(core)
+    assert microscope.near == near
+    seen: list[str] = []
+
+    def look(i: int, plane: Any, z_um: float) -> None:
+        if i == 3:
+            seen.append(open_stack(tmp_path / "a.slices").near.value)
+
+    outcome = run_sweep(microscope, begin_sweep(microscope, PLAN, tmp_path / "a.ome.tif"), on_slice=look)
+    assert outcome.path is not None
+    stack = open_stack(outcome.path)
+    assert [stack.near.value, *seen] == [near or "high"] * 2
+    assert stack.near.origin == ("OME note of the capture" if near else "kind of the stack")
+    assert open_stack(outcome.path, OpenOptions(near="high")).near.value == "high"
+    assert open_stack(outcome.path, OpenOptions(z_step=1.0, unit="um")).near.origin == "kind of the stack"
 
 
 def test_a_shutter_is_left_as_it_is_configured() -> None:

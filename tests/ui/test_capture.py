@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PySide6.QtCore import QTimer
+from PySide6.QtCore import Qt, QTimer
 from PySide6.QtWidgets import QFileDialog
 from pytestqt.qtbot import QtBot
 
@@ -268,10 +268,13 @@ def test_abort_keeps_the_slices_and_the_sweep_can_go_on(qtbot: QtBot, make: Make
     dialog = controller._dialog
     dialog._start.click()
     qtbot.waitUntil(lambda: controller.state.taken >= 2, timeout=20_000)
+    qtbot.keyClick(dialog, Qt.Key.Key_Escape)
+    assert "Abort it first" in controller.state.message.text  # type: ignore[union-attr]
     dialog._abort.click()
     ended(qtbot, controller)
     taken = controller.state.taken
     assert controller.state.message is not None
+    assert dialog.isVisible()
     assert f"{taken} of 7 slices are kept in a.slices" in controller.state.message.text
     assert controller.state.message.text.endswith("The stage is back at 9.0 µm.")
     assert not dialog._start.isEnabled()

@@ -13,7 +13,7 @@ from toposcope.core.jobs import Cancelled, Report, part
 from toposcope.errors import CalibrationError, CaptureError, OutputError, SettingsError
 
 if TYPE_CHECKING:  # numpy and the renderer are loaded by the command that needs them
-    from toposcope.core.capture import Microscope, Optics, SweepOutcome, SweepPlan
+    from toposcope.core.capture import Microscope, Optics, Proposal, SweepOutcome, SweepPlan
 
 _GO_ON = "Go on with --resume."
 _OF_THE_PLAN = ("top", "bottom", "step", "exposure", "settle", "downwards", "na", "pixel_size", "index")
@@ -72,7 +72,7 @@ def _micrometres(text: str) -> float:
 
 
 def _capture(options: argparse.Namespace, report: Report) -> Answer:
-    from toposcope.core.capture import PlaneStore, begin_sweep, run_sweep, target_path
+    from toposcope.core.capture import PlaneStore, SweepAdvisor, begin_sweep, run_sweep, target_path
     from toposcope.core.estimate import METHODS
 
     if options.depth is not None and options.depth not in METHODS:
@@ -93,8 +93,16 @@ def _capture(options: argparse.Namespace, report: Report) -> Answer:
         if store is None:
             optics = _optics(options, microscope)
             store = begin_sweep(microscope, _plan(options, optics), path, optics)
-        outcome = run_sweep(microscope, store, part(report, 0, 1 if options.depth is None else 0.6))
-    return _answer(options, outcome, part(report, 0.6, 1))
+        advisor = SweepAdvisor(store.facts.white)
+        for _, plane, z_um in store.taken():  # of a sweep that goes on
+            advisor.add(plane, z_um)
+        share = part(report, 0, 1 if options.depth is None else 0.6)
+        outcome = run_sweep(microscope, store, share, lambda i, plane, z_um: advisor.add(plane, z_um))
+        proposal = None
+        if outcome.ended == "done":
+            exposure = store.plan.exposure_ms or microscope.exposure_ms
+            proposal = advisor.propose(store.plan, exposure, microscope.z_limits_um)
+    return _answer(options, outcome, proposal, part(report, 0.6, 1))
 
 
 def _connected(options: argparse.Namespace) -> Microscope:
@@ -122,7 +130,7 @@ def _plan(options: argparse.Namespace, optics: Optics) -> SweepPlan:
     return SweepPlan(options.bottom, options.top, step, options.exposure, options.downwards, options.settle or 0.0)
 
 
-def _answer(options: argparse.Namespace, outcome: SweepOutcome, report: Report) -> Answer:
+def _answer(options: argparse.Namespace, outcome: SweepOutcome, proposal: Proposal | None, report: Report) -> Answer:
     """Say how the sweep ended; compute depth when it is done."""
     if outcome.ended == "aborted":
         raise Cancelled(f"{outcome.text} {_GO_ON}" if outcome.taken else outcome.text)
@@ -131,15 +139,25 @@ def _answer(options: argparse.Namespace, outcome: SweepOutcome, report: Report) 
         raise kind(f"{outcome.text} {_GO_ON}" if outcome.taken else outcome.text) from outcome.error
     facts: dict[str, Any] = {"path": str(outcome.path), "slices": outcome.taken, "notes": list(outcome.notes)}
     lines = [outcome.text, *outcome.notes]
+    if proposal is not None:
+        lines.append(proposal.text)
+        plan = proposal.plan
+        facts["proposal"] = {
+            "reasons": list(proposal.reasons),
+            "bottom_um": plan.bottom_um,
+            "top_um": plan.top_um,
+            "step_um": plan.step_um,
+            "exposure_ms": plan.exposure_ms,
+        }
     if options.depth is not None and outcome.path is not None:
-        depth_lines, files = _depth(outcome.path, options.depth, report)
-        lines += [*depth_lines, written_lines(files)]
+        files = _depth(outcome.path, options.depth, report)
+        lines.append(written_lines(files))
         facts["depth"] = {name: str(file) for name, file in files.items()}
     return Answer("\n".join(lines), facts)
 
 
-def _depth(path: Path, method: str, report: Report) -> tuple[list[str], dict[str, Path]]:
-    """Compute and write the depth of a captured stack; return the advice for the next sweep and the files."""
+def _depth(path: Path, method: str, report: Report) -> dict[str, Path]:
+    """Compute and write the depth of a captured stack; return the files."""
     from toposcope.core.capture import slices_folder
     from toposcope.core.estimate import EstimateSettings, estimate
     from toposcope.core.export import write_result
@@ -148,5 +166,4 @@ def _depth(path: Path, method: str, report: Report) -> tuple[list[str], dict[str
     stem = slices_folder(path).stem
     with closing(open_stack(path)) as stack:
         result = estimate(stack, EstimateSettings(method=method), part(report, 0, 0.9))
-        files = write_result(result, path.with_name(f"{stem}-depth"), None, part(report, 0.9, 1))
-    return [note.text for note in result.sweep.notes], files
+        return write_result(result, path.with_name(f"{stem}-depth"), None, part(report, 0.9, 1))

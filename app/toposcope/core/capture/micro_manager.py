@@ -18,6 +18,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from toposcope.core.calibration import Side
 from toposcope.core.capture.microscope import Optics
 from toposcope.core.stack import Plane
 from toposcope.errors import CaptureError, MissingPartError, StageError
@@ -97,6 +98,16 @@ class MicroManagerMicroscope:
     @property
     def z_limits_um(self) -> tuple[float, float] | None:
         return None  # the core does not tell
+
+    @property
+    def near(self) -> Side | None:
+        """As the core's focus direction says: 1 where greater z brings objective and object closer to each other.
+
+        Then the focus goes deeper, and parts far from the lens are sharp at greater z.
+        """
+        with _asking("the stage", StageError):
+            direction = int(self._core.getFocusDirection(self._stage))
+        return {1: "low", -1: "high"}.get(direction)  # type: ignore[return-value]
 
     @property
     def exposure_ms(self) -> float:

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Protocol
 
+from toposcope.core.calibration import Side
 from toposcope.core.stack import Plane
 from toposcope.errors import SettingsError
 
@@ -66,8 +67,7 @@ class Optics:
 class Microscope(Protocol):
     """A camera and a stage. Not thread-safe: one thread at a time may use it.
 
-    Greater z need not be higher on the object: that is the business of a stack's near side. All methods raise
-    `CaptureError` when a device does not answer, `StageError` when it is the stage.
+    All methods raise `CaptureError` when a device does not answer, `StageError` when it is the stage.
     """
 
     @property
@@ -81,6 +81,14 @@ class Microscope(Protocol):
     @property
     def z_limits_um(self) -> tuple[float, float] | None:
         """Where the stage may go, None where nobody knows."""
+        ...
+
+    @property
+    def near(self) -> Side | None:
+        """Which end of z brings parts into focus that are nearer to the lens, None where nobody knows.
+
+        "high" where the objective moves up, "low" where the stage carries the object up.
+        """
         ...
 
     @property

@@ -12,9 +12,11 @@ import numpy as np
 import tifffile
 
 from toposcope import __version__
+from toposcope.core.calibration import Side
 from toposcope.core.capture.microscope import Optics
 from toposcope.core.export.writing import whole_file
 from toposcope.core.jobs import Progress, Report, silent
+from toposcope.core.source.tiff_facts import CAPTURE_NAMESPACE, NEAR_KEY
 from toposcope.core.stack import Plane
 
 SCHEMA: Final = "http://www.openmicroscopy.org/Schemas/OME/2016-06"
@@ -38,12 +40,17 @@ class PlaneFacts:
 
 @dataclass(frozen=True, slots=True)
 class SweepFacts:
-    """What is known of a whole sweep. ``begun`` is ISO 8601 with time zone; ``white`` the camera's greatest value."""
+    """What is known of a whole sweep.
+
+    ``begun`` is ISO 8601 with time zone; ``white`` the camera's greatest value; ``near`` the end of z that is nearer
+    to the lens, None where nobody knows.
+    """
 
     microscope: str
     optics: Optics
     begun: str
     white: int
+    near: Side | None = None
 
 
 def ome_xml(
@@ -93,6 +100,11 @@ def ome_xml(
         facts |= {"ExposureTime": f"{plane.exposure_ms:.6g}", "ExposureTimeUnit": "ms"}
         facts |= {"PositionZ": f"{plane.z_um:.9g}", "PositionZUnit": "µm"}
         SubElement(pixels, "Plane", facts)
+    if sweep.near is not None:  # OME has no word for it
+        SubElement(image, "AnnotationRef", {"ID": "Annotation:0"})
+        notes = SubElement(root, "StructuredAnnotations")
+        note = SubElement(notes, "MapAnnotation", {"ID": "Annotation:0", "Namespace": CAPTURE_NAMESPACE})
+        SubElement(SubElement(note, "Value"), "M", {"K": NEAR_KEY}).text = sweep.near
     xml: bytes = tostring(root, encoding="utf-8", xml_declaration=True)
     return xml
 

@@ -241,6 +241,8 @@ class PlaneStore:
             "unit": "um",
             "kind": "microscope",
         }
+        if self.facts.near is not None:
+            content["near"] = self.facts.near
         if self.facts.optics.pixel_um is not None:
             content |= {"pixel_size": self.facts.optics.pixel_um, "pixel_unit": "um"}
         _write(self.folder / _STACK, (json.dumps(content, indent=1) + "\n").encode())

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from toposcope.core.calibration import Side
 from toposcope.core.capture.microscope import Optics
 from toposcope.core.stack import Plane
 from toposcope.errors import CaptureError, StageError
@@ -67,6 +68,7 @@ class SimulatedMicroscope:
     settle_s: float = 0.02
     backlash_um: float = 0.3
     bits: Literal[8, 16] = 16
+    near: Side | None = "high"
     seed: int = 7
     faults: list[Fault] = field(default_factory=list)
     sleep: Callable[[float], None] = time.sleep

@@ -99,7 +99,7 @@ def begin_sweep(microscope: Microscope, plan: SweepPlan, path: Path, optics: Opt
     """
     plan.check_limits(microscope.z_limits_um)
     begun = datetime.now().astimezone().isoformat(timespec="seconds")
-    facts = SweepFacts(microscope.name, optics or microscope.optics, begun, microscope.white)
+    facts = SweepFacts(microscope.name, optics or microscope.optics, begun, microscope.white, microscope.near)
     return PlaneStore.create(path, plan, facts)
 
 

@@ -290,6 +290,9 @@ def _open_tiff(
         None,
         read_names=False,
     )
+    own = calibration.positions
+    # what the file says of its positions holds for no others
+    near = found.near if own is not None and positions is not None and own.origin == positions.origin else None
     source: FrameSource = found.source if kept == list(range(len(names))) else SelectedSource(found.source, tuple(kept))
     source, scaled = to_unit_range(source, report)
     return FocalStack.create(
@@ -297,7 +300,7 @@ def _open_tiff(
         calibration.positions,
         calibration.unit,
         calibration.kind,
-        calibration.near,
+        calibration.near or near,
         calibration.pixel_um,
         name,
         path,

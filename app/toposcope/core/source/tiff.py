@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tifffile import TiffFile, TiffPage, TiffPageSeries
 
-from toposcope.core.calibration import Floats, Objective, Sourced
+from toposcope.core.calibration import Floats, Objective, Side, Sourced
 from toposcope.core.source.container import listed, needed, picked, unique
 from toposcope.core.source.image_file import (
     ImageHeader,
@@ -354,6 +354,7 @@ class TiffStack:
     notes: tuple[str, ...]
     objective: Sourced[Objective] | None = None
     parts: tuple[Part, ...] = ()
+    near: Sourced[Side] | None = None
 
 
 def open_tiff(path: Path, options: OpenOptions) -> TiffStack:
@@ -425,6 +426,7 @@ def _open(path: Path, tiff: TiffFile, is_cut: bool, options: OpenOptions) -> Tif
         (*notes, *facts.notes),
         facts.objective,
         tuple(parts),
+        facts.near,
     )
 
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from tifffile import TiffFile, TiffPage, xml2dict
 
-from toposcope.core.calibration import MICROMETRES, Floats, Objective, Sourced
+from toposcope.core.calibration import MICROMETRES, Floats, Objective, Side, Sourced
 from toposcope.core.source.options import length_unit
 
+CAPTURE_NAMESPACE: Final = "toposcope/capture"
+"""Of the notes in OME-XML that captures write."""
+NEAR_KEY: Final = "near"
 _MICRO_MANAGER = 51123
 
 
@@ -26,6 +29,7 @@ class TiffFacts:
     origin: str = "TIFF"
     notes: tuple[str, ...] = ()
     objective: Sourced[Objective] | None = None
+    near: Sourced[Side] | None = None
 
 
 def find_facts(tiff: TiffFile, index: int, axes: str, outer: tuple[int, ...], picked: NDArray[np.int64]) -> TiffFacts:
@@ -34,7 +38,8 @@ def find_facts(tiff: TiffFile, index: int, axes: str, outer: tuple[int, ...], pi
     z = places.get("Z")
     pixels = ome_pixels(tiff, index)
     if pixels:
-        return replace(_ome_facts(pixels, places, len(picked)), objective=_ome_objective(tiff, index))
+        said = _ome_facts(pixels, places, len(picked))
+        return replace(said, objective=_ome_objective(tiff, index), near=_ome_near(tiff, index))
     if tiff.is_micromanager:
         facts = _micro_manager_facts(tiff, picked)
         if facts:
@@ -83,6 +88,22 @@ def channel_labels(tiff: TiffFile, index: int) -> tuple[str, ...]:
         wave = as_number(channel.get("EmissionWavelength"))
         labels.append(f"{name} ({wave:g} nm)" if wave and f"{wave:g}" not in name else name)
     return tuple(labels)
+
+
+def _ome_near(tiff: TiffFile, index: int) -> Sourced[Side] | None:
+    """Return the near side that a capture of ours noted, None where there is no such note."""
+    image, root = _ome_image(tiff, index)
+    references = {one.get("ID") for one in as_list(image.get("AnnotationRef")) if isinstance(one, dict)}
+    annotations = root.get("StructuredAnnotations")
+    for note in as_list(annotations.get("MapAnnotation") if isinstance(annotations, dict) else None):
+        if not isinstance(note, dict) or note.get("Namespace") != CAPTURE_NAMESPACE or note.get("ID") not in references:
+            continue
+        value = note.get("Value")
+        for entry in as_list(value.get("M") if isinstance(value, dict) else None):
+            if isinstance(entry, dict) and entry.get("K") == NEAR_KEY:
+                said = str(entry.get("value") or "").strip()
+                return next((Sourced(side, "OME note of the capture") for side in get_args(Side) if side == said), None)
+    return None
 
 
 def _ome_objective(tiff: TiffFile, index: int) -> Sourced[Objective] | None:

@@ -80,6 +80,7 @@ class CapturingController(QObject):
         dialog.openRequested.connect(self._on_open)
         dialog.regionChosen.connect(lambda region: self._set(region=region))
         dialog.curveForgotten.connect(self._forget_curve)
+        dialog.closeRefused.connect(self._on_close_refused)
         dialog.messageClosed.connect(lambda: self._set(message=None))
 
     # what the user does
@@ -218,6 +219,9 @@ class CapturingController(QObject):
     def _forget_curve(self) -> None:
         self.runner.forget_curve()
         self._set(curve=None)
+
+    def _on_close_refused(self) -> None:
+        self._set(message=Message("The sweep is running. Abort it first, or wait until it is done.", "info"))
 
     def _on_open(self) -> None:
         if self.state.result is not None:

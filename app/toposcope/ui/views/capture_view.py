@@ -76,6 +76,7 @@ class CaptureDialog(QDialog):
     regionChosen = Signal(object)  # (row, column) of the regions, None for the whole picture
     curveForgotten = Signal()
     messageClosed = Signal()
+    closeRefused = Signal()  # the sweep runs
 
     def __init__(self, folder: Callable[[], str] = lambda: "", parent: QWidget | None = None) -> None:
         super().__init__(parent, Qt.WindowType.Window)
@@ -512,7 +513,14 @@ class CaptureDialog(QDialog):
         region = row * REGIONS // self._shape[0], column * REGIONS // self._shape[1]
         self.regionChosen.emit(None if region == self._state.region else region)
 
+    def reject(self) -> None:
+        self.close()  # by Esc, too, which else passes closeEvent by
+
     def closeEvent(self, event: QCloseEvent) -> None:
+        if self._state is not None and self._state.running:
+            self.closeRefused.emit()
+            event.ignore()
+            return
         if self._state is not None and self._state.live:
             self.liveToggled.emit(False)  # nobody looks
         super().closeEvent(event)
