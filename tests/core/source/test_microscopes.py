@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import struct
 import sys
 import types
 from collections.abc import Callable
@@ -23,7 +24,9 @@ from core.source.microscope_files import (
     write_oib,
     write_oif,
 )
-from toposcope.core.source import ChoiceNeeded, OpenOptions, describe, open_stack, reader_list
+from toposcope.core.source import ChoiceNeeded, OpenOptions, czi, describe, open_stack, reader_list
+from toposcope.core.source.container import checked_sizes
+from toposcope.core.source.image_file import Unreadable
 from toposcope.core.source.readers import READERS
 from toposcope.core.stack import FocalStack
 from toposcope.errors import FrameError, MissingPartError, SettingsError, StackError
@@ -116,6 +119,7 @@ def stand_in_czi(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     module.czi = types.SimpleNamespace(CziReader=StandInReader)  # type: ignore[attr-defined]
     module.__spec__ = importlib.util.spec_from_loader("pylibCZIrw", None)
     monkeypatch.setitem(sys.modules, "pylibCZIrw", module)
+    monkeypatch.setattr(czi, "_check_structure", lambda path: None)  # the stand-in's files are none
 
     def write(path: Path, frames: np.ndarray, z: str = CZI_Z, xml: str = CZI_XML) -> None:
         with open(path, "wb") as file:
@@ -231,10 +235,10 @@ def test_a_plane_that_cannot_be_read_is_told_and_left_out_when_asked(
 
 
 def test_czi_of_the_library_itself(tmp_path: Path) -> None:
-    czi = pytest.importorskip("pylibCZIrw.czi", reason="pylibCZIrw is not installed")
+    library = pytest.importorskip("pylibCZIrw.czi", reason="pylibCZIrw is not installed")
     path = tmp_path / "a.czi"
     frames = hyperstack()
-    with czi.create_czi(str(path)) as document:
+    with library.create_czi(str(path)) as document:
         for (t, z, c), _ in np.ndenumerate(frames[..., 0, 0]):
             document.write(frames[t, z, c][..., None], plane={"T": t, "Z": z, "C": c}, location=(40, 7))
         document.write_metadata("a", channel_names={0: "one", 1: "two"}, scale_x=5e-7, scale_y=5e-7, scale_z=2e-6)
@@ -247,8 +251,58 @@ def test_czi_of_the_library_itself(tmp_path: Path) -> None:
     assert stack.part("channel") is not None
     stack.close()
     path.write_bytes(path.read_bytes()[:300])
-    with pytest.raises(StackError, match=r"a\.czi is no Zeiss CZI file that can be read, or is damaged"):
+    with pytest.raises(StackError, match=r"a\.czi is damaged: its header contradicts itself"):
         open_stack(path)
+
+
+def czi_bytes(**changes: int) -> bytes:
+    """Return the frame of a CZI: header, directory of two tiles, metadata; ``changes`` are what is wrong with it."""
+    told = {"allocated": 512, "part": 0, "directory": 544, "metadata": 1200, "count": 2, "tile": 700, "axes": 4}
+    told |= changes
+    entry = struct.pack("<2siqiiB5xi", b"DV", 1, told["tile"], 0, 0, 0, told["axes"])
+    entry += b"".join(struct.pack("<4siifi", axis, 0, 1, 0.0, 1) for axis in (b"X", b"Y", b"C", b"Z"))
+    header = struct.pack(
+        "<16sqqiiii16s16siqqiq", b"ZISRAWFILE", told["allocated"], 80, 1, 0, 0, 0, b"", b"", told["part"],
+        told["directory"], told["metadata"], 0, 0,
+    )  # fmt: skip
+    directory = struct.pack("<16sqqi", b"ZISRAWDIRECTORY", 400, 400, told["count"]).ljust(32 + 128, b"\0") + 2 * entry
+    metadata = struct.pack("<16sqq", b"ZISRAWMETADATA", 64, 64)
+    return (header.ljust(544, b"\0") + directory).ljust(1200, b"\0") + metadata.ljust(200, b"\0")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"allocated": 5000}, "its header contradicts itself"),
+        ({"part": 1}, "one part of several files"),
+        ({"directory": 0}, "its directory is missing"),
+        ({"directory": 800}, "its directory is missing"),
+        ({"metadata": 1 << 40}, "its directory is missing"),
+        ({"count": 1 << 30}, "more tiles than it can hold"),
+        ({"count": 12}, "names tiles that are not there|too short"),
+        ({"tile": 1 << 40}, "names tiles that are not there"),
+        ({"axes": -3}, "names tiles that are not there"),
+    ],
+)
+def test_a_damaged_czi_is_refused_before_the_library_sees_it(
+    tmp_path: Path, changes: dict[str, int], words: str
+) -> None:
+    path = tmp_path / "a.czi"
+    path.write_bytes(czi_bytes())
+    czi._check_structure(path)
+    path.write_bytes(czi_bytes(**changes))
+    with pytest.raises(Unreadable, match=words):
+        czi._check_structure(path)
+    path.write_bytes(czi_bytes()[:100])
+    with pytest.raises(Unreadable, match="is no CZI file, or is damaged"):
+        czi._check_structure(path)
+
+
+def test_sizes_beyond_any_recording_are_damage() -> None:
+    assert checked_sizes({"Z": 5}) == {"Z": 5}
+    for size in (0, -1, 1 << 31):
+        with pytest.raises(Unreadable, match=f"it says that it has {size} places along T"):
+            checked_sizes({"Z": 5, "T": size})
 
 
 # ---- ND2: through a stand-in of the library, which cannot write
@@ -495,6 +549,10 @@ def test_ndtiff_planes_choices_and_facts(tmp_path: Path) -> None:
         assert stack.positions.origin == "NDTiff ZPosition_um_Intended"
         assert stack.pixel_um is not None
         assert (stack.pixel_um.value, stack.pixel_um.origin) == (0.325, "NDTiff PixelSizeUm")
+    whole = (folder / "scan_1_NDTiffStack.tif").read_bytes()
+    (folder / "scan_1_NDTiffStack.tif").write_bytes(b"II?" + whole[3:])
+    with pytest.raises(StackError, match=r"has a damaged file scan_1_NDTiffStack\.tif"):
+        open_stack(folder)
     (folder / "scan_1_NDTiffStack.tif").unlink()
     with pytest.raises(StackError, match=r"lacks the file scan_1_NDTiffStack\.tif"):
         open_stack(folder)

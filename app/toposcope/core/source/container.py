@@ -7,10 +7,10 @@ here, in the same way for all of them, and `ContainerSource` hands out its plane
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 from xml.etree import ElementTree
 
 import numpy as np
@@ -20,6 +20,9 @@ from toposcope.core.source.image_file import Unreadable, access_problem, size_pr
 from toposcope.core.source.options import Choice, ChoiceNeeded, OpenOptions
 from toposcope.core.stack import MIN_FRAMES, FrameTags, Part, PartName, Plane, Roi, reduce_plane
 from toposcope.errors import FrameError, SettingsError, StackError, ToposcopeError
+
+MOST_PLACES: Final = 1_000_000
+"""Slices, times, channels or positions, at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,6 +290,20 @@ def guarded_read(container: Container, place: Place, roi: Roi | None = None) -> 
         raise Unreadable("is damaged: it asks for more memory than there is") from error
     except Exception as error:
         raise Unreadable("is damaged and cannot be decoded") from error
+
+
+def checked_sizes(sizes: Mapping[str, int]) -> dict[str, int]:
+    """Return the number of places along each axis.
+
+    Raises
+    ------
+    Unreadable
+        If they are none, or more than any recording has: then the file is damaged.
+    """
+    for axis, size in sizes.items():
+        if not 1 <= size <= MOST_PLACES:
+            raise Unreadable(f"is damaged: it says that it has {size} places along {axis}")
+    return {axis: int(size) for axis, size in sizes.items()}
 
 
 def safe_xml(text: str) -> ElementTree.Element:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import struct
 from pathlib import Path
 from typing import Any, Final
 from xml.etree import ElementTree
@@ -9,7 +11,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from toposcope.core.calibration import Floats, Objective, Sourced
-from toposcope.core.source.container import Channel, Place, Scene, number, positive, safe_xml, stepped
+from toposcope.core.source.container import Channel, Place, Scene, checked_sizes, number, positive, safe_xml, stepped
 from toposcope.core.source.image_file import Unreadable, system_path
 from toposcope.core.stack import Plane, Roi
 
@@ -21,6 +23,13 @@ _KINDS: Final[dict[str, tuple[type, int]]] = {
     "Bgr48": (np.uint16, 3),
     "Bgr96Float": (np.float32, 3),
 }
+# segments begin with their name, the bytes set aside for them and the bytes used
+_SEGMENT: Final = struct.Struct("<16sqq")
+_HEADER: Final = struct.Struct("<16sqqiiii16s16siqqiq")
+_BEFORE_ENTRIES: Final = 128
+_ENTRY: Final = struct.Struct("<2siqiiB5xi")
+_AXIS: Final = struct.Struct("<4siifi")
+_MOST_AXES: Final = 40
 _OTHER_AXES: Final = {"V": "views", "H": "phases", "I": "illuminations", "R": "rotations"}
 
 
@@ -32,6 +41,7 @@ class CziContainer:
     def __init__(self, path: Path) -> None:
         from pylibCZIrw import czi
 
+        _check_structure(path)
         self._path = path
         self._reader: Any = czi.CziReader(system_path(path))
         box = self._reader.total_bounding_box
@@ -39,7 +49,7 @@ class CziContainer:
         self._rectangles = {int(k): rectangles[k] for k in sorted(rectangles)}
         self._whole = self._reader.total_bounding_rectangle
         self._facts = _Facts(self._reader.raw_metadata)
-        sizes = {axis: int(stop - start) for axis, (start, stop) in box.items()}
+        sizes = checked_sizes({axis: stop - start for axis, (start, stop) in box.items() if axis not in "XY"})
         notes = tuple(
             f"of its {sizes[axis]} {word} the first is taken"
             for axis, word in _OTHER_AXES.items()
@@ -103,6 +113,49 @@ class CziContainer:
 
     def close(self) -> None:
         self._reader.close()
+
+
+def _check_structure(path: Path) -> None:
+    """Refuse a file whose directory of tiles contradicts itself, before the library follows it.
+
+    The library is native code, which a damaged directory can make crash with the whole program.
+
+    Raises
+    ------
+    Unreadable
+        If it is no CZI file, cut short or damaged.
+    """
+    with open(system_path(path), "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        header = file.read(_HEADER.size)
+        if len(header) < _HEADER.size or not header.startswith(b"ZISRAWFILE\0"):
+            raise Unreadable("is no CZI file, or is damaged")
+        _, allocated, used, _, _, _, _, _, _, part, directory, metadata, *_ = _HEADER.unpack(header)
+        if part != 0:
+            raise Unreadable("is one part of several files; open the first")
+        if not 0 <= used <= allocated <= size:
+            raise Unreadable("is damaged: its header contradicts itself")
+        for place, name in ((directory, b"ZISRAWDIRECTORY\0"), (metadata, b"ZISRAWMETADATA\0\0")):
+            if not 0 < place <= size - _SEGMENT.size:
+                raise Unreadable("is cut short or damaged: its directory is missing. Copy it again")
+            file.seek(place)
+            found, allocated, used = _SEGMENT.unpack(file.read(_SEGMENT.size))
+            if found != name or not 0 <= used <= allocated or place + allocated > size:
+                raise Unreadable("is cut short or damaged: its directory is missing. Copy it again")
+        file.seek(directory + _SEGMENT.size)
+        count = int(struct.unpack("<i", file.read(4))[0])
+        file.seek(directory + _SEGMENT.size + _BEFORE_ENTRIES)
+        if not 0 <= count * _ENTRY.size <= size:
+            raise Unreadable("is damaged: its directory names more tiles than it can hold")
+        entries = file.read(count * (_ENTRY.size + _MOST_AXES * _AXIS.size))
+    place = 0
+    for _ in range(count):
+        if place + _ENTRY.size > len(entries):
+            raise Unreadable("is damaged: its directory is too short")
+        schema, _, tile, _, _, _, axes = _ENTRY.unpack_from(entries, place)
+        if schema != b"DV" or not 0 < tile < size or not 0 < axes <= _MOST_AXES:
+            raise Unreadable("is damaged: its directory names tiles that are not there")
+        place += _ENTRY.size + axes * _AXIS.size
 
 
 class _Facts:

@@ -10,7 +10,16 @@ from xml.etree import ElementTree
 import numpy as np
 
 from toposcope.core.calibration import Floats, Objective, Sourced
-from toposcope.core.source.container import Channel, Place, Scene, distinct, frame_dtype, positive, unique
+from toposcope.core.source.container import (
+    Channel,
+    Place,
+    Scene,
+    checked_sizes,
+    distinct,
+    frame_dtype,
+    positive,
+    unique,
+)
 from toposcope.core.source.image_file import Unreadable, system_path
 from toposcope.core.stack import Plane, Roi
 
@@ -76,7 +85,7 @@ class LifContainer:
 
 def _scenes(image: Any) -> list[tuple[Scene, _Origin]]:
     """Return the scenes of an image: one, or one a tile of a mosaic; none for lines and lifetimes."""
-    sizes = dict(image.sizes)
+    sizes = checked_sizes(image.sizes)
     if image.is_flim or "Y" not in sizes or "X" not in sizes or sizes.get("S", 1) not in (1, 3, 4):
         return []
     spectral = next((axis for axis in _SPECTRAL if sizes.get(axis, 1) > 1), None)

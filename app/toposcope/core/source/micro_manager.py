@@ -196,6 +196,8 @@ def _byteorder_and_summary(path: Path) -> tuple[str, Mapping[str, Any]]:
             return ("<" if tiff.byteorder == "<" else ">"), summary if isinstance(summary, dict) else {}
     except OSError as error:
         raise Unreadable(f"lacks the file {path.name}; copy the whole folder again") from error
+    except Exception as error:  # tifffile may raise anything
+        raise Unreadable(f"has a damaged file {path.name}; copy the whole folder again") from error
 
 
 def _plane_reader(ref: PlaneRef, layout: PageLayout) -> Callable[[], Plane]:

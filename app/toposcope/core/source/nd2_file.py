@@ -8,7 +8,17 @@ from typing import Any
 import numpy as np
 
 from toposcope.core.calibration import Floats, Objective, Sourced
-from toposcope.core.source.container import Channel, Place, Scene, distinct, frame_dtype, number, positive, stepped
+from toposcope.core.source.container import (
+    Channel,
+    Place,
+    Scene,
+    checked_sizes,
+    distinct,
+    frame_dtype,
+    number,
+    positive,
+    stepped,
+)
 from toposcope.core.source.image_file import Unreadable, system_path
 from toposcope.core.stack import Plane, Roi
 
@@ -30,7 +40,7 @@ class Nd2Container:
             raise
 
     def _read_facts(self) -> None:
-        sizes = dict(self._file.sizes)
+        sizes = checked_sizes(self._file.sizes)
         other = {axis: size for axis, size in sizes.items() if axis not in "PTZCSYX"}
         if other:
             raise Unreadable(f"has the axes {', '.join(other)}, which cannot be read; export the stack as OME-TIFF")
