@@ -7,6 +7,7 @@ import os
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")  # `python3 installer test` chooses a real screen
 
 import gc
+import itertools
 import sys
 import threading
 import time
@@ -47,6 +48,16 @@ def _skip_without_opengl(request: pytest.FixtureRequest) -> None:
     # offscreen borrows GLX from any X server that happens to run, and then draws nothing
     if application.platformName() == "offscreen" or not QOpenGLContext().create():
         pytest.skip(f"no OpenGL on the Qt platform '{application.platformName()}'; see `python3 installer test`")
+
+
+@pytest.fixture(autouse=True)
+def _own_adapted_networks(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the user's adapted networks out of the tests, and theirs out of the user's folder."""
+    name = f"adapted-{next(_COUNTER)}"
+    monkeypatch.setenv("TOPOSCOPE_ADAPTED", str(tmp_path_factory.getbasetemp() / name))
+
+
+_COUNTER = itertools.count()
 
 
 @pytest.fixture(autouse=True)

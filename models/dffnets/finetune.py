@@ -428,10 +428,14 @@ def finetune(
     began = time.monotonic() - run.seconds
 
     def tell(line: Line) -> None:
-        run.seconds = time.monotonic() - began
+        nonlocal began
+        run.seconds = (now := time.monotonic()) - began
         if report:
             place = {"step": float(run.step), "fraction": run.step / config.steps, "seconds": run.seconds}
-            report({**place, **line})
+            try:
+                report({**place, **line})
+            finally:  # whoever makes a pause makes it in there
+                began += time.monotonic() - now
 
     try:
         while True:

@@ -143,7 +143,7 @@ def add_method(parser: argparse.ArgumentParser) -> None:
         "--weights",
         type=Path,
         metavar="FILE",
-        help="run a network with these weights (.safetensors) of the same network",
+        help="run a network with these weights (.safetensors) of the same network; or the name of an adapted one",
     )
 
 
@@ -174,10 +174,11 @@ def method_list() -> str:
     """Return all methods and their settings, for reading."""
     from dataclasses import fields
 
+    from toposcope.core.adapted import AdaptedNetworks
     from toposcope.core.estimate import METHODS
 
     lines: list[str] = []
-    for card in METHODS.values():
+    for card in (*METHODS.values(), *AdaptedNetworks().cards().values()):
         lines += [f"{card.name}: {card.title}", f"    {card.good_at}", f"    Source: {card.source}"]
         lines += [*setting_lines(fields(card.settings)), ""]
     return "\n".join(lines).rstrip()
@@ -284,18 +285,27 @@ def estimated(options: argparse.Namespace, stack: FocalStack, report: Report, ke
 
 def estimate_settings(options: argparse.Namespace) -> EstimateSettings:
     """Return how to estimate by the options that `add_method` adds."""
-    from toposcope.core.estimate import METHODS, EstimateSettings
+    from toposcope.core.estimate import EstimateSettings, find_method
     from toposcope.core.settings import checked
 
-    card = METHODS.get(options.method)  # estimate refuses an unknown name, and lists the known ones
+    card = find_method(options.method)
     return EstimateSettings(
-        method=options.method,
-        options=checked(card.settings, dict(options.set)) if card else None,
+        method=card.name,
+        options=checked(card.settings, dict(options.set)),
         align=options.align,
         threads=options.threads,
         device=options.device,
-        weights=options.weights,
+        weights=_weights(options.weights),
     )
+
+
+def _weights(given: Path | None) -> Path | None:
+    """Return the file that was given; the name of an adapted network stands for its file."""
+    from toposcope.core.adapted import AdaptedNetworks
+
+    if given is None or given.exists() or given.suffix:
+        return given
+    return AdaptedNetworks().find(str(given)).path
 
 
 def check_folder(folder: Path) -> None:

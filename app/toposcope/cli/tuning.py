@@ -1,4 +1,4 @@
-"""`toposcope finetune`: a network adapted to the user's own instrument."""
+"""`toposcope finetune` and `networks`: networks adapted to the user's own instrument."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def add_finetune(commands: Commands) -> None:
     parser = add_command(commands, "finetune", _finetune, text)
     parser.set_defaults(json_progress=True)
     parser.add_argument("stack", nargs="+", metavar="STACK", help="folders of images or image files, each one a stack")
-    parser.add_argument(
-        "-o", "--output", required=True, type=Path, metavar="WEIGHTS", help="file to write, NAME.safetensors"
-    )
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument("-o", "--output", type=Path, metavar="WEIGHTS", help="file to write, NAME.safetensors")
+    where.add_argument("--name", metavar="NAME", help="keep it as a method of this name, as the window does")
     group = parser.add_argument_group("adapting")
     group.add_argument("--base", default="fad", metavar="NAME", help="network to adapt (default: %(default)s)")
     group.add_argument("--labels", default="tft", metavar="METHOD", help="method that labels (default: %(default)s)")
@@ -53,7 +53,60 @@ def add_finetune(commands: Commands) -> None:
     add_reading(parser)
 
 
+def add_networks(commands: Commands) -> None:
+    """Add `toposcope networks`."""
+    text = "list the networks that were adapted to your instruments; rename, share and remove them"
+    parser = add_command(commands, "networks", _networks, text)
+    actions = parser.add_mutually_exclusive_group()
+    actions.add_argument("--add", type=Path, metavar="FILE", help="take in a file that somebody shares")
+    actions.add_argument("--rename", nargs=2, metavar=("NETWORK", "NAME"), help="call one by another name")
+    actions.add_argument("--export", nargs=2, metavar=("NETWORK", "FILE"), help="write one as a file to be shared")
+    actions.add_argument("--remove", metavar="NETWORK", help="take one away; --restore brings it back for a day")
+    actions.add_argument("--restore", metavar="NETWORK", help="bring back one that was removed")
+
+
+def _networks(options: argparse.Namespace, report: Report) -> Answer:
+    from toposcope.core.adapted import AdaptedNetworks
+
+    networks = AdaptedNetworks()
+    networks.empty_bin()
+    said = ""
+    if options.add:
+        said = f"took in {networks.bring_in(options.add).key}"
+    elif options.rename:
+        network = networks.rename(networks.find(options.rename[0]).key, options.rename[1])
+        said = f"{network.key} is called {network.name} now"
+    elif options.export:
+        said = f"wrote {networks.export(options.export[0], Path(options.export[1]))}"
+    elif options.remove:
+        said = f"removed {networks.remove(options.remove).key}; --restore brings it back for a day"
+    elif options.restore:
+        said = f"brought back {networks.restore(options.restore).key}"
+    found = networks.all()
+    lines = [said] if said else []
+    for network in found:
+        lines += [f"{network.key}: {network.title}", f"    {network.trouble or network.about}"]
+    if not found:
+        lines.append(f"no adapted networks in {networks.folder}")
+    facts = [
+        {
+            "key": network.key,
+            "name": network.name,
+            "base": network.base,
+            "stacks": list(network.stacks),
+            "before": network.before,
+            "after": network.after,
+            "problem": network.trouble,
+            "file": str(network.path),
+        }
+        for network in found
+    ]
+    return Answer("\n".join(lines), {"networks": facts, "done": said or None})
+
+
 def _finetune(options: argparse.Namespace, report: Report) -> Answer:
+    from toposcope.core.adaptation import Source, carry_out, plan_for
+    from toposcope.core.adapted import AdaptedNetworks
     from toposcope.core.settings import checked
     from toposcope.core.tuning import TuneOptions, TuneSettings, adapt
 
@@ -66,13 +119,20 @@ def _finetune(options: argparse.Namespace, report: Report) -> Answer:
         device=options.device,
         threads=options.threads,
     )
-    check_folder(options.output.parent)
+    if options.output:
+        check_folder(options.output.parent)
 
     def show(line: dict[str, Any]) -> None:
         if options.json and not options.quiet:
             print(json.dumps(_plain(line)), file=sys.stderr, flush=True)
 
-    tuned = adapt(each_path(options.stack), options.output, settings, report, show, open_options(options))
+    stacks, reading, network = each_path(options.stack), open_options(options), None
+    if options.name is None:
+        tuned = adapt(stacks, options.output, settings, report, show, reading)
+    else:
+        networks = AdaptedNetworks()
+        plan = plan_for(options.name, [Source((path,), reading) for path in stacks], settings, networks)
+        tuned, network = carry_out(plan, networks, report, show)
     files = {"weights": tuned.weights} if tuned.weights else {}
     rows = [
         *((one.name, f"labels are sure for {100 * one.sure:.1f} % of its pixels") for one in tuned.labels),
@@ -89,9 +149,12 @@ def _finetune(options: argparse.Namespace, report: Report) -> Answer:
         "notes": list(tuned.notes),
         "curve": list(tuned.curve),
         "files": {name: str(path) for name, path in files.items()},
+        "method": network.key if network else None,
     }
     text = [f"{name:<12}{value}" for name, value in rows] + ([written_lines(files)] if files else [])
-    if files:
+    if network:
+        text.append(f"{'use':<12}toposcope depth STACK --method {network.key} -o OUT")
+    elif files:
         text.append(f"{'use':<12}toposcope depth STACK --method {options.base} --weights {options.output} -o OUT")
     lines = [f"{'note':<12}{note}" for note in tuned.notes] if files else []
     return Answer("\n".join(text + lines), facts, () if files else tuned.notes, DONE if files else FAILED)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toposcope.core import focus, tft
+from toposcope.core.adapted import AdaptedNetworks
 from toposcope.core.align import ALIGN_MODES, align
 from toposcope.core.fuse import Fuser
 from toposcope.core.jobs import Progress, Report, part, silent
@@ -31,7 +32,7 @@ from toposcope.core.sweep import SweepExaminer
 from toposcope.core.volume import MeasureVolume
 from toposcope.errors import SettingsError
 
-__all__ = ["METHODS", "EstimateSettings", "MethodCard", "estimate"]
+__all__ = ["METHODS", "EstimateSettings", "MethodCard", "estimate", "find_method"]
 
 Grey = NDArray[np.float32]
 
@@ -53,14 +54,35 @@ def estimate(stack: FocalStack, settings: EstimateSettings | None = None, report
         If ``keep_volume`` needs a scratch file and there is no room for it.
     """
     settings = settings or EstimateSettings()
-    card = METHODS.get(settings.method)
-    if card is None:
-        raise SettingsError(f"there is no method {settings.method!r}; known are {', '.join(METHODS)}.")
+    card = find_method(settings.method)
     if settings.align not in ALIGN_MODES:
         raise SettingsError(f"align is {settings.align!r}; choose one of {', '.join(ALIGN_MODES)}.")
     if settings.threads < 0:
         raise SettingsError(f"threads is {settings.threads}; give 0 (all cores) or more.")
-    return card.run(stack, replace(settings, options=checked(card.settings, settings.options)), report)
+    return card.run(
+        stack, replace(settings, method=card.name, options=checked(card.settings, settings.options)), report
+    )
+
+
+def find_method(name: str) -> MethodCard:
+    """Return the method ``name``: one of `METHODS`, or an adapted network by its key or name.
+
+    Raises
+    ------
+    SettingsError
+        If there is none, or the network cannot run here.
+    """
+    if name in METHODS:
+        return METHODS[name]
+    networks = AdaptedNetworks()
+    try:
+        network = networks.find(name)
+    except SettingsError:
+        known = ", ".join([*METHODS, *(one.key for one in networks.all())])
+        raise SettingsError(f"there is no method {name!r}; known are {known}.") from None
+    if network.trouble is not None:
+        raise SettingsError(network.trouble)
+    return network.card()
 
 
 @dataclass(frozen=True, slots=True)

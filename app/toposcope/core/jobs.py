@@ -67,3 +67,39 @@ class CancelToken:
             report(progress)
 
         return guarded
+
+
+class PauseSwitch:
+    """Switch that holds a job at its next report until it is to go on. Safe to use from any thread.
+
+    >>> switch = PauseSwitch()
+    >>> adapt(stacks, output, report=switch.guard(token.guard()))      # doctest: +SKIP
+    >>> switch.pause()                                                 # from another thread
+    """
+
+    def __init__(self) -> None:
+        self._going = threading.Event()
+        self._going.set()
+
+    def pause(self) -> None:
+        """Hold the job."""
+        self._going.clear()
+
+    def resume(self) -> None:
+        """Let it go on."""
+        self._going.set()
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether the job is held, or will be at its next report."""
+        return not self._going.is_set()
+
+    def guard(self, report: Report = silent) -> Report:
+        """Return a report that waits while the job is held; ``report`` may still cancel it."""
+
+        def guarded(progress: Progress) -> None:
+            report(progress)
+            while not self._going.wait(0.05):
+                report(progress)
+
+        return guarded

@@ -87,12 +87,12 @@ class ProbabilityVolume:
 def network_methods() -> list[MethodCard]:
     """Return a method card for each network that is shipped. Does not load torch."""
     return [
-        MethodCard(card.name, card.title, card.paper, card.good_at, NetworkSettings, partial(_learned, card))
+        MethodCard(card.name, card.title, card.paper, card.good_at, NetworkSettings, partial(run_network, card))
         for card in shipped_cards()
     ]
 
 
-def _learned(card: WeightsCard, stack: FocalStack, settings: EstimateSettings, report: Report) -> DepthResult:
+def run_network(card: WeightsCard, stack: FocalStack, settings: EstimateSettings, report: Report) -> DepthResult:
     """Run a network: align, one pass over the frames, tiles through the network, fusion.
 
     Depth is the mean position of the probabilities. Confidence is one minus their spread relative to
@@ -182,6 +182,7 @@ def _learned(card: WeightsCard, stack: FocalStack, settings: EstimateSettings, r
             input_hashes(stack.source, part(report, 0.98, 1.0)),
             device=device,
             weights=sha256,
+            network=card.name,
         )
     except BaseException:
         if volume is not None:

@@ -22,17 +22,19 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from dffnets.shipped import WeightsCard, WeightsError, shipped_cards
+from dffnets.tiling import Tile
 from toposcope import __version__
 from toposcope.core.align import ALIGN_MODES, AlignMode, align
 from toposcope.core.calibration import to_coordinate
 from toposcope.core.estimate import METHODS, EstimateSettings, estimate
 from toposcope.core.export import write_bytes
 from toposcope.core.jobs import Cancelled, Progress, Report, part, silent
-from toposcope.core.networks import chosen_device
+from toposcope.core.networks import UNKNOWN, chosen_device
 from toposcope.core.scratch import SPARE
 from toposcope.core.settings import checked, setting
 from toposcope.core.source import OpenOptions, open_stack
@@ -64,6 +66,14 @@ DOUBTFUL: Final = 0.5
 
 OVERFITS: Final = 20
 """Stacks below which there is a warning before all weights are tuned."""
+
+LEVELS: Final = np.round(np.arange(0.05, 0.951, 0.05), 2)
+"""Least confidences for which it is kept how many sure labels lie at the ends of the sweep."""
+
+PREVIEW_SAMPLES: Final = 1.5e6
+"""Values of a stack that a preview looks at: some seconds of a CPU."""
+
+PREVIEW_TILE: Final = 256
 
 OnLine = Callable[[dict[str, Any]], None]
 """Takes what happened: ``stage`` is ``labels`` (``stack``, ``sure``, ``problem``) or ``step`` (see
@@ -180,21 +190,33 @@ def label_stack(stack: FocalStack, folder: Path, settings: TuneSettings, report:
     place = aligned.coordinate
     margins = 0.5 * (place[1] - place[0]), 1 - 0.5 * (place[-1] - place[-2])
     ends = np.isfinite(depth) & ((depth < margins[0]) | (depth > margins[1]))
-    above = sure >= settings.options.confidence
-    at_ends = float(ends[above].mean()) if above.any() else 0.0
+    at_ends = [float(ends[above].mean()) if (above := sure >= level).any() else 0.0 for level in LEVELS]
     sure[ends] = 0
-    share = float((sure >= settings.options.confidence).mean())
     _write_frames(aligned, folder, part(report, 0.8, 1.0))
     _save(folder / "depth.npy", depth)
     _save(folder / "confidence.npy", sure)
-    facts = {
-        "name": stack.name,
-        "coordinate": place.tolist(),
-        "sure": share,
-        "problem": _problem(stack.name, share, at_ends),
-    }
-    write_bytes(folder / "stack.json", json.dumps(facts).encode())  # last: it says that all is there
-    return _read_labels(folder)
+    _write_facts(folder, {"name": stack.name, "coordinate": place.tolist(), "at_ends": at_ends}, sure, settings)
+    return read_labels(folder)
+
+
+def judged(folder: Path, settings: TuneSettings) -> Labels:
+    """Judge the labels in ``folder`` again, by another least confidence."""
+    _write_facts(folder, _facts(folder), np.load(folder / "confidence.npy", mmap_mode="r"), settings)
+    return read_labels(folder)
+
+
+def _write_facts(folder: Path, facts: dict[str, Any], sure: NDArray[np.float32], settings: TuneSettings) -> None:
+    """Write what is known of a stack; the last of its files, which says that all is there."""
+    level = settings.options.confidence
+    share = float((sure >= level).mean())
+    at_ends = float(np.interp(level, LEVELS, facts["at_ends"]))
+    facts = facts | {"sure": share, "problem": _problem(facts["name"], share, at_ends)}
+    write_bytes(folder / "stack.json", json.dumps(facts).encode())
+
+
+def _facts(folder: Path) -> dict[str, Any]:
+    facts: dict[str, Any] = json.loads((folder / "stack.json").read_text("utf-8"))
+    return facts
 
 
 def _problem(name: str, share: float, at_ends: float) -> str | None:
@@ -245,19 +267,80 @@ def _save(path: Path, values: NDArray[np.float32]) -> None:
         ) from error
 
 
-def _read_labels(folder: Path) -> Labels:
-    facts = json.loads((folder / "stack.json").read_text("utf-8"))
+def read_labels(folder: Path) -> Labels:
+    """Return the labels that `label_stack` left in ``folder``."""
+    facts = _facts(folder)
     return Labels(facts["name"], folder, facts["sure"], facts["problem"])
 
 
 def _labelled(labels: Labels) -> LabelledStack:
     from dffnets.finetune import LabelledStack
 
-    facts = json.loads((labels.folder / "stack.json").read_text("utf-8"))
     frames, depth, confidence = (
         np.load(labels.folder / f"{name}.npy", mmap_mode="r") for name in ("frames", "depth", "confidence")
     )
-    return LabelledStack(labels.name, frames, np.array(facts["coordinate"], np.float32), depth, confidence)
+    place = np.array(_facts(labels.folder)["coordinate"], np.float32)
+    return LabelledStack(labels.name, frames, place, depth, confidence)
+
+
+def preview_step(labels: Labels) -> int:
+    """Return by how much a labelled stack is reduced for `network_preview`: 1, 2, ..."""
+    n, height, width = np.load(labels.folder / "frames.npy", mmap_mode="r").shape
+    return max(1, math.ceil(math.sqrt(n * height * width / PREVIEW_SAMPLES)))
+
+
+def network_preview(
+    labels: Labels, base: str, weights: Path | None = None, device: str = "auto", report: Report = silent
+) -> NDArray[np.float32]:
+    """Return what a network says of a labelled stack, at a size that takes seconds.
+
+    (h, w) focus coordinate in 0..1 of every `preview_step`-th pixel, NaN where the network does not know.
+    ``weights`` what adapting has learned so far, None for the base.
+
+    Raises
+    ------
+    SettingsError
+        If there is no such network, or the file does not fit it.
+    """
+    from dffnets.predict import predict_tiles
+    from dffnets.shipped import load_network
+
+    cards = {card.name: card for card in shipped_cards()}
+    if base not in cards:
+        raise SettingsError(f"there is no network {base!r}; there are {', '.join(cards)}.")
+    card, step = cards[base], preview_step(labels)
+    try:
+        network = load_network(card, weights)
+    except WeightsError as error:
+        raise SettingsError(str(error)) from error
+    whole = np.load(labels.folder / "frames.npy", mmap_mode="r")
+    size = (-(-whole.shape[2] // step), -(-whole.shape[1] // step))
+    frames = np.stack(
+        [plane if step == 1 else cv2.resize(plane, size, interpolation=cv2.INTER_AREA) for plane in whole]
+    )
+    place = np.array(_facts(labels.folder)["coordinate"], np.float32)
+    mean, squares = np.zeros(frames.shape[1:], np.float32), np.zeros(frames.shape[1:], np.float32)
+
+    def add(window: Tile, shares: NDArray[np.float32]) -> None:
+        mean[window.slices] += np.einsum("nhw,n->hw", shares, place)
+        squares[window.slices] += np.einsum("nhw,n->hw", shares, place * place)
+
+    tile = min(PREVIEW_TILE, card.largest_tile)
+    said = f"what {card.title} sees"
+    predict_tiles(
+        network,
+        frames,
+        place,
+        add,
+        card.multiple,
+        chosen_device(device),
+        tile,
+        tile // 4,
+        lambda share: report(Progress(share, said)),
+    )
+    spread = np.sqrt(np.maximum(squares - mean * mean, 0))
+    mean[spread >= UNKNOWN * place.std()] = np.nan
+    return mean
 
 
 def adapt(
@@ -266,7 +349,8 @@ def adapt(
     settings: TuneSettings = TuneSettings(),
     report: Report = silent,
     on_line: OnLine | None = None,
-    reading: OpenOptions | None = None,
+    reading: OpenOptions | Sequence[OpenOptions] | None = None,
+    keep_work: bool = False,
 ) -> Tuned:
     """Adapt a network to ``stacks`` and write what it learnt to ``output``.
 
@@ -277,7 +361,8 @@ def adapt(
     stacks : each one what `open_stack` takes
     output : a .safetensors file of some kilobytes, to be given as weights of the base; not written
         when the held-out part got no better
-    reading : how the stacks are read
+    reading : how the stacks are read, all alike or one for each
+    keep_work : leave the folder of the work, for whoever needs the labels
 
     Raises
     ------
@@ -297,7 +382,7 @@ def adapt(
     _claim(work, stacks, settings)
     tell = on_line or (lambda line: None)
     try:
-        labels = _label_all(stacks, work, settings, part(report, 0, LABELLING), tell, reading or OpenOptions())
+        labels = _label_all(stacks, work, settings, part(report, 0, LABELLING), tell, _readings(reading, len(stacks)))
         useful = [one for one in labels if one.problem is None]
         notes = [f"{one.problem} It was left out." for one in labels if one.problem]
         if not useful:
@@ -310,7 +395,8 @@ def adapt(
         raise StackError(str(error)) from error
     except WeightsError as error:
         raise SettingsError(str(error)) from error
-    shutil.rmtree(work, ignore_errors=True)
+    if not keep_work:
+        shutil.rmtree(work, ignore_errors=True)
     report(Progress(1.0, "done"))
     return tuned
 
@@ -334,6 +420,12 @@ def _checked(stacks: Sequence[Path | Sequence[Path]], output: Path, settings: Tu
     if output.suffix != ".safetensors":
         raise SettingsError(f"{output.name} must end in .safetensors, such as {output.stem or 'mine'}.safetensors.")
     return cards[settings.base]
+
+
+def _readings(reading: OpenOptions | Sequence[OpenOptions] | None, count: int) -> Sequence[OpenOptions]:
+    if reading is None or isinstance(reading, OpenOptions):
+        return [reading or OpenOptions()] * count
+    return reading
 
 
 def _claim(work: Path, stacks: Sequence[Path | Sequence[Path]], settings: TuneSettings) -> None:
@@ -360,7 +452,7 @@ def _label_all(
     settings: TuneSettings,
     report: Report,
     tell: OnLine,
-    reading: OpenOptions,
+    readings: Sequence[OpenOptions],
 ) -> list[Labels]:
     """Label the stacks that have no labels yet; one that cannot be read is an error."""
     found = []
@@ -368,14 +460,14 @@ def _label_all(
         folder, share = work / f"stack-{k:03d}", part(report, k / len(stacks), (k + 1) / len(stacks))
         if (folder / "stack.json").exists():
             share(Progress(1.0, "labels are there"))
-            found.append(_read_labels(folder))
+            found.append(read_labels(folder))
         else:
 
             def told(progress: Progress, k: int = k, share: Report = share) -> None:
                 share(Progress(progress.fraction, f"labels, stack {k + 1} of {len(stacks)}: {progress.text}"))
 
             told(Progress(0.0, "opening"))
-            stack = open_stack(path, reading)
+            stack = open_stack(path, readings[k])
             try:
                 found.append(label_stack(stack, folder, settings, told))
             finally:

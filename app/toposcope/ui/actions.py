@@ -29,6 +29,8 @@ class Command:
 
 SEPARATOR: Final = "-"
 COMPARE_MENU: Final = "Co&mpare"
+ADAPT_MENU: Final = "&Adapt"
+ADAPT_START: Final = "&Start adapting"
 RUN_OTHER: Final = "Run an&other method"
 
 COMMANDS: Final[tuple[Command | str, ...]] = (
@@ -114,6 +116,17 @@ COMMANDS: Final[tuple[Command | str, ...]] = (
     Command("line_left", COMPARE_MENU, "Line to the &left", ("Shift+Left",), "caret-left", picture=True),
     Command("line_right", COMPARE_MENU, "Line to the &right", ("Shift+Right",), "caret-right", picture=True),
     Command("line_middle", COMPARE_MENU, "Line to the &middle", ("Shift+Home",), picture=True),
+    Command("adapt", ADAPT_MENU, "&Adapt a network", ("Ctrl+Shift+T",), "graduation-cap", "To your own instrument"),
+    SEPARATOR,
+    Command("adapt_folder", ADAPT_MENU, "Learn from a &folder …", (), "folder-plus"),
+    Command("adapt_files", ADAPT_MENU, "Learn from &files …", (), "file-plus"),
+    Command("adapt_open_stack", ADAPT_MENU, "Learn from the &open stack", (), "stack"),
+    Command("adapt_look", ADAPT_MENU, "&Look at the labels", (), "eye", "What the network would learn"),
+    SEPARATOR,
+    Command("adapt_start", ADAPT_MENU, ADAPT_START, ("Ctrl+Alt+T",), "play", "Or pause, or go on"),
+    Command("adapt_cancel", ADAPT_MENU, "&Cancel adapting", (), "stop-circle", "What was done is kept"),
+    SEPARATOR,
+    Command("adapt_bring_in", ADAPT_MENU, "&Bring in a network …", (), "download-simple", "One that somebody shares"),
     Command("guide", "&Help", "&Guide", ("F1",), "book-open", "How to use Toposcope", toolbar=True),
     Command("shortcuts", "&Help", "&Keyboard shortcuts", ("Ctrl+/",), "keyboard"),
     SEPARATOR,

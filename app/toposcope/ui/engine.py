@@ -18,6 +18,7 @@ from toposcope.core.estimate import METHODS, MethodCard, estimate
 from toposcope.core.jobs import Report
 from toposcope.core.result import DepthResult
 from toposcope.core.source import open_stack, preview
+from toposcope.ui.controllers.adapting import Adapting
 from toposcope.ui.controllers.capturing import Connector
 from toposcope.ui.controllers.estimating import Estimator
 from toposcope.ui.controllers.exporting import Exporter
@@ -57,6 +58,7 @@ class Engine:
     formats: Sequence[Format] = tuple(exports.FORMATS.values())
     usual_formats: Sequence[str] = ("result",)
     export_options: type | None = exports.ExportOptions
+    adapting: Adapting = field(default_factory=Adapting)
     connect_microscope: Connector = _connect
     sample_path: Callable[[], Path] = resources.sample_path
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,19 +28,33 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import (
     QDockWidget,
     QFileDialog,
+    QInputDialog,
     QMainWindow,
     QMenu,
+    QMessageBox,
     QStackedWidget,
     QToolBar,
     QVBoxLayout,
     QWidget,
 )
 
+from dffnets.shipped import shipped_cards
+from toposcope.core.adapted import Adapted
 from toposcope.core.curve import FocusCurve
 from toposcope.errors import ToposcopeError
 from toposcope.ui import theme
-from toposcope.ui.actions import COMPARE_MENU, RUN_OTHER, SEPARATOR, commands, make_actions, menus, set_icons
+from toposcope.ui.actions import (
+    ADAPT_START,
+    COMPARE_MENU,
+    RUN_OTHER,
+    SEPARATOR,
+    commands,
+    make_actions,
+    menus,
+    set_icons,
+)
 from toposcope.ui.commands import push
+from toposcope.ui.controllers.adapting import AdaptingController
 from toposcope.ui.controllers.calibrating import CalibratingController
 from toposcope.ui.controllers.capturing import CapturingController
 from toposcope.ui.controllers.estimating import EstimatingController
@@ -57,6 +72,7 @@ from toposcope.ui.pyramid import Picture
 from toposcope.ui.resolve import ViewState, resolve, shown_kinds
 from toposcope.ui.session import MODES, Kinds, Offer, Session, State
 from toposcope.ui.theme import ThemeName
+from toposcope.ui.views.adapt_panel import AdaptPanel
 from toposcope.ui.views.calibration_panel import CalibrationPanel, PositionsDialog
 from toposcope.ui.views.capture_view import CaptureDialog
 from toposcope.ui.views.curve_view import CurveView
@@ -81,10 +97,13 @@ FILE_FILTER: Final = (
     ";;All files (*)"
 )
 PICTURE_FILTER: Final = "PNG (*.png);;TIFF (*.tif *.tiff);;JPEG (*.jpg *.jpeg)"
+NETWORK_FILTER: Final = "Adapted networks (*.safetensors)"
 NUMBERS_FILTER: Final = "32-bit TIFF (*.tif *.tiff)"
 CHANNELS_FILTER: Final = "OME-TIFF (*.ome.tif)"
 LINE_STEP: Final = 0.02
 """Share of the width by which a key moves the line between A and B."""
+ADAPT_HEIGHT: Final = 480
+"""Pixels below which the panel that adapts a network asks for more room."""
 NOTE_MS: Final = 12_000
 """How long a note stays, in milliseconds."""
 THEME_TITLES: Final[dict[ThemeName, str]] = {"dark": "&Dark", "light": "&Light"}
@@ -101,6 +120,8 @@ class MainWindow(QMainWindow):
             State(colour_map=self.preferences.colour_map, automatic=self.preferences.automatic), self
         )
         self.undo = QUndoStack(self)
+        # grows and shrinks in place by the networks that the user adapts
+        self.methods = dict(self.engine.methods)
         self._note_timer = QTimer(self, singleShot=True, interval=NOTE_MS)
         self._note_timer.timeout.connect(lambda: self.session.set(message=None))
         self._view_state: ViewState | None = None
@@ -122,7 +143,8 @@ class MainWindow(QMainWindow):
         self._docks: QByteArray | None = None
         self._restore_layout()
         self.session.changed.connect(self._on_changed)
-        self._show(resolve(self.session.state, self.engine.methods))
+        self._show(resolve(self.session.state, self.methods))
+        QTimer.singleShot(0, self, self._begin_adapting)
         self.status.set_device(self.engine.device())
 
     # building
@@ -133,7 +155,10 @@ class MainWindow(QMainWindow):
         self.message_bar = MessageBar()
         self.strip = FilmStrip()
         self.calibration = CalibrationPanel()
-        self.method = MethodPanel(self.engine.methods)
+        self.method = MethodPanel(self.methods)
+        networks = {card.name: card.title for card in shipped_cards()}
+        labellers = {name: card.title for name, card in self.engine.methods.items()}
+        self.adapt = AdaptPanel(networks, labellers)
         self.sweep = SweepPanel()
         self.export_panel = ExportPanel(self.engine.formats, self.engine.export_options, self.engine.usual_formats)
         self.curves = CurveView()
@@ -170,9 +195,21 @@ class MainWindow(QMainWindow):
             session, self.export_panel, engine.export, self._pinned_curves, sample, self
         )
         # last, so that everybody knows of a new stack before its depth is computed
-        self.estimating = EstimatingController(session, undo, engine.estimate, engine.methods, self)
+        self.estimating = EstimatingController(session, undo, engine.estimate, self.methods, self)
         self.times = TimesController(
             session, self.opening, self.estimating, engine.estimate, self._ask_times_folder, self
+        )
+        self.adapting = AdaptingController(
+            session,
+            undo,
+            self.adapt,
+            engine.adapting,
+            engine.open_stack,
+            self._ask_choice,
+            self._confirm,
+            self._use_network,
+            look=engine.preview,
+            parent=self,
         )
 
     def _make_docks(self) -> None:
@@ -187,9 +224,11 @@ class MainWindow(QMainWindow):
             "method": self._dock("method", "Method", self.method, right),
             "sweep": self._dock("sweep", "Sweep advice", self.sweep, right),
             "export": self._dock("export", "Export", scrolled(self.export_panel), right),
+            "adapt": self._dock("adapt", "Adapt", scrolled(self.adapt), right),
         }
         self.tabifyDockWidget(self.docks["method"], self.docks["sweep"])
         self.tabifyDockWidget(self.docks["sweep"], self.docks["export"])
+        self.tabifyDockWidget(self.docks["export"], self.docks["adapt"])
         self.docks["method"].raise_()
         self.resizeDocks([self.docks["frames"], self.docks["surface"]], [250, 400], Qt.Orientation.Horizontal)
         self.resizeDocks([self.docks["frames"], self.docks["calibration"]], [520, 300], Qt.Orientation.Vertical)
@@ -338,6 +377,14 @@ class MainWindow(QMainWindow):
             "line_right": lambda: self._set_split(session.state.split + LINE_STEP),
             "line_middle": lambda: self._set_split(0.5),
             "cancel": self._on_cancel,
+            "adapt": self.show_adapt,
+            "adapt_folder": self.ask_adapt_folder,
+            "adapt_files": self.ask_adapt_files,
+            "adapt_open_stack": lambda: self._adapt(self.adapting.add_open_stack),
+            "adapt_look": lambda: self._adapt(self.adapting.label),
+            "adapt_start": lambda: self._adapt(self._start_adapting),
+            "adapt_cancel": self.adapting.cancel,
+            "adapt_bring_in": self.ask_network,
             "guide": self._show_guide,
             "shortcuts": lambda: ShortcutsDialog(self._groups, self).exec(),
             "about": lambda: AboutDialog(self.engine.device(), self).exec(),
@@ -389,16 +436,44 @@ class MainWindow(QMainWindow):
         self.method.cancelRequested.connect(self.estimating.cancel)
         self.method.resultRequested.connect(lambda number: session.set(shown_run=number))
         self.method.sideRequested.connect(self._set_side)
+        self._connect_adapt()
         self.sweep.mapRequested.connect(lambda: session.set(mode="sweep"))
         self.export_panel.openRequested.connect(_open_folder)
         self.status.cancelRequested.connect(self._on_cancel)
         self.message_bar.closeRequested.connect(lambda: session.set(message=None))
         self.message_bar.offerChosen.connect(self._on_offer)
 
+    def _connect_adapt(self) -> None:
+        panel, adapting = self.adapt, self.adapting
+        panel.stacksAdded.connect(adapting.add)
+        panel.folderWanted.connect(self.ask_adapt_folder)
+        panel.filesWanted.connect(self.ask_adapt_files)
+        panel.openStackWanted.connect(adapting.add_open_stack)
+        panel.stacksRemoved.connect(adapting.remove)
+        panel.stackChosen.connect(adapting.choose)
+        panel.lookRequested.connect(adapting.label)
+        panel.pairRequested.connect(adapting.show_pair)
+        panel.splitMoved.connect(adapting.set_split)
+        panel.settingsEdited.connect(adapting.edit)
+        panel.nameEdited.connect(adapting.rename_result)
+        panel.startRequested.connect(adapting.start)
+        panel.pauseRequested.connect(adapting.pause)
+        panel.cancelRequested.connect(adapting.cancel)
+        panel.useRequested.connect(adapting.use)
+        panel.renameRequested.connect(self._ask_network_name)
+        panel.exportRequested.connect(self._ask_network_file)
+        panel.removeRequested.connect(adapting.remove_network)
+        panel.bringInRequested.connect(self.ask_network)
+        panel.filesBroughtIn.connect(adapting.bring_in)
+        panel.goOnRequested.connect(adapting.go_on)
+        panel.discardRequested.connect(adapting.discard)
+
     # showing
 
     def _on_changed(self, before: State, now: State) -> None:
-        self._show(resolve(now, self.engine.methods))
+        if now.adapt.networks != before.adapt.networks:
+            self._take_methods(now.adapt.networks)
+        self._show(resolve(now, self.methods))
 
     def _show(self, now: ViewState) -> None:
         """Call the setters whose part of the view state differs from what is shown."""
@@ -449,6 +524,8 @@ class MainWindow(QMainWindow):
             self.surface.set_colour_map(now.colour_map)
         if differs("sweep"):
             self.sweep.set_notes(now.sweep)
+        if differs("adapt"):
+            self.adapt.set_view(now.adapt)
         if differs("can_export"):
             self.export_panel.set_able(now.can_export)
         if differs("job"):
@@ -461,7 +538,7 @@ class MainWindow(QMainWindow):
             else:
                 self._note_timer.stop()
         enabling = ("start_page", "has_parts", "times", "can_save_channels", "pins", "can_export", "job", "runs")
-        if differs(*enabling, "aligned", "comparison"):
+        if differs(*enabling, "aligned", "comparison", "adapt"):
             self._enable_actions(now)
 
     def _enable_actions(self, now: ViewState) -> None:
@@ -486,6 +563,17 @@ class MainWindow(QMainWindow):
         for name in ("line_left", "line_right", "line_middle"):
             acts[name].setEnabled(now.mode == "compare")
         acts["save_numbers"].setEnabled(now.comparison.ready)
+        idle, adapt = now.adapt.editable, now.adapt
+        for name, able in {
+            "adapt_folder": idle,
+            "adapt_files": idle,
+            "adapt_open_stack": idle and adapt.open_stack is not None,
+            "adapt_look": adapt.can_look,
+            "adapt_start": adapt.can_start or adapt.phase in ("running", "paused"),
+            "adapt_cancel": adapt.phase in ("running", "paused"),
+        }.items():
+            acts[name].setEnabled(able)
+        acts["adapt_start"].setText({"running": "&Pause", "paused": "&Go on"}.get(adapt.phase, ADAPT_START))
         acts["run_other"].setEnabled(now.comparison.other is not None)
         acts["run_other"].setText(now.comparison.other.label if now.comparison.other else RUN_OTHER)
 
@@ -500,6 +588,8 @@ class MainWindow(QMainWindow):
         elif self._docks is not None:
             self.restoreState(self._docks)
             self._docks = None
+            if self.session.state.adapt.busy:
+                self.show_adapt()
         self._pages.setCurrentWidget(self.start_page if on else self.picture)
         if not on:
             self.picture.canvas.setFocus()
@@ -562,6 +652,7 @@ class MainWindow(QMainWindow):
             self.picture,
             self.message_bar,
             self.method,
+            self.adapt,
             self.sweep,
             self.export_panel,
             self.curves,
@@ -577,6 +668,79 @@ class MainWindow(QMainWindow):
         self.picture.canvas.set_pins(self.session.state.pins, self.session.state.chosen_pin)
         self.pins.show_again()
         self.surfaces.show_pins()
+
+    def show_adapt(self) -> None:
+        """Bring the panel forward that adapts a network; it needs no open stack."""
+        dock = self.docks["adapt"]
+        dock.show()
+        dock.raise_()
+        if not dock.isFloating() and dock.height() < ADAPT_HEIGHT and self.docks["surface"].isVisible():
+            # it has much to show; the surface above it can spare some room
+            self.resizeDocks([self.docks["surface"], dock], [1, 2], Qt.Orientation.Vertical)
+
+    def ask_adapt_folder(self) -> None:
+        """Let the user choose a folder to learn from."""
+        folder = QFileDialog.getExistingDirectory(self, "Add a folder to learn from", self.preferences.folder)
+        if folder:
+            self.preferences.folder = str(Path(folder).parent)
+            self._adapt(lambda: self.adapting.add([Path(folder)]))
+
+    def ask_adapt_files(self) -> None:
+        """Let the user choose files to learn from."""
+        names, _ = QFileDialog.getOpenFileNames(self, "Add stacks to learn from", self.preferences.folder, FILE_FILTER)
+        if names:
+            self.preferences.folder = str(Path(names[0]).parent)
+            self._adapt(lambda: self.adapting.add([Path(name) for name in names]))
+
+    def ask_network(self) -> None:
+        """Let the user choose the file of an adapted network that somebody shares."""
+        title = "Bring in an adapted network"
+        names, _ = QFileDialog.getOpenFileNames(self, title, self.preferences.folder, NETWORK_FILTER)
+        if names:
+            self.preferences.folder = str(Path(names[0]).parent)
+            self._adapt(lambda: self.adapting.bring_in([Path(name) for name in names]))
+
+    def _adapt(self, action: Callable[[], object]) -> None:
+        self.show_adapt()
+        action()
+
+    def _begin_adapting(self) -> None:
+        if not self._closed:
+            self.adapting.begin()
+
+    def _start_adapting(self) -> None:
+        if self.session.state.adapt.busy:
+            self.adapting.pause()
+        else:
+            self.adapting.start()
+
+    def _take_methods(self, networks: Sequence[Adapted]) -> None:
+        """Offer these adapted networks beside the methods that there always are."""
+        self.methods.clear()
+        self.methods.update(self.engine.methods)
+        self.methods.update({network.key: network.card() for network in networks if network.trouble is None})
+        self.method.set_methods(self.methods)
+        self.method.set_state(resolve(self.session.state, self.methods).method)
+
+    def _use_network(self, key: str) -> None:
+        self.docks["method"].show()
+        self.docks["method"].raise_()
+        self._set_settings(replace(self.session.state.settings, method=key, options=None))
+
+    def _ask_network_name(self, key: str) -> None:
+        network = self.adapting.networks.find(key)
+        name, done = QInputDialog.getText(self, "Rename the network", "Name", text=network.name)
+        if done:
+            self.adapting.rename(key, name)
+
+    def _ask_network_file(self, key: str) -> None:
+        network = self.adapting.networks.find(key)
+        path = self._ask_file("Export the network", f"{network.name}.safetensors", NETWORK_FILTER)
+        if path is not None:
+            self.adapting.export(key, path)
+
+    def _confirm(self, question: str) -> bool:
+        return QMessageBox.question(self, "Toposcope", question) == QMessageBox.StandardButton.Yes
 
     def copy_picture(self) -> None:
         """Copy what is shown at full size, with its legend."""
@@ -719,6 +883,9 @@ class MainWindow(QMainWindow):
         jobs = self.session.state.jobs
         if not jobs and self.isFullScreen():
             self.actions_by_name["full_screen"].setChecked(False)
+        if set(jobs) == {"adapt"}:  # what takes hours is not stopped by the way
+            self.adapting.cancel()
+            return
         self.opening.runner.cancel()
         self.estimating.cancel()
         self.exporting.runner.cancel()
@@ -738,6 +905,12 @@ class MainWindow(QMainWindow):
             self.estimating.run()
         elif offer.action == "run_method":
             self.estimating.run_method(str(offer.value))
+        elif offer.action == "adapt_go_on":
+            self._adapt(lambda: self.adapting.go_on(str(offer.value)))
+        elif offer.action == "adapt_discard":
+            self.adapting.discard(str(offer.value))
+        elif offer.action == "adapt_use":
+            self.adapting.use(str(offer.value))
         else:
             self.estimating.run_without_volume()
 
@@ -865,6 +1038,7 @@ class MainWindow(QMainWindow):
     def closeEvent(self, event: QCloseEvent) -> None:
         self.preferences.set_layout(self.saveGeometry(), self._docks or self.saveState())
         self.preferences.save()
+        self.hide()  # a step of an adaptation may take some seconds to end
         self.shutdown()
         super().closeEvent(event)
 
@@ -876,6 +1050,7 @@ class MainWindow(QMainWindow):
             self.opening.looking,
             self.times.runner,
             self.times.batch,
+            *self.adapting.runners(),
             self.surfaces.writer,
             *self.pictures.runners.values(),
             self.pictures.ahead,
@@ -892,8 +1067,10 @@ class MainWindow(QMainWindow):
         runners = self.runners()
         for runner in runners:
             runner.drop()  # all at once, so that they stop side by side
+        self.adapting.release()
         for runner in runners:
             runner.shutdown()
+        self.adapting.shutdown()
         self.surface.close()
         for run in self.session.state.runs:
             if run.result.volume is not None:

@@ -22,6 +22,7 @@ from toposcope.core.result import DepthResult
 from toposcope.core.stack import FocalStack
 from toposcope.core.sweep import SweepNote
 from toposcope.core.volume import IN_MEMORY
+from toposcope.ui.adapt_state import AdaptView, adapt_view
 from toposcope.ui.session import (
     KEPT_BYTES,
     KEPT_RUNS,
@@ -230,6 +231,7 @@ class ViewState:
     can_save_channels: bool
     job: Job | None
     message: Message | None
+    adapt: AdaptView
 
 
 def resolve(state: State, methods: Mapping[str, MethodCard] | None = None) -> ViewState:
@@ -264,9 +266,15 @@ def resolve(state: State, methods: Mapping[str, MethodCard] | None = None) -> Vi
         channels=channel_choice(state, mode),
         times=time_state(state),
         can_save_channels=channel_choice(state, "all_in_focus") is not None,
-        job=next(iter(state.jobs.values()), None),
+        job=shown_job(state.jobs),
         message=state.message,
+        adapt=adapt_view(state.adapt, state.opened.path if state.opened else None),
     )
+
+
+def shown_job(jobs: Mapping[str, Job]) -> Job | None:
+    """Return the job that the status bar shows: what takes seconds before what takes hours."""
+    return next((job for name, job in jobs.items() if name != "adapt"), jobs.get("adapt"))
 
 
 def available_modes(state: State) -> frozenset[Mode]:

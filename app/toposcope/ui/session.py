@@ -19,6 +19,7 @@ from toposcope.core.estimate import EstimateSettings
 from toposcope.core.jobs import Progress
 from toposcope.core.result import DepthResult
 from toposcope.core.stack import FocalStack
+from toposcope.ui.adapt_state import AdaptState
 
 LayerKind = Literal["slice", "all_in_focus", "depth", "confidence", "peaks", "sweep", "difference"]
 Kinds = tuple[LayerKind, LayerKind]
@@ -104,7 +105,17 @@ class Offer:
     """A way out that a message offers: ``action`` is a name that the controllers know."""
 
     label: str
-    action: Literal["skip_frame", "skip_all", "retry", "run", "run_method", "without_volume"]
+    action: Literal[
+        "skip_frame",
+        "skip_all",
+        "retry",
+        "run",
+        "run_method",
+        "without_volume",
+        "adapt_go_on",
+        "adapt_discard",
+        "adapt_use",
+    ]
     value: Any = None
 
 
@@ -152,6 +163,7 @@ class State:
     times_done: frozenset[int] = frozenset()
     jobs: Mapping[str, Job] = field(default_factory=dict)
     message: Message | None = None
+    adapt: AdaptState = field(default_factory=AdaptState)
 
     @property
     def run(self) -> Run | None:

@@ -10,9 +10,13 @@ The cycle of a request::
 
 from __future__ import annotations
 
+import os
+import sys
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, Final, Literal
 
 from PySide6.QtCore import QObject, Qt, Signal, Slot
@@ -22,6 +26,9 @@ from toposcope.core.jobs import Cancelled, CancelToken, Progress, Report
 Work = Callable[[Report], Any]
 PROGRESS_INTERVAL: Final = 0.05
 """Seconds between two progress signals: 20 a second is all that an eye can use."""
+
+NICE: Final = 5
+"""How far background work that takes minutes steps back, 0 to 19."""
 
 _Kind = Literal["progressed", "returned", "failed", "cancelled"]
 
@@ -136,6 +143,17 @@ class LatestRunner(QObject):
         if busy != self._busy:
             self._busy = busy
             self.busyChanged.emit(busy)
+
+
+def nicely() -> None:
+    """Let the calling thread, and those that it starts, step back behind the user's own work; on Linux only.
+
+    torch's threads are children of the one that computes. Elsewhere priorities belong to whole processes.
+    """
+    if sys.platform.startswith("linux"):
+        with suppress(OSError):
+            usual = os.getpriority(os.PRIO_PROCESS, os.getpid())  # of the first thread
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), min(19, usual + NICE))
 
 
 def throttled(report: Report) -> Report:

@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from toposcope.core.align import AlignMode
-from toposcope.core.estimate import METHODS, EstimateSettings
+from toposcope.core.estimate import METHODS, EstimateSettings, find_method
 from toposcope.core.evaluate.cases import Case
 from toposcope.core.evaluate.scoring import MEASURES, Answer, ErrorUnit, Map, Score, Voids, score
 from toposcope.core.evaluate.worker import NoAnswer, Worker, WorkerDied
@@ -115,11 +115,9 @@ def contender(method: str, given: Mapping[str, Any] | None = None) -> Contender:
     SettingsError
         If there is no such method, or a setting is unknown or out of its range.
     """
-    card = METHODS.get(method)
-    if card is None:
-        raise SettingsError(f"there is no method {method!r}; known are {', '.join(METHODS)}.")
+    card = find_method(method)
     checked(card.settings, given or {})
-    return Contender(method, dict(given or {}))
+    return Contender(card.name, dict(given or {}))
 
 
 def evaluate(
@@ -196,7 +194,7 @@ def _run(
 
 
 def _estimate_settings(one: Contender, settings: EvaluateSettings) -> EstimateSettings:
-    card = METHODS[one.method]
+    card = find_method(one.method)
     can_fill = any(field.name == "fill" for field in fields(card.settings))
     given = {"fill": True, **one.given} if can_fill and settings.voids == "filled" else one.given
     return EstimateSettings(
@@ -212,7 +210,7 @@ def _estimate_settings(one: Contender, settings: EvaluateSettings) -> EstimateSe
 def _is_network(method: str) -> bool:
     from dffnets.shipped import shipped_cards
 
-    return method in {card.name for card in shipped_cards()}
+    return method not in METHODS or method in {card.name for card in shipped_cards()}
 
 
 def _row(method: str, case: Case, found: Answer, settings: EvaluateSettings, on_score: OnScore | None) -> Row:

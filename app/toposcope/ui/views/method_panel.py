@@ -57,7 +57,7 @@ class MethodPanel(QWidget):
 
     def __init__(self, methods: Mapping[str, Card], parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._methods = methods
+        self._methods = dict(methods)
         self._settings = State().settings
         self._running = False
         self._method = QComboBox()
@@ -106,8 +106,10 @@ class MethodPanel(QWidget):
         layout.addLayout(form)
         layout.addWidget(self._about)
         layout.addWidget(self._source)
+        self._form_layout = QVBoxLayout()
         for one in self._forms.values():
-            layout.addWidget(one)
+            self._form_layout.addWidget(one)
+        layout.addLayout(self._form_layout)
         align = QFormLayout()
         align.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         align.addRow("Alignment", self._align)
@@ -143,6 +145,22 @@ class MethodPanel(QWidget):
         """Take icons of the theme."""
         self._show_run_button()
 
+    def set_methods(self, methods: Mapping[str, Card]) -> None:
+        """Offer other methods; forms of those that stay keep what they show."""
+        self._methods = dict(methods)
+        for name in [name for name in self._forms if name not in methods]:
+            self._forms.pop(name).deleteLater()
+        for name, card in methods.items():
+            if name not in self._forms:
+                self._forms[name] = form = SettingsForm(card.settings)
+                form.changed.connect(self._on_edited)
+                form.setVisible(False)
+                self._form_layout.addWidget(form)
+        self._method.clear()
+        for name, card in methods.items():
+            self._method.addItem(card.title, name)
+        self._method.setCurrentIndex(self._method.findData(self._settings.method))
+
     def set_state(self, state: MethodState) -> None:
         """Show these settings, and what the button does now."""
         self._settings, self._running = state.settings, state.running
@@ -155,6 +173,9 @@ class MethodPanel(QWidget):
             self._forms[name].set_value(state.settings.options)
             self._about.setText(card.good_at)
             self._source.setText(card.source)
+        else:
+            self._about.setText(f"{name} is not here any more: it was removed. Choose another method.")
+            self._source.setText("")
         self._align.setCurrentIndex(self._align.findData(state.settings.align))
         self._automatic.blockSignals(True)
         self._automatic.setChecked(state.automatic)
