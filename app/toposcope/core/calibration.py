@@ -71,6 +71,15 @@ class Objective:
         return ", ".join(parts)
 
 
+def depth_of_field_um(objective: Objective, wavelength_um: float = 0.55) -> float | None:
+    """Return how far from focus a point stays sharp, n λ / NA², in micrometres; None without an aperture.
+
+    >>> round(depth_of_field_um(Objective(na=0.5)), 3)
+    2.2
+    """
+    return (objective.index or 1.0) * wavelength_um / objective.na**2 if objective.na else None
+
+
 def typical_step(positions: Floats) -> float:
     """Return the usual distance between neighbouring slices: the median of (N,) ascending ``positions``' steps."""
     return float(np.median(np.diff(positions)))

@@ -100,4 +100,5 @@ def compose(
             inputs=inputs,
             parts={part.name: part.text for part in stack.parts},
         ),
+        objective=stack.objective,
     )

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toposcope.core.align import Alignment
-from toposcope.core.calibration import MICROMETRES, UNIT_SYMBOLS, Floats, Kind, Side, Sourced, Unit
+from toposcope.core.calibration import MICROMETRES, UNIT_SYMBOLS, Floats, Kind, Objective, Side, Sourced, Unit
 from toposcope.core.stack import FrameTags, Plane
 from toposcope.core.sweep import SweepReport
 from toposcope.core.volume import FocusVolume
@@ -58,6 +58,7 @@ class DepthResult:
     volume: FocusVolume | None
     sweep: SweepReport
     provenance: Provenance
+    objective: Sourced[Objective] | None = None
 
     @property
     def shape(self) -> tuple[int, int]:

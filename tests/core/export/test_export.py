@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from toposcope.core.align import Alignment, Motion
-from toposcope.core.calibration import Sourced
+from toposcope.core.calibration import Objective, Sourced
 from toposcope.core.curve import FocusCurve, Peak, Verdict
 from toposcope.core.export import (
     FORMATS,
@@ -368,6 +368,16 @@ def test_result_is_read_back(tmp_path: Path) -> None:
         assert read.sweep.notes == made.sweep.notes
         assert read.provenance.inputs == made.provenance.inputs
         assert read.provenance.settings == {"window": 9, "folder": "x", "gain": None}
+        assert (read.objective, read.provenance.parts) == (None, {})
+
+
+def test_objective_and_part_of_the_file_are_read_back(tmp_path: Path) -> None:
+    plain = result()
+    lens = Sourced(Objective("Plan", 20.0, 0.5, 1.0), "OME Objective")
+    made = replace(plain, objective=lens, provenance=replace(plain.provenance, parts={"channel": "DAPI"}))
+    write_result(made, tmp_path)
+    read = read_result(tmp_path)
+    assert (read.objective, read.provenance.parts) == (lens, {"channel": "DAPI"})
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import json
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final, get_args
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from toposcope.core.align import Alignment, Motion
-from toposcope.core.calibration import KINDS, UNITS, Side, Sourced
+from toposcope.core.calibration import KINDS, UNITS, Objective, Side, Sourced
 from toposcope.core.export.writing import write_bytes
 from toposcope.core.result import DepthResult, Provenance
 from toposcope.core.stack import FrameTags, Plane
@@ -49,6 +49,7 @@ def result_facts(result: DepthResult, files: Mapping[str, str]) -> dict[str, Any
             "kind": _sourced(result.kind),
             "near": _sourced(result.near),
             "pixel_um": result.pixel_um and _sourced(result.pixel_um),
+            "objective": result.objective and _sourced(result.objective, asdict(result.objective.value)),
         },
         "provenance": {
             "method": provenance.method,
@@ -136,6 +137,7 @@ def read_result(path: Path | str) -> DepthResult:
                 provenance["inputs_sha256"],
                 provenance.get("parts", {}),
             ),
+            _objective(calibration.get("objective")),
         )
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise StackError(f"{path} is damaged or no result of Toposcope: {error} is missing or wrong.") from error
@@ -201,6 +203,10 @@ def _alignment(facts: Mapping[str, Any]) -> Alignment:
         for one in facts["motions"]
     ]
     return Alignment(tuple(motions), range(len(motions))[facts["reference"]], facts["needed"], facts["text"])
+
+
+def _objective(facts: Mapping[str, Any] | None) -> Sourced[Objective] | None:
+    return Sourced(Objective(**facts["value"]), facts["origin"], facts["guessed"]) if facts else None
 
 
 def _plain(value: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from toposcope.core.calibration import UNIT_SYMBOLS, Sourced
+from toposcope.core.calibration import UNIT_SYMBOLS, Objective, Sourced, depth_of_field_um
 from toposcope.core.stack import FocalStack
 
 
@@ -41,7 +41,7 @@ def describe(stack: FocalStack) -> dict[str, Any]:
         "pixel_um": None if stack.pixel_um is None else _sourced(stack.pixel_um, float(stack.pixel_um.value)),
         "objective": None
         if stack.objective is None
-        else _sourced(stack.objective, {**asdict(stack.objective.value), "text": stack.objective.value.text}),
+        else _sourced(stack.objective, objective_facts(stack.objective.value)),
         "parts": {
             part.name: {"label": part.label, "chosen": part.chosen, "options": list(part.options)}
             for part in stack.parts
@@ -49,6 +49,11 @@ def describe(stack: FocalStack) -> dict[str, Any]:
         "names": list(stack.source.names),
         "notes": list(stack.notes),
     }
+
+
+def objective_facts(lens: Objective) -> dict[str, Any]:
+    """Return what is known of an objective as plain JSON values."""
+    return {**asdict(lens), "text": lens.text, "depth_of_field_um": depth_of_field_um(lens)}
 
 
 def _sourced(found: Sourced[Any], value: object) -> dict[str, Any]:
@@ -61,6 +66,7 @@ def fact_rows(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     low, high = facts["range"]
     step = "unequal steps" if facts["step"] is None else f"step {facts['step']:.6g} {unit}"
     pixel, lens = facts["pixel_um"], facts["objective"]
+    field = lens["value"]["depth_of_field_um"] if lens else None
     return [
         ("frames", f"{facts['frames']} of {facts['width']} × {facts['height']}, {colour}, {facts['bits']} bit"),
         ("positions", f"{low:.6g} to {high:.6g} {unit}, {step}{_origin(facts['positions'])}"),
@@ -68,6 +74,7 @@ def fact_rows(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("near side", f"{facts['near']['value']} positions{_origin(facts['near'])}"),
         ("pixel size", f"{pixel['value']:.6g} µm{_origin(pixel)}" if pixel else "unknown"),
         *([("objective", f"{lens['value']['text']}{_origin(lens)}")] if lens else []),
+        *([("in focus", f"about {field:.2g} µm deep (n λ / NA² at 550 nm)")] if field else []),
         *(("note", note) for note in facts["notes"]),
     ]
 

@@ -25,7 +25,7 @@ from toposcope.ui.pyramid import Picture
 
 THUMBNAIL: Final = QSize(84, 64)
 PICTURE: Final = QSize(300, 240)
-SHOWN_FACTS: Final = ("frames", "positions", "pixel size", "objective", "note")
+SHOWN_FACTS: Final = ("frames", "positions", "pixel size", "objective", "in focus", "note")
 
 
 class Question(Protocol):
