@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import math
 import os
 import shlex
 import shutil
@@ -19,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from toposcope import __version__
-from toposcope.cli import capturing, comparing, estimating, evaluating, files, training, tuning
+from toposcope.cli import capturing, comparing, estimating, evaluating, files, training, tuning, watching
 from toposcope.cli.options import DONE, FAILED, INTERRUPTED, SOME_FAILED, USAGE, Answer, Parser, WrongUsageError
 from toposcope.core.jobs import Cancelled, CancelToken, Progress, Report
 from toposcope.errors import FrameError, SettingsError, ToposcopeError
@@ -40,6 +41,7 @@ __all__ = [
 COMMANDS = (
     "info",
     "depth",
+    "watch",
     "curve",
     "compare",
     "evaluate",
@@ -166,19 +168,21 @@ def _progress(quiet: bool) -> Iterator[Report]:
     terminal = sys.stderr.isatty()
     pause = 0.1 if terminal else 5.0
     last = time.monotonic() - (pause if terminal else 0)
-    shown = False
+    shown = ""
 
     def show(progress: Progress) -> None:
         nonlocal last, shown
         if quiet or time.monotonic() - last < pause:
             return
-        last = time.monotonic()
-        line = f"{100 * progress.fraction:3.0f} %  {progress.text}"
+        known = not math.isnan(progress.fraction)
+        line = f"{100 * progress.fraction:3.0f} %  {progress.text}" if known else progress.text
+        if line == shown and not terminal:
+            return  # a log of a long wait need not repeat itself
+        last, shown = time.monotonic(), line
         if terminal:
             width = shutil.get_terminal_size().columns - 1
             line = f"\r{line[:width].ljust(width)}"
         print(line, end="" if terminal else "\n", file=sys.stderr, flush=True)
-        shown = True
 
     try:
         yield show
@@ -200,6 +204,7 @@ def build_parser() -> argparse.ArgumentParser:
     for add in (
         estimating.add_info,
         estimating.add_depth,
+        watching.add_watch,
         estimating.add_curve,
         comparing.add_compare,
         evaluating.add_evaluate,

@@ -142,8 +142,8 @@ def _depth(options: argparse.Namespace, report: Report) -> Answer:
             if options.all_channels:
                 files |= _write_channels(stack, result, options.output, part(report, 0.95, 1))
             if options.pictures:
-                files |= _write_pictures(result, options.output)
-    return _result_answer(stack, result, files)
+                files |= write_pictures(result, options.output)
+    return result_answer(stack, result, files)
 
 
 def _curve(options: argparse.Namespace, report: Report) -> Answer:
@@ -168,14 +168,14 @@ def _demo(options: argparse.Namespace, report: Report) -> Answer:
         result = estimate(stack, EstimateSettings(keep_volume=True), part(report, 0.02, 0.85))
         try:
             files = _write(result, options.output, None, part(report, 0.85, 0.9))
-            files |= _write_pictures(result, options.output)
+            files |= write_pictures(result, options.output)
             files |= _write_best_curve(result, options.output)
         finally:
             if result.volume is not None:
                 result.volume.close()
     finally:
         stack.close()
-    return _result_answer(stack, result, files)
+    return result_answer(stack, result, files)
 
 
 def _check_pixels(pixels: Sequence[tuple[int, int]], stack: FocalStack) -> None:
@@ -219,7 +219,7 @@ def _all_times(options: argparse.Namespace, report: Report) -> Answer:
             if options.all_channels:
                 _write_channels(worked, result, folder, report)
             if options.pictures:
-                _write_pictures(result, folder)
+                write_pictures(result, folder)
 
         series = estimate_times(
             stack,
@@ -265,7 +265,7 @@ def _write_channels(stack: FocalStack, result: DepthResult, folder: Path, report
     return {"all_in_focus_channels": path}
 
 
-def _write_pictures(result: DepthResult, folder: Path) -> dict[str, Path]:
+def write_pictures(result: DepthResult, folder: Path) -> dict[str, Path]:
     """Draw the depth with its colour bar and the surface in 3D; return the files by what they show."""
     from toposcope.core.export import write_image
     from toposcope.core.pictures import map_picture, surface_picture
@@ -350,7 +350,7 @@ def _part_text(part: dict[str, Any]) -> str:
     return f"{chosen} {options[chosen]}; also there: {listed}"
 
 
-def _result_answer(stack: FocalStack, result: DepthResult, files: dict[str, Path]) -> Answer:
+def result_answer(stack: FocalStack, result: DepthResult, files: dict[str, Path]) -> Answer:
     """Say what was computed and where it is; for machines as result.json has it, with whole paths."""
     from toposcope.core.calibration import typical_step
     from toposcope.core.curve import format_length

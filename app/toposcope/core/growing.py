@@ -9,8 +9,10 @@ import math
 import tempfile
 import weakref
 from bisect import bisect
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Final
 
 import cv2
@@ -136,6 +138,18 @@ class GrowingDepth:
         self._regions.append(np.asarray(regions, dtype=np.float64))
         self._whole.append(float(measure.mean(dtype=np.float64)))
         self._points.append(measure[self._grid])
+
+    def move(self, z: Sequence[float]) -> bool:
+        """Give all slices new positions, in the order in which they were added, and return whether that went.
+
+        It does not where the new positions are not distinct or order the slices otherwise: then begin anew.
+        """
+        moved = [float(value) for value in z]
+        ordered = [moved[slot] for slot in self._order] if len(moved) == self.n else []
+        if len(ordered) < self.n or not all(a < b for a, b in pairwise(ordered)):
+            return False
+        self._z = moved
+        return True
 
     def _check(self, frame: Plane, z: float) -> None:
         if frame.ndim not in (2, 3) or frame.size == 0 or (frame.ndim == 3 and frame.shape[2] != 3):

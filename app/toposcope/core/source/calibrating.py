@@ -21,12 +21,14 @@ class Frames:
     """Frames in reading order: ``names`` of all, and the ``places`` of those that are kept.
 
     ``listed`` (N,) is the place of each frame in the order in which the folder or file lists them:
-    the reading order may be by time, or reversed.
+    the reading order may be by time, or reversed. ``partial`` tells that more frames may follow, so that lists
+    of positions may be longer.
     """
 
     names: tuple[str, ...]
     places: tuple[int, ...]
     listed: tuple[int, ...]
+    partial: bool = False
 
     @property
     def kept(self) -> tuple[str, ...]:
@@ -147,7 +149,7 @@ def _typed(frames: Frames, options: OpenOptions) -> _Found | None:
 def _from_sidecar(frames: Frames, sidecar: Sidecar) -> _Found | None:
     if sidecar.positions is not None:
         values = _fitting(frames, sidecar.positions, SIDECAR_NAME)
-        if len(sidecar.positions) == len(frames.names):
+        if len(sidecar.positions) == len(frames.names) or frames.partial:
             # it tells each file's position, which no other reading order changes
             values = np.array([sidecar.positions[frames.listed[k]] for k in frames.places])
         else:
@@ -172,7 +174,7 @@ def _steps(frames: Frames, step: float) -> Floats:
 
 def _fitting(frames: Frames, values: Sequence[float], origin: str) -> Floats:
     """Return one position for each kept frame, from as many as there are frames or kept frames."""
-    if len(values) == len(frames.names):
+    if len(values) == len(frames.names) or (frames.partial and len(values) > len(frames.names)):
         return np.array([values[k] for k in frames.places], dtype=np.float64)
     if len(values) == len(frames.places):
         return np.array(values, dtype=np.float64)

@@ -12,7 +12,7 @@ import numpy as np
 
 from toposcope.core.calibration import Floats, Kind, Sourced
 from toposcope.core.jobs import Progress, Report, part, silent
-from toposcope.core.source.calibrating import Frames, calibrate
+from toposcope.core.source.calibrating import Calibration, Frames, calibrate
 from toposcope.core.source.container import Container, ContainerSource, choose
 from toposcope.core.source.folder import list_folder, make_source, order_by_time, read_headers, unread_format
 from toposcope.core.source.image_file import SUFFIXES, ImageHeader, Unreadable, access_problem, is_device, system_path
@@ -94,13 +94,15 @@ def _is_folder(path: Path) -> bool:
 
 
 def _open_folder(folder: Path, options: OpenOptions, report: Report) -> FocalStack:
-    data_set = _data_set(folder, options, report)
+    data_set = None if options.only is not None else _data_set(folder, options, report)
     if data_set is not None:
         return data_set
     listing = list_folder(folder)
     sidecar = read_sidecar(listing.sidecar) if listing.sidecar else _NOTHING
     files, notes = listing.files, listing.notes
-    if sidecar.frames is not None:
+    if options.only is not None:
+        files, sidecar = chosen_files(folder, sidecar, options.only)
+    elif sidecar.frames is not None:
         notes = ()  # what else lies there was left out on purpose
         by_name = {path.name: path for path in files}
         missing = [name for name in sidecar.frames if not os.path.isfile(system_path(folder / name))]
@@ -281,7 +283,7 @@ def _open_tiff(
     kept = [order[place] for place in places]
     positions = found.positions_um
     calibration = calibrate(
-        Frames(tuple(names[k] for k in order), tuple(places), order),
+        Frames(tuple(names[k] for k in order), tuple(places), order, options.only is not None),
         options,
         sidecar,
         None if positions is None else Sourced(positions.value[kept], positions.origin, positions.guessed),
@@ -341,26 +343,8 @@ def _open_images(
         )
     except FrameError as error:
         raise FrameError(str(error), places[error.index], error.name) from error
-    places = [places[k] for k in good]
-    heights = [header.z for header in source.headers]
-    distances = [header.distance_m for header in source.headers]
-    sizes = [header.pixel_um for header in source.headers]
-    from_file: Sourced[Floats] | None = None
-    values = [height.value for height in heights if height is not None]
-    if len(set(values)) == len(heights) and heights[0] is not None:
-        from_file = Sourced(np.array(values), heights[0].origin, heights[0].guessed)
-    camera = Counter(header.camera for header in source.headers if header.camera).most_common(1)
-    kind: Sourced[Kind] | None = Sourced("camera", f"EXIF ({camera[0][0]})", guessed=True) if camera else None
-    calibration = calibrate(
-        Frames(names, tuple(places), tuple(order)),
-        options,
-        sidecar,
-        from_file,
-        sizes[0] if all(size == sizes[0] for size in sizes) else None,
-        kind,
-        None if None in distances else np.array(distances, dtype=np.float64),
-        read_names=True,
-    )
+    frames = Frames(names, tuple(places[k] for k in good), tuple(order), options.only is not None)
+    calibration = calibrate_headers(source.headers, frames, options, sidecar)
     ranged, scaled = to_unit_range(source, part(report, 0.5, 1.0))
     return FocalStack.create(
         ranged,
@@ -372,6 +356,46 @@ def _open_images(
         name,
         path,
         (*notes, *more, *calibration.notes, *scaled),
+    )
+
+
+def chosen_files(folder: Path, sidecar: Sidecar, only: Sequence[str]) -> tuple[tuple[Path, ...], Sidecar]:
+    """Return the files called ``only`` in reading order, and what the sidecar says of them."""
+    if sidecar.frames is None:
+        return tuple(folder / name for name in sorted(only, key=natural_key)), sidecar
+    kept = [k for k, name in enumerate(sidecar.frames) if name in set(only)]
+    positions = sidecar.positions
+    if positions is not None and len(positions) == len(sidecar.frames):
+        positions = tuple(positions[k] for k in kept)
+    frames = tuple(sidecar.frames[k] for k in kept)
+    return tuple(folder / name for name in frames), replace(sidecar, frames=frames, positions=positions)
+
+
+def calibrate_headers(
+    headers: Sequence[ImageHeader], frames: Frames, options: OpenOptions, sidecar: Sidecar
+) -> Calibration:
+    """Bring together what single images and all around them say of positions and sizes; see `calibrate`.
+
+    ``headers`` are those of the kept frames of ``frames``.
+    """
+    heights = [header.z for header in headers]
+    distances = [header.distance_m for header in headers]
+    sizes = [header.pixel_um for header in headers]
+    from_file: Sourced[Floats] | None = None
+    values = [height.value for height in heights if height is not None]
+    if len(set(values)) == len(heights) and heights[0] is not None:
+        from_file = Sourced(np.array(values), heights[0].origin, heights[0].guessed)
+    camera = Counter(header.camera for header in headers if header.camera).most_common(1)
+    kind: Sourced[Kind] | None = Sourced("camera", f"EXIF ({camera[0][0]})", guessed=True) if camera else None
+    return calibrate(
+        frames,
+        options,
+        sidecar,
+        from_file,
+        sizes[0] if all(size == sizes[0] for size in sizes) else None,
+        kind,
+        None if None in distances else np.array(distances, dtype=np.float64),
+        read_names=True,
     )
 
 

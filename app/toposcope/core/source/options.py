@@ -35,6 +35,8 @@ class OpenOptions:
     out those that cannot be read, and says so in the stack's notes. ``positions`` are one a frame in
     reading order (of all frames, or of those that are left), ``positions_file`` holds the same as
     text, ``z_step`` is an equal step; ``unit`` is theirs, and what other positions are shown in.
+    ``only`` names the files of a folder that make up the series; lists of positions may be longer then, as
+    while a microscope still writes it: the first ones count.
     ``series``, ``channel`` and ``time`` answer a `ChoiceNeeded`: 0-based places in its options.
     """
 
@@ -42,6 +44,7 @@ class OpenOptions:
     reverse: bool = False
     skip: tuple[str | int, ...] = ()
     skip_broken: bool = False
+    only: tuple[str, ...] | None = None
     positions: tuple[float, ...] | None = None
     positions_file: Path | None = None
     z_step: float | None = None

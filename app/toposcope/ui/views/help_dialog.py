@@ -21,6 +21,7 @@ from PySide6.QtWidgets import (
 
 PAGES: Final = (
     "first_stack",
+    "watching",
     "focus_curves",
     "surface",
     "calibration",
