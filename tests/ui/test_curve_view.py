@@ -13,7 +13,15 @@ from pytestqt.qtbot import QtBot
 
 from toposcope.core.curve import FocusCurve, Peak, Verdict
 from toposcope.ui import theme
-from toposcope.ui.views.curve_view import COMPARED_KEY_TEXT, EMPTY_TEXT, KEY_TEXT, CurveView, PinCurve, scaled_measure
+from toposcope.ui.views.curve_view import (
+    COMPARED_KEY_TEXT,
+    EMPTY_TEXT,
+    KEY_TEXT,
+    NOT_KEPT_TEXT,
+    CurveView,
+    PinCurve,
+    scaled_measure,
+)
 
 POSITIONS = np.array([0.0, 1.0, 2.5, 4.0, 5.0, 7.0, 8.0, 9.5, 11.0, 12.0])  # uneven on purpose
 
@@ -303,3 +311,12 @@ def test_long_names_take_two_rows_where_one_is_too_short(view: CurveView) -> Non
     legend.resize(300, legend.height())
     assert legend.height() == 2 * one
     assert long[1] in legend.toolTip()
+
+
+def test_a_result_without_curves_says_so_in_their_place(qtbot: QtBot) -> None:
+    view = CurveView()
+    qtbot.addWidget(view)
+    view.set_kept(False)
+    assert view._empty.text() == NOT_KEPT_TEXT
+    view.set_kept(True)
+    assert view._empty.text() == EMPTY_TEXT

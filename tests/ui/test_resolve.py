@@ -319,3 +319,12 @@ def test_titles_tell_runs_apart() -> None:
     assert title(EstimateSettings(), edit=CalibrationEdit(pixel_um=1.0)) == "3  Default, calibration typed in"
     filled = METHODS["default"].settings(fill=True, smooth=0.0)
     assert title(EstimateSettings("default", filled)) == "3  Default, smoothing 0, fill voids on"
+
+
+def test_whether_the_shown_result_has_curves_is_told() -> None:
+    stack = make_stack()
+    run = make_run(stack)
+    assert resolve(state_of(stack)).has_curves
+    assert resolve(state_of(stack, run)).has_curves
+    bare = replace(run, result=replace(run.result, volume=None))
+    assert not resolve(state_of(stack, bare)).has_curves

@@ -502,6 +502,8 @@ class MainWindow(QMainWindow):
                 self.actions_by_name[f"mode_{mode}"].setChecked(mode == now.mode)
         if differs("left", "right", "mode", "shown_run", "aligned"):
             self.pictures.set_requests(now.left, now.right)
+        if differs("has_curves"):
+            self.curves.set_kept(now.has_curves)
         if differs("times"):
             self.picture.set_times(now.times)
         if differs("channels", "mode"):

@@ -225,6 +225,7 @@ class ViewState:
     aligned: bool
     sweep: tuple[SweepNote, ...] | None
     can_export: bool
+    has_curves: bool
     has_parts: bool
     channels: ChannelChoice | None
     times: TimeState | None
@@ -262,6 +263,7 @@ def resolve(state: State, methods: Mapping[str, MethodCard] | None = None) -> Vi
         aligned=state.aligned,
         sweep=run.result.sweep.notes if run and run.reduction == 1 else None,
         can_export=run is not None and run.reduction == 1,
+        has_curves=run is None or run.result.volume is not None,
         has_parts=stack is not None and bool(stack.parts),
         channels=channel_choice(state, mode),
         times=time_state(state),

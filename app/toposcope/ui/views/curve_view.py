@@ -60,6 +60,7 @@ class PinCurve(NamedTuple):
 XAxis = Literal["position", "slice"]
 
 EMPTY_TEXT: Final = "Click a pixel in the picture to see its focus curve."
+NOT_KEPT_TEXT: Final = "No focus curves are kept with this result. Compute the depth again (Ctrl+R) to have them."
 KEY_TEXT: Final = "filled: probability · dotted: measure · dashed: depth · bar: width · ▽ other peaks"
 COMPARED_KEY_TEXT: Final = "dots: probability · dotted: measure · upright: depth · bar: width · ▽ other peaks"
 # fixed steps, so that the axis stands still while a pin is dragged
@@ -162,6 +163,10 @@ class CurveView(QWidget):
         self.apply_theme()
 
     # setters, called by a controller
+
+    def set_kept(self, kept: bool) -> None:
+        """Say whether the shown result has curves; without a result it may have."""
+        self._empty.setText(EMPTY_TEXT if kept else NOT_KEPT_TEXT)
 
     def set_curves(self, curves: Sequence[PinCurve], names: tuple[str, str] = ("", "")) -> None:
         """Show these curves, in the order of their pins; none shows a hint instead.
