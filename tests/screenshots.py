@@ -89,11 +89,33 @@ def _take(window: MainWindow, folder: Path, stack: Path, private: Path) -> list[
     window.set_theme("light")
     shoot("light")
     window.set_theme("dark")
+    written.append(_take_capture(window, folder, private))
     (private / "holiday.png").write_bytes(b"a text file that is called .png")
     window.open(private / "holiday.png")
     _until(lambda: session.state.message is not None)
     shoot("error")
     return written
+
+
+def _take_capture(window: MainWindow, folder: Path, private: Path) -> Path:
+    """Sweep the simulated microscope over a part of its surface, so that the advisor has something to say."""
+    controller, dialog = window.show_capture(), window.capture_dialog
+    dialog.resize(*SIZE)
+    controller.connect_microscope()
+    _until(lambda: controller.state.connection is not None)
+    controller.choose_path(private / "scan.ome.tif")
+    dialog.planEdited.emit({"bottom_um": 8.0, "top_um": 26.0, "step_um": 2.0})
+    dialog.regionChosen.emit((2, 2))
+    controller.start()
+    _until(lambda: not controller.state.running)
+    controller.move_to(14.5)
+    _until(lambda: controller.state.curve is not None and 14.5 in controller.state.curve.z)
+    _rest()
+    path = folder / "capture.png"
+    dialog.grab().save(str(path))
+    shrink(path)
+    dialog.close()
+    return path
 
 
 def shrink(path: Path) -> None:

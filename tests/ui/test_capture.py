@@ -380,6 +380,53 @@ def test_a_configuration_is_loaded_or_its_extra_named(
     assert controller.state.source == "configuration"  # as it was
 
 
+def test_the_microscope_is_remembered(qtbot: QtBot, tmp_path: Path) -> None:
+    theme.apply("dark")
+    for expected in (None, tmp_path / "stand.cfg"):
+        window = MainWindow(preferences=private_preferences(tmp_path))
+        qtbot.addWidget(window)
+        try:
+            controller = window.show_capture()
+            assert controller.state.configuration == expected
+            assert controller.state.source == ("simulated" if expected is None else "configuration")
+            window.capture_dialog.sourceChosen.emit("configuration", tmp_path / "stand.cfg")
+            window.capture_dialog.pathChosen.emit(tmp_path / "there" / "scan.ome.tif")
+            assert window.preferences.folder == str(tmp_path / "there")
+            window.preferences.save()
+        finally:
+            window.close()
+
+
+def test_a_failure_that_nobody_foresaw_leaves_the_slices_to_go_on_with(
+    qtbot: QtBot, make: Make, tmp_path: Path
+) -> None:
+    class Odd(SimulatedMicroscope):
+        def move_to(self, z_um: float, timeout_s: float = 10.0) -> None:
+            if z_um == 8.0 and self.moves < 10:
+                raise ZeroDivisionError("a fault of ours")
+            super().move_to(z_um, timeout_s)
+
+    microscope = small(Odd)
+    controller = planned(qtbot, make(microscope), tmp_path / "a.ome.tif")
+    controller.start()
+    ended(qtbot, controller)
+    message = controller.state.message
+    assert message is not None
+    assert "should not (ZeroDivisionError: a fault of ours)" in message.text
+    assert controller.state.unfinished
+    assert microscope.z_um() == 9.0
+    microscope.moves = 10
+    controller.resume()
+    ended(qtbot, controller)
+    assert (tmp_path / "a.ome.tif").is_file()
+
+
+def test_settling_is_waited_for(qtbot: QtBot, make: Make, tmp_path: Path) -> None:
+    controller = planned(qtbot, make(), tmp_path / "a.ome.tif")
+    controller._dialog._settle.setValue(0.05)
+    assert controller.state.plan().settle_s == 0.05
+
+
 def test_a_name_that_is_taken_is_left_alone(qtbot: QtBot, make: Make, tmp_path: Path) -> None:
     (tmp_path / "a.ome.tif").write_bytes(b"mine")
     controller = planned(qtbot, make(), tmp_path / "a.ome.tif")

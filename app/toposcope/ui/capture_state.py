@@ -37,6 +37,7 @@ class CaptureState:
     bottom_um: float = 0.0
     top_um: float = 0.0
     step_um: float = 0.0
+    settle_s: float = 0.0
     path: Path | None = None
     running: bool = False
     paused: bool = False
@@ -76,7 +77,7 @@ class CaptureState:
         SettingsError
             If it makes no sense, or leaves the range of the stage.
         """
-        plan = SweepPlan(self.bottom_um, self.top_um, self.step_um, self.exposure_ms)
+        plan = SweepPlan(self.bottom_um, self.top_um, self.step_um, self.exposure_ms, settle_s=self.settle_s)
         plan.check_limits(self.connection.limits_um if self.connection else None)
         return plan
 

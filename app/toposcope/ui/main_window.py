@@ -629,10 +629,20 @@ class MainWindow(QMainWindow):
             self.capture_dialog = CaptureDialog(lambda: self.preferences.folder, self)
             self.capturing = CapturingController(self.capture_dialog, self.engine.connect_microscope, self)
             self.capturing.openRequested.connect(self._open_captured)
+            if (known := self.preferences.microscope) is not None:
+                self.capturing.choose("configuration", known)
+            self.capture_dialog.sourceChosen.connect(self._remember_microscope)
+            self.capture_dialog.pathChosen.connect(self._remember_folder)
         self.capture_dialog.show()
         self.capture_dialog.raise_()
         self.capture_dialog.activateWindow()
         return self.capturing
+
+    def _remember_microscope(self, source: str, configuration: Path | None) -> None:
+        self.preferences.microscope = configuration
+
+    def _remember_folder(self, path: Path) -> None:
+        self.preferences.folder = str(path.parent)
 
     def _open_captured(self, path: Path) -> None:
         self.open(path)

@@ -44,6 +44,8 @@ from toposcope.ui.workers import throttled
 INTERVAL: Final = 0.1
 """Seconds between two live pictures."""
 MOVE_TIMEOUT: Final = 20.0
+CLOSE_TIMEOUT: Final = 30.0
+"""Seconds that a sweep has to bring the stage back when the window is closed."""
 DARK: Final = 0.25
 """Of white: frames that do not reach it are shown brighter than they are."""
 
@@ -170,7 +172,7 @@ class MicroscopeRunner(QObject):
         self._shown.set()
         if self._thread is not None:
             self._commands.put(None)
-            self._thread.join()
+            self._thread.join(CLOSE_TIMEOUT)  # a driver that hangs must not hold the window
 
     def _ask(self, what: str, command: Callable[[], None]) -> None:
         if self._closed:

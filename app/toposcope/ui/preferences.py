@@ -71,6 +71,16 @@ class Preferences:
     def folder(self, folder: str) -> None:
         self._settings.setValue("folder", folder)
 
+    @property
+    def microscope(self) -> Path | None:
+        """The configuration file of the microscope used last, None for the simulated one."""
+        name = str(self._settings.value("microscope", ""))
+        return Path(name) if name else None
+
+    @microscope.setter
+    def microscope(self, path: Path | None) -> None:
+        self._settings.setValue("microscope", "" if path is None else str(path))
+
     def layout(self) -> tuple[QByteArray | None, QByteArray | None]:
         """Return geometry and docks of the window."""
         values = (self._settings.value("geometry"), self._settings.value("docks"))

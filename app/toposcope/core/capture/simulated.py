@@ -193,5 +193,5 @@ def relief(
     surface = np.asarray(low_um + (high_um - low_um) * share, np.float32)
     rng = np.random.default_rng(seed)
     detail = 0.6 * fractal(shape, 0.9, rng) + 0.6 * fractal(shape, 2.0, rng)
-    colour = np.clip(0.34 + 0.11 * detail, 0.03, 0.95).astype(np.float32)[..., None]
+    colour = np.clip(0.36 + 0.16 * detail, 0.03, 0.95).astype(np.float32)[..., None]
     return Scene((Solid(surface, colour),), MARGIN_PX)

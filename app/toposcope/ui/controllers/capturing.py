@@ -253,10 +253,16 @@ class CapturingController(QObject):
         if what in ("live", "sweep"):
             changes |= {"live": self.state.live and what != "live"}
         if what == "sweep":
-            changes |= {"running": False, "paused": False, "progress": None}
+            changes |= {"running": False, "paused": False, "progress": None, **self._kept()}
         message = problem(error)
         message = replace(message, text=message.text[:1].upper() + message.text[1:], offers=())
         self._set(message=message, **changes)
+
+    def _kept(self) -> dict[str, Any]:
+        """Return what the folder of slices changes in the state: what is in it can be opened, and gone on with."""
+        path = self.state.path
+        unfinished = path is not None and any(slices_folder(path).glob("slice_*.tif"))
+        return {"unfinished": unfinished, "result": slices_folder(path) if path is not None and unfinished else None}
 
     def _on_pictured(self, live: LivePicture) -> None:
         if self._closed:  # answers that were under way

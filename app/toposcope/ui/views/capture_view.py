@@ -183,6 +183,8 @@ class CaptureDialog(QDialog):
         self._top.valueChanged.connect(lambda value: self._edit(top_um=value))
         self._bottom.valueChanged.connect(lambda value: self._edit(bottom_um=value))
         self._step.valueChanged.connect(lambda value: self._edit(step_um=value))
+        self._settle = _number(0.0, 60.0, " s", 2, "How long to wait after each move, until nothing shakes any more")
+        self._settle.valueChanged.connect(lambda value: self._edit(settle_s=value))
         self._set_top, self._set_bottom = QPushButton("Here"), QPushButton("Here")
         self._set_top.setToolTip("Take the top from where the stage is now")
         self._set_bottom.setToolTip("Take the bottom from where the stage is now")
@@ -279,6 +281,7 @@ class CaptureDialog(QDialog):
         form.addRow("Top", _row(self._top, self._set_top))
         form.addRow("Bottom", _row(self._bottom, self._set_bottom))
         form.addRow("Step", _row(self._step, self._propose))
+        form.addRow("Settle", self._settle)
         form.addRow(self._plan)
         form.addRow("File", _row(self._path, self._browse))
         form.addRow(_row(self._start, self._go_on))
@@ -313,6 +316,8 @@ class CaptureDialog(QDialog):
         self._show_x_range(state)
 
     def _fill(self, state: CaptureState, view: CaptureView) -> None:
+        file = state.configuration
+        self._source.setItemText(1, "Micro-Manager configuration …" if file is None else f"Micro-Manager: {file.name}")
         self._source.setCurrentIndex(self._source.findData(state.source))
         self._connect.setText(view.connect_label)
         self._connect.setEnabled(view.can_connect)
@@ -328,6 +333,7 @@ class CaptureDialog(QDialog):
             (self._top, state.top_um),
             (self._bottom, state.bottom_um),
             (self._step, state.step_um),
+            (self._settle, state.settle_s),
         ):
             box.setEnabled(view.can_use)
             if box.value() != value:
@@ -485,7 +491,6 @@ class CaptureDialog(QDialog):
         )
         if name:
             self.sourceChosen.emit(source, Path(name))
-            self._source.setItemText(1, f"Micro-Manager: {Path(name).name}")
         elif self._state is not None:
             self._source.setCurrentIndex(self._source.findData(self._state.source))
 
