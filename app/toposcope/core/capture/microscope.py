@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Protocol
 
-from toposcope.core.calibration import Side
+from toposcope.core.calibration import Objective, Side, depth_of_field_um
 from toposcope.core.stack import Plane
 from toposcope.errors import SettingsError
 
@@ -55,7 +55,8 @@ class Optics:
         """
         if self.na is None:
             return None
-        return self.refractive_index * (self.wavelength_um / self.na**2 + (self.pixel_um or 0.0) / self.na)
+        wave = depth_of_field_um(Objective(na=self.na, index=self.refractive_index), self.wavelength_um) or 0.0
+        return wave + self.refractive_index * (self.pixel_um or 0.0) / self.na
 
     @property
     def proposed_step_um(self) -> float | None:
