@@ -51,6 +51,19 @@ def test_a_file_is_written_and_used(run: Run, stack: Path, tmp_path: Path, monke
     assert "holds weights of light" in sentence(wrong)
 
 
+def test_reblur_reaches_the_network(run: Run, stack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    loss_of = ft.loss_of
+
+    def spy(network, batch, config, within):  # type: ignore[no-untyped-def]
+        asked.append((config.reblur, bool((batch[-1] > 0).all())))
+        return loss_of(network, batch, config, within)
+
+    monkeypatch.setattr(ft, "loss_of", spy)
+    run("finetune", stack, *QUICK, "--reblur", 0.3, "-o", tmp_path / "mine.safetensors")
+    assert asked == [(0.3, True)] * 2
+
+
 def test_json_is_one_object_and_progress_is_json_lines(
     run: Run, stack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -75,6 +88,7 @@ def test_json_is_one_object_and_progress_is_json_lines(
         (("--labels", "light"), "light cannot teach itself"),
         (("--variant", "all"), "variant is 'all'; choose one of bias, bias+head, full"),
         (("--steps", "many"), "steps is 'many'"),
+        (("--reblur", "-1"), "reblur is -1; it must lie between"),
     ],
 )
 def test_wrong_usage_is_told_in_a_sentence(

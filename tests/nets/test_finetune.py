@@ -17,7 +17,8 @@ from dffnets import finetune as ft
 from dffnets.finetune import Crops, LabelledStack, Line, TuneConfig, TuneError, bias_terms, finetune, tuned_terms
 from dffnets.registry import CARDS, create_network
 from dffnets.shipped import WeightsCard, WeightsError, load_network, shipped_cards
-from dffnets.synthetic.random_scenes import random_stack
+from dffnets.synthetic.random_scenes import Canvas, random_stack, solid
+from dffnets.synthetic.torus import render
 
 (LIGHT,) = (card for card in shipped_cards() if card.name == "light")
 LONGER = TuneConfig(steps=40, check_every=10, crop=48, slices=6, learning_rate=1e-2, agreement=(9.0, 9.0))
@@ -100,6 +101,16 @@ def test_all_but_the_biases_stays_bit_for_bit(card: WeightsCard, stacks: list[La
     base = tensors(load_network(card))
     assert set(tuned) == set(bias_terms(load_network(card)))
     assert any(not torch.equal(tuned[name], base[name]) for name in tuned)
+
+
+@pytest.mark.usefixtures("spoilt")
+def test_reblur_joins_in(stacks: list[LabelledStack], tmp_path: Path) -> None:
+    results = [
+        finetune(LIGHT, stacks, tmp_path / str(weight), replace(LONGER, steps=10, reblur=weight))
+        for weight in (0.0, 1.0)
+    ]
+    assert results[1].after < results[1].before
+    assert results[0].curve[-1]["held_out"] != results[1].curve[-1]["held_out"]
 
 
 @pytest.mark.usefixtures("spoilt")
@@ -221,7 +232,7 @@ def test_the_second_look_is_the_first_turned_round(stacks: list[LabelledStack]) 
     crops = Crops(stacks, ft.divide([(64, 64)] * 2, 0.2, 0)[0], QUICK, LIGHT)
     crops._look = lambda cut: cut  # type: ignore[method-assign]
     for _ in range(5):
-        frames, positions, other, turned, depth, sure, step = crops.batch()
+        frames, positions, other, turned, depth, sure, step, blur = crops.batch()
         torch.testing.assert_close(other, frames.flip(2))
         torch.testing.assert_close(turned, 1 - positions.flip(1))
         assert (positions.diff(dim=1) > 0).all()
@@ -229,6 +240,7 @@ def test_the_second_look_is_the_first_turned_round(stacks: list[LabelledStack]) 
         assert frames.shape[:2] == (2, 3)
         assert ((depth >= 0) & (depth <= 1))[sure > 0].all()
         assert (step >= 1 / 5 - 1e-6).all()  # six slices; of fewer, a step is a larger share
+        assert (blur == 0).all()  # nothing asks for it
 
 
 class Answer(nn.Module):
@@ -251,12 +263,53 @@ def test_labels_far_from_the_network_have_no_say() -> None:
     sure = torch.ones(1, 8, 8)
     batch = (torch.zeros(1, 3, 5, 8, 8), positions, torch.zeros(1, 3, 5, 8, 8), positions, depth, sure)
     config = replace(QUICK, consistency=0.0, one_peak=0.0)
-    loss, kept = ft.loss_of(Answer(3), (*batch, torch.tensor([0.25])), config, 1.5)
+    loss, kept = ft.loss_of(Answer(3), (*batch, torch.tensor([0.25]), torch.zeros(1)), config, 1.5)
     assert float(kept) == 0.5
     assert float(loss) < 1e-2
-    loss, kept = ft.loss_of(Answer(3), (*batch, torch.tensor([0.25])), config, 2.5)
+    loss, kept = ft.loss_of(Answer(3), (*batch, torch.tensor([0.25]), torch.zeros(1)), config, 2.5)
     assert float(kept) == 1
     assert float(loss) > 0.25
+
+
+def rendered(slope: float) -> LabelledStack:
+    """Return a stack of a textured plane whose blur grows by ``slope`` pixels a sweep, with its true labels."""
+    canvas = Canvas(np.random.default_rng(7), 64, torch.device("cpu"))
+    plane = torch.full((64, 64), 0.5)
+    layers = solid(plane, torch.ones_like(plane), 0.4 + 0.1 * canvas.noise(1.0), 0.5, 0.5, 1)
+    positions = torch.linspace(0, 1, 13)
+    frames = render(layers, positions, slope, 16.0, 0.6).numpy()
+    return LabelledStack("plane", frames, positions.numpy(), plane.numpy(), np.ones((64, 64), np.float32))
+
+
+@pytest.mark.parametrize("slope", [20.0, 40.0])
+def test_blur_is_measured_on_the_stack_and_told_by_the_crop(slope: float) -> None:
+    stack = rendered(slope)
+    crops = Crops([stack], [ft.Region(0, slice(0, 64), slice(0, 64))], replace(QUICK, reblur=1.0), LIGHT)
+    assert crops.slope(0) == pytest.approx(slope, rel=0.12)
+    for _ in range(10):  # a part of the sweep spans less of the coordinate, so blur grows less over it
+        *_, step, blur = crops.batch()
+        torch.testing.assert_close(blur, crops.slope(0) / (12 * step))
+
+
+def test_a_stack_without_sure_labels_has_no_say_by_reblur() -> None:
+    stack = replace(rendered(20.0), confidence=np.zeros((64, 64), np.float32))
+    crops = Crops([stack], [ft.Region(0, slice(0, 64), slice(0, 64))], replace(QUICK, reblur=1.0), LIGHT)
+    batch = crops.batch()
+    assert (batch[-1] == 0).all()
+    config = replace(QUICK, consistency=0.0, one_peak=0.0, reblur=1.0)
+    assert float(ft.loss_of(Answer(0), batch, config, 1.5)[0]) == 0
+
+
+def test_reblur_punishes_a_depth_that_does_not_give_the_slices_back() -> None:
+    stack = rendered(20.0)
+    frames = torch.from_numpy(stack.frames)[None, None].expand(-1, 3, -1, -1, -1)
+    positions, nothing = torch.from_numpy(stack.positions)[None], torch.zeros(1, 64, 64)
+    batch = (frames, positions, frames, positions, nothing, nothing, torch.tensor([1 / 12]), torch.tensor([20.0]))
+    config = replace(QUICK, consistency=0.0, one_peak=0.0, reblur=1.0)
+    off = [float(ft.loss_of(Answer(place), batch, config, 1.5)[0]) for place in (3, 6, 9)]
+    assert off[1] < 0.1
+    assert min(off[0], off[2]) > 3 * off[1]
+    assert float(ft.loss_of(Answer(3), batch, replace(config, reblur=0.0), 1.5)[0]) == 0
 
 
 def test_disagreement_is_told_in_slices() -> None:

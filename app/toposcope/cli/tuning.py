@@ -47,6 +47,12 @@ def add_finetune(commands: Commands) -> None:
         "--held-out", default=0.2, metavar="SHARE", help="of the stacks, to judge by (default: %(default)s)"
     )
     group.add_argument("--crop", default=96, metavar="PIXELS", help="squares to learn from (default: %(default)s)")
+    group.add_argument(
+        "--reblur",
+        default=0.0,
+        metavar="WEIGHT",
+        help="of the rule that depth and sharp picture, blurred, give the slices back; 0.3 is usual (default: off)",
+    )
     group.add_argument("--seed", default=0, metavar="N", help="of what is drawn at random (default: %(default)s)")
     group.add_argument("--align", choices=ALIGN_MODES, default="auto", help="register the frames if they need it")
     add_machine(group)
@@ -110,7 +116,7 @@ def _finetune(options: argparse.Namespace, report: Report) -> Answer:
     from toposcope.core.settings import checked
     from toposcope.core.tuning import TuneOptions, TuneSettings, adapt
 
-    names = ("variant", "steps", "confidence", "held_out", "crop", "seed")
+    names = ("variant", "steps", "confidence", "held_out", "crop", "reblur", "seed")
     settings = TuneSettings(
         base=options.base,
         labels=options.labels,

@@ -100,6 +100,14 @@ class TuneOptions:
     crop: int = setting(
         96, "Crop", "side of the squares that are learnt from", minimum=32, maximum=512, step=32, unit="px"
     )
+    reblur: float = setting(
+        0.0,
+        "Re-blur",
+        "weight of the rule that depth and sharp picture, blurred as far as measured, must give the slices back",
+        minimum=0.0,
+        maximum=10.0,
+        step=0.1,
+    )
     seed: int = setting(0, "Seed", "of everything that is drawn at random", minimum=0, maximum=2**31 - 1)
 
 
@@ -515,6 +523,7 @@ def _tune(
         confidence=options.confidence,
         held_out=options.held_out,
         crop=options.crop,
+        reblur=options.reblur,
         device=device,
         seed=options.seed,
     )
