@@ -103,6 +103,22 @@ def test_all_but_the_biases_stays_bit_for_bit(card: WeightsCard, stacks: list[La
     assert any(not torch.equal(tuned[name], base[name]) for name in tuned)
 
 
+@pytest.mark.parametrize(("name", "rate"), [("light", 3e-3), ("focdepthformer", 7.5e-4)])
+def test_networks_that_take_less_learn_slower(
+    name: str, rate: float, stacks: list[LabelledStack], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rates: list[float] = []
+
+    class Spy(torch.optim.Adam):
+        def step(self, closure: None = None) -> None:  # type: ignore[override]
+            rates.append(self.param_groups[0]["lr"])
+
+    monkeypatch.setattr(torch.optim, "Adam", Spy)
+    (card,) = (one for one in shipped_cards() if one.name == name)
+    finetune(card, stacks, tmp_path, replace(QUICK, steps=1, check_every=1, learning_rate=0.0))
+    assert rates == [pytest.approx(rate / 10)]  # the first of ten steps of warming up
+
+
 @pytest.mark.usefixtures("spoilt")
 def test_reblur_joins_in(stacks: list[LabelledStack], tmp_path: Path) -> None:
     results = [
