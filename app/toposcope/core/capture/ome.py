@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,16 +129,19 @@ def write_ome_tiff(
     xml = ome_xml(name, first.shape, first.dtype, sweep, planes)
     bigtiff = first.nbytes * len(planes) > BIG
     resolution = None if sweep.optics.pixel_um is None else (1e4 / sweep.optics.pixel_um,) * 2
-    with whole_file(path) as file, tifffile.TiffWriter(file, bigtiff=bigtiff) as tiff:
-        for i in range(len(planes)):
-            report(Progress(i / len(planes), f"writing slice {i + 1} of {len(planes)} into {path.name}"))
-            tiff.write(
-                np.ascontiguousarray(first if i == 0 else read(i)),
-                photometric="rgb" if first.ndim == 3 else "minisblack",
-                description=xml if i == 0 else None,
-                metadata=None,
-                contiguous=False,
-                resolution=resolution,
-                resolutionunit=None if resolution is None else "CENTIMETER",
-                software=f"Toposcope {__version__}",
-            )
+    with whole_file(path) as file:
+        with tifffile.TiffWriter(file, bigtiff=bigtiff) as tiff:
+            for i in range(len(planes)):
+                report(Progress(i / len(planes), f"writing slice {i + 1} of {len(planes)} into {path.name}"))
+                tiff.write(
+                    np.ascontiguousarray(first if i == 0 else read(i)),
+                    photometric="rgb" if first.ndim == 3 else "minisblack",
+                    description=xml if i == 0 else None,
+                    metadata=None,
+                    contiguous=False,
+                    resolution=resolution,
+                    resolutionunit=None if resolution is None else "CENTIMETER",
+                    software=f"Toposcope {__version__}",
+                )
+        file.flush()
+        os.fsync(file.fileno())  # the slices are taken away when it is there: it must be on the disk by then
