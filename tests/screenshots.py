@@ -5,10 +5,12 @@ Each is taken from the real window on the sample stack, and written as an optimi
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -31,6 +33,7 @@ LARGEST: Final = 400_000
 def take_all(folder: Path, stack: Path) -> list[Path]:
     """Write all pictures into ``folder`` and return their paths."""
     with tempfile.TemporaryDirectory() as private:
+        os.environ["TOPOSCOPE_ADAPTED"] = str(Path(private) / "adapted")  # nobody's own networks, either
         settings = QSettings(str(Path(private) / "settings.ini"), QSettings.Format.IniFormat)
         window = MainWindow(preferences=Preferences(settings))
         theme.apply("dark")
@@ -90,6 +93,11 @@ def _take(window: MainWindow, folder: Path, stack: Path, private: Path) -> list[
     shoot("light")
     window.set_theme("dark")
     written.append(_take_capture(window, folder, private))
+    adapt(window, stack)
+    shoot("adapt")
+    window.adapting.cancel()
+    _until(lambda: not session.state.adapt.busy)
+    window.docks["method"].raise_()
     (private / "holiday.png").write_bytes(b"a text file that is called .png")
     window.open(private / "holiday.png")
     _until(lambda: session.state.message is not None)
@@ -116,6 +124,21 @@ def _take_capture(window: MainWindow, folder: Path, private: Path) -> Path:
     shrink(path)
     dialog.close()
     return path
+
+
+def adapt(window: MainWindow, stack: Path) -> None:
+    """Adapt the light network to ``stack`` until there is something to see of it."""
+    session = window.session
+    settings = replace(session.state.adapt.settings, base="light")
+    session.set(adapt=replace(session.state.adapt, settings=settings, name="my microscope"))
+    window.show_adapt()
+    window.adapting.add([stack])
+    _until(lambda: all(entry.facts for entry in session.state.adapt.stacks))
+    window.adapting.start()
+    _until(lambda: len(window.adapt.curves.losses) > 45, 600.0)
+    window.adapting.pause()
+    _until(lambda: not session.state.adapt.looking and window.adapt.picture_shown() != (False, False))
+    session.set(message=None)
 
 
 def shrink(path: Path) -> None:

@@ -276,7 +276,9 @@ def test_a_plan_that_can_come_to_nothing_is_forgotten(networks: AdaptedNetworks,
         carry_out(plan_of([folder]), networks)
     assert unfinished(networks) == ()
     assert adaptation.has_labels(Source((folder,)), QUICK, networks)
-    adaptation.drop_labels(networks)
+    adaptation.drop_labels(networks, [])
+    assert adaptation.has_labels(Source((folder,)), QUICK, networks)  # perhaps of another window
+    adaptation.drop_labels(networks, [(Source((folder,)), QUICK)])
     assert not adaptation.has_labels(Source((folder,)), QUICK, networks)
 
 

@@ -73,10 +73,10 @@ def _micrometres(text: str) -> float:
 
 def _capture(options: argparse.Namespace, report: Report) -> Answer:
     from toposcope.core.capture import PlaneStore, SweepAdvisor, begin_sweep, run_sweep, target_path
-    from toposcope.core.estimate import METHODS
+    from toposcope.core.estimate import find_method
 
-    if options.depth is not None and options.depth not in METHODS:
-        raise SettingsError(f"there is no method '{options.depth}'. Choose one of: {', '.join(METHODS)}.")
+    if options.depth is not None:
+        find_method(options.depth)  # refuses one that there is not, before the stage moves
     path = target_path(options.output)
     check_folder(path.parent)
     if not path.parent.is_dir():

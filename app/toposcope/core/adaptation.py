@@ -15,13 +15,14 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import IO, Any, Final
 
-from toposcope.core.adapted import Adapted, AdaptedNetworks, checked_name, read_header
+from toposcope.core.adapted import KEPT_SECONDS, Adapted, AdaptedNetworks, checked_name, read_header
 from toposcope.core.estimate import METHODS
 from toposcope.core.export.writing import made_folder, write_bytes
 from toposcope.core.jobs import Report, part, silent
@@ -218,9 +219,14 @@ def has_labels(source: Source, settings: TuneSettings, networks: AdaptedNetworks
     return (_labels_folder(source, settings, networks) / "stack.json").exists()
 
 
-def drop_labels(networks: AdaptedNetworks) -> None:
-    """Remove labels that were looked at and belong to no plan."""
-    shutil.rmtree(networks.folder / ".labels", ignore_errors=True)
+def drop_labels(networks: AdaptedNetworks, looks: Iterable[tuple[Source, TuneSettings]]) -> None:
+    """Remove the labels of these looks, and those that a crash left more than a day ago; work on plans stays."""
+    for source, settings in looks:
+        shutil.rmtree(_labels_folder(source, settings, networks), ignore_errors=True)
+    with suppress(OSError):
+        for folder in (networks.folder / ".labels").iterdir():
+            if time.time() - folder.stat().st_mtime > KEPT_SECONDS:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _labels_folder(source: Source, settings: TuneSettings, networks: AdaptedNetworks) -> Path:

@@ -70,7 +70,7 @@ OVERFITS: Final = 20
 LEVELS: Final = np.round(np.arange(0.05, 0.951, 0.05), 2)
 """Least confidences for which it is kept how many sure labels lie at the ends of the sweep."""
 
-PREVIEW_SAMPLES: Final = 1.5e6
+PREVIEW_SAMPLES: Final = 2.5e6
 """Values of a stack that a preview looks at: some seconds of a CPU."""
 
 PREVIEW_TILE: Final = 256

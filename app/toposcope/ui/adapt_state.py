@@ -57,8 +57,9 @@ class Outcome:
 class AdaptState:
     """All of it, in one frozen value.
 
-    ``plan`` is what is being adapted, or what was adapted last; ``looking`` says what is being made for the
-    picture. ``pair`` is what is seen in it of the ``chosen`` stack, ``shown`` what is there by now.
+    ``plan`` is what is being adapted, or what was adapted last; ``better`` whether some state of it so far is
+    better than the base. ``looking`` says what is being made for the picture, ``pair`` what is seen in it of the
+    ``chosen`` stack.
     """
 
     stacks: tuple[StackEntry, ...] = ()
@@ -69,6 +70,7 @@ class AdaptState:
     plan: Plan | None = None
     progress: Progress = field(default_factory=lambda: Progress(0.0))
     seconds_left: float | None = None
+    better: bool = False
     notes: tuple[str, ...] = ()
     outcome: Outcome | None = None
     looking: str = ""
@@ -205,6 +207,8 @@ def caption(entry: StackEntry, state: AdaptState) -> str:
         return entry.problem[:1].upper() + entry.problem[1:]
     if entry.sure is None:
         return "Its labels are not made yet." if state.busy else "Look at the labels before you spend time on them."
+    if "adapted" in state.pair and not state.better:
+        return "No state is better than the network as it was yet, so there is no After to show."
     if "labels" not in state.pair:
         return "Colours are depth, the same on both sides; a new state is looked at when it is better."
     level = state.settings.options.confidence

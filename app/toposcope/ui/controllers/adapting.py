@@ -141,6 +141,7 @@ class AdaptingController(QObject):
         self._seen: dict[tuple[Source, PairKind], _Seen] = {}
         self._labelling: list[Source] = []
         self._rest_until = 0.0
+        self._looked: list[tuple[Source, TuneSettings]] = []
         self.runner = LatestRunner("adapt", self)
         self.runner.returned.connect(self._on_adapted)
         self.runner.failed.connect(self._on_failed)
@@ -391,6 +392,7 @@ class AdaptingController(QObject):
         settings, plan = self.state.settings, self.state.plan
         colours, version = self._session.state.colour_map, self._version("labels")
         least = settings.options.confidence
+        self._looked.append((source, settings))
         self._set(looking=f"{source.name}: reading the labels …")
 
         def work(report: Report) -> _Seen:
@@ -531,6 +533,7 @@ class AdaptingController(QObject):
 
     def _run(self, plan: Plan, found: Unfinished | None = None) -> None:
         self.looker.cancel()
+        self._looked += [(source, plan.settings) for source in plan.sources]
         self._switch = switch = PauseSwitch()
         lines: list[dict[str, Any]] = []
         self._lines = lines
@@ -547,6 +550,7 @@ class AdaptingController(QObject):
             phase="running",
             progress=Progress(0.0, "beginning"),
             seconds_left=None,
+            better=self._best_step > 0,
             notes=(),
             outcome=None,
             pair=("base", "adapted") if pair == ("labels", "base") else pair,
@@ -586,7 +590,6 @@ class AdaptingController(QObject):
         new = self._lines[self._read :]
         self._read += len(new)
         left = self.state.seconds_left
-        better = False
         for line in new:
             if line["stage"] == "labels":
                 if self._labelled < len(self.state.stacks):
@@ -598,9 +601,7 @@ class AdaptingController(QObject):
             if "held_out" in line:
                 if not any(known == step for known, _ in self._checks):
                     self._checks.append((step, float(line["held_out"])))
-                best = int(min(self._checks, key=lambda check: check[1])[0])
-                better |= best != self._best_step
-                self._best_step = best
+                self._best_step = int(min(self._checks, key=lambda check: check[1])[0])
             elif "loss" in line:
                 self._losses.append((step, float(line["loss"])))
             if line.get("seconds_left") is not None:
@@ -609,8 +610,8 @@ class AdaptingController(QObject):
             plan = self.state.plan
             steps = plan.settings.options.steps if plan else 1
             self._panel.set_curves(self._checks, self._losses, steps)
-            if left != self.state.seconds_left:
-                self._set(seconds_left=left)
+            if (left, self._best_step > 0) != (self.state.seconds_left, self.state.better):
+                self._set(seconds_left=left, better=self._best_step > 0)
         if self.state.phase in ("running", "idle"):  # while it is paused the cores are the user's
             self._look()
 
@@ -706,8 +707,7 @@ class AdaptingController(QObject):
 
     def shutdown(self) -> None:
         """Give back what only this window needs, once its threads have ended."""
-        if not adaptation.unfinished(self.networks):
-            adaptation.drop_labels(self.networks)
+        adaptation.drop_labels(self.networks, self._looked)
 
 
 class _Done(QUndoCommand):

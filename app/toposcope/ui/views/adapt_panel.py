@@ -37,7 +37,9 @@ from toposcope.ui.pyramid import Pyramid
 from toposcope.ui.views.adapt_curves import AdaptCurves
 from toposcope.ui.views.canvas import Canvas
 
-PICTURE_HEIGHT: Final = 230
+PICTURE_HEIGHT: Final = 240
+LIST_HEIGHT: Final = 112
+ROW_HEIGHT: Final = 36
 EMPTY: Final = "Drop folders here, or add them below. Three stacks will do, twenty are better."
 
 
@@ -77,13 +79,12 @@ class AdaptPanel(QWidget):
         self._list.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
         self._list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self._list.setTextElideMode(Qt.TextElideMode.ElideMiddle)
-        self._list.setFixedHeight(112)
         self._empty = _text(EMPTY, "muted")
         self._buttons: dict[str, tuple[QToolButton, str]] = {}
         self._look = QPushButton("  Look at the labels")
         self._look.setToolTip("Label the stacks now, to see what the network would learn. They are not made twice")
         self._canvas = Canvas()
-        self._canvas.setMinimumHeight(PICTURE_HEIGHT)
+        self._canvas.setFixedHeight(PICTURE_HEIGHT)
         self._pair = QComboBox()
         self._pair.setToolTip("What is seen left and right of the line")
         self._pair.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
@@ -102,7 +103,7 @@ class AdaptPanel(QWidget):
         self._more.setAutoRaise(True)
         self._more.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
         self._form = SettingsForm(TuneOptions)
-        self._further, self._how = QWidget(), QWidget()
+        self._adding, self._further, self._how = QWidget(), QWidget(), QWidget()
         self._start = QPushButton()
         self._cancel = QPushButton("  Cancel")
         self._cancel.setToolTip("Stop after this step; what was done is kept, and can go on later")
@@ -143,8 +144,11 @@ class AdaptPanel(QWidget):
         ):
             row.addWidget(self._tool(name, text, tip))
         row.addStretch(1)
-        layout.addLayout(row)
-        layout.addWidget(self._look)
+        adding = QVBoxLayout(self._adding)
+        adding.setContentsMargins(0, 0, 0, 0)
+        adding.addLayout(row)
+        adding.addWidget(self._look)
+        layout.addWidget(self._adding)
         layout.addWidget(self._canvas)
         below = QHBoxLayout()
         below.addWidget(self._caption, 1)
@@ -298,8 +302,8 @@ class AdaptPanel(QWidget):
         while area is not None and not isinstance(area, QScrollArea):
             area = area.parent()
         if area is not None:
-            area.ensureWidgetVisible(self.curves)
-            area.ensureWidgetVisible(self._start)
+            self.adjustSize()
+            area.ensureWidgetVisible(self._doing)
 
     def set_pictures(self, left: Pyramid | None, right: Pyramid | None) -> None:
         """Show two pictures with a line between them, or one, or none."""
@@ -332,6 +336,7 @@ class AdaptPanel(QWidget):
                     self._list.item(row).setSelected(True)
             elif self._list.currentRow() != view.chosen:
                 self._list.setCurrentRow(view.chosen)
+        self._list.setFixedHeight(min(LIST_HEIGHT, ROW_HEIGHT * len(view.stacks) + 6))
         self._list.setVisible(bool(view.stacks))
         self._empty.setVisible(not view.stacks)
 
@@ -345,6 +350,7 @@ class AdaptPanel(QWidget):
             self._name.setText(self._view.name)
         # while it works nothing of this can change: the room is for picture and curves
         self._how.setVisible(self._view.editable)
+        self._adding.setVisible(self._view.editable)
 
     def _show_pairs(self) -> None:
         assert self._view is not None  # noqa: S101
