@@ -183,7 +183,7 @@ def rows(options: argparse.Namespace) -> Iterator[Row]:
             yield Row(name, variant, count, error, found.seconds, f"{1 - error / base:+.1%}, {held_out}")
 
 
-SHOWN, SIDE = (1, 5, 7, 8), 240
+SHOWN, SIDE = (1, 7, 8), 160
 """Stacks that a picture shows, and the side in pixels of each of its parts."""
 
 
@@ -197,7 +197,7 @@ def picture(
     titles = "middle slice", "true depth", f"labels by {options.labels}", "network before", "and adapted"
     head = np.full((28, len(titles) * SIDE, 3), 24, np.uint8)
     for k, title in enumerate(titles):
-        cv2.putText(head, title, (k * SIDE + 8, 19), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (230,) * 3, 1, cv2.LINE_AA)
+        cv2.putText(head, title, (k * SIDE + 8, 19), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (230,) * 3, 1, cv2.LINE_AA)
     lines = [head]
     for k in (k for k in SHOWN if k < len(tested)):
         stack, middle = tested[k], tested[k].frames[len(tested[k].frames) // 2]
@@ -206,7 +206,7 @@ def picture(
         parts = [cv2.cvtColor(middle, cv2.COLOR_GRAY2BGR), coloured(stack.depth), coloured(depth)]
         parts[2][~known] = 60
         parts += [coloured(before[k]), coloured(after[k])]
-        lines.append(np.hstack([cv2.resize(part, (SIDE, SIDE), interpolation=cv2.INTER_NEAREST) for part in parts]))
+        lines.append(np.hstack([cv2.resize(part, (SIDE, SIDE), interpolation=cv2.INTER_LINEAR) for part in parts]))
     return np.vstack(lines)
 
 
