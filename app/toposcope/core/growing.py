@@ -269,7 +269,7 @@ class GrowingDepth:
         curves = np.stack([self._points[slot] for slot in self._order])
         top = curves.max(axis=0)
         textured = (top > TEXTURE_OVER_FLOOR * self._floor()) & ~flat_curves(curves)
-        if textured.mean() < _LEAST_TEXTURE or self._region_rises():
+        if textured.mean() < _LEAST_TEXTURE or self.region_rises:
             return None
         fell = textured & np.isfinite(half_maximum_widths(curves, curves.argmax(axis=0)))
         contrast = np.sqrt(top)  # as `toposcope.core.sweep` weighs
@@ -278,7 +278,8 @@ class GrowingDepth:
             return None
         return f"{100 * share:.0f} % of the texture came into focus and went out of it again on both sides."
 
-    def _region_rises(self) -> bool:
+    @property
+    def region_rises(self) -> bool:
         """Whether a region gets sharper again, or still, towards an end of the sweep."""
         for curve in self.sharpness().regions.reshape(-1, self.n):
             peak, last = int(curve.argmax()), self.n - 1

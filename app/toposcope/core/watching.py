@@ -135,6 +135,7 @@ class FolderWatch:
     options : as for `open_stack`; frames to skip by name
     slices : number of slices of a sweep, 0 where it is not known
     fresh : whether files that are there at the first look are passed over
+    taken : called with the name of each slice that is taken in and its pixels, reduced by `reduction`
     settle_s : see `SETTLE_S`
     now : a clock in seconds, for tests
 
@@ -152,6 +153,7 @@ class FolderWatch:
         options: OpenOptions | None = None,
         slices: int = 0,
         fresh: bool = False,
+        taken: Callable[[str, Plane], object] | None = None,
         settle_s: float = SETTLE_S,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -163,7 +165,7 @@ class FolderWatch:
         if any(isinstance(one, int) for one in options.skip):
             raise SettingsError("slices of a sweep that still grows are skipped by name, not by number.")
         self.folder, self.slices = folder, slices
-        self._options, self._settle_s, self._now = options, settle_s, now
+        self._options, self._taken, self._settle_s, self._now = options, taken, settle_s, now
         self._files: dict[str, _File] = {}
         # files of sweeps before, as they were then, and what is never taken
         self._past: dict[str, Stamp | None] = {name: None for name in options.skip if isinstance(name, str)}
@@ -268,6 +270,8 @@ class FolderWatch:
             return "the sweep looks complete"
         if self.growing.sharpness().still_rises:
             return "sharpness still rises"
+        if self.growing.region_rises:
+            return "parts of the picture still get sharper towards an end"
         return "past the sharpest slice"
 
     # looking
@@ -437,6 +441,8 @@ class FolderWatch:
             self._refuse(name, f"does not fit: {str(error).rstrip('.')}")
             return False
         sweep.names.append(name)
+        if self._taken is not None:
+            self._taken(name, plane)
         sweep.stamps.append(file.stamp)
         sweep.z, sweep.unit, sweep.named = z, unit, named
         return True
@@ -588,6 +594,8 @@ class FolderWatch:
             except ToposcopeError:  # not whole after all: the next look will tell
                 break
             sweep.names.append(name)
+            if self._taken is not None:
+                self._taken(name, plane)
             arrived.append(name)
         sweep.stamps = [file.stamp] * len(sweep.names)
         sweep.z, sweep.unit = [at[name] for name in sweep.names], stack.unit

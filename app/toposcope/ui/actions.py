@@ -42,6 +42,14 @@ COMMANDS: Final[tuple[Command | str, ...]] = (
     Command(
         "capture", "&File", "Capt&ure …", ("Ctrl+K",), "camera", "Take a stack with a microscope, or a simulated one"
     ),
+    Command(
+        "watch",
+        "&File",
+        "&Watch folder …",
+        ("Ctrl+Alt+W",),
+        "eye",
+        "See the depth grow while a microscope writes slices into a folder",
+    ),
     Command("reopen", "&File", "&Reload", ("F5",), "arrow-clockwise", "Read the files again"),
     Command(
         "other_part",

@@ -18,6 +18,8 @@ from toposcope.core.estimate import METHODS, MethodCard, estimate
 from toposcope.core.jobs import Report
 from toposcope.core.result import DepthResult
 from toposcope.core.source import open_stack, preview
+from toposcope.core.stack import Plane
+from toposcope.core.watching import FolderWatch
 from toposcope.ui.controllers.adapting import Adapting
 from toposcope.ui.controllers.capturing import Connector
 from toposcope.ui.controllers.estimating import Estimator
@@ -26,6 +28,7 @@ from toposcope.ui.controllers.looking import Previewer
 from toposcope.ui.controllers.opening import Opener
 from toposcope.ui.controllers.pictures import ChannelFuser, Differ, PeakCounter
 from toposcope.ui.controllers.pins import CurveReader
+from toposcope.ui.controllers.watching import FolderWatcher
 from toposcope.ui.views.export_panel import Format
 
 
@@ -40,6 +43,10 @@ def _export(
 def _connect(configuration: Path | None) -> Microscope:
     """Connect the microscope that a configuration file describes; the simulated one without."""
     return SimulatedMicroscope() if configuration is None else MicroManagerMicroscope.load(configuration)
+
+
+def _watch(folder: Path, taken: Callable[[str, Plane], object]) -> FolderWatch:
+    return FolderWatch(folder, taken=taken)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +67,7 @@ class Engine:
     export_options: type | None = exports.ExportOptions
     adapting: Adapting = field(default_factory=Adapting)
     connect_microscope: Connector = _connect
+    watch_folder: FolderWatcher = _watch
     sample_path: Callable[[], Path] = resources.sample_path
 
     def device(self) -> str:

@@ -41,6 +41,7 @@ from PySide6.QtWidgets import (
 from dffnets.shipped import shipped_cards
 from toposcope.core.adapted import Adapted
 from toposcope.core.curve import FocusCurve
+from toposcope.core.source import OpenOptions
 from toposcope.errors import ToposcopeError
 from toposcope.ui import theme
 from toposcope.ui.actions import (
@@ -66,6 +67,7 @@ from toposcope.ui.controllers.pictures import PicturesController
 from toposcope.ui.controllers.pins import PinsController
 from toposcope.ui.controllers.surface import SurfaceController
 from toposcope.ui.controllers.times import TimesController
+from toposcope.ui.controllers.watching import WatchingController
 from toposcope.ui.engine import Engine
 from toposcope.ui.preferences import Preferences
 from toposcope.ui.pyramid import Picture
@@ -89,6 +91,7 @@ from toposcope.ui.views.status import StatusView
 from toposcope.ui.views.surface_dialogs import SurfacePictureDialog, TurntableDialog
 from toposcope.ui.views.surface_view import SurfaceView
 from toposcope.ui.views.sweep_panel import SweepPanel
+from toposcope.ui.views.watch_view import WatchDialog
 from toposcope.ui.workers import LatestRunner
 
 _SUFFIXES: Final = "tif tiff jpg jpeg png bmp webp czi nd2 lif lof xlef oif oib lsm stk".split()
@@ -127,6 +130,7 @@ class MainWindow(QMainWindow):
         self._view_state: ViewState | None = None
         self._closed = False
         self.capturing: CapturingController | None = None
+        self.watching: WatchingController | None = None
         self._make_views()
         self._make_controllers()
         self.actions_by_name = make_actions(self)
@@ -342,6 +346,7 @@ class MainWindow(QMainWindow):
             "open_files": self.ask_files,
             "open_sample": self.open_sample,
             "capture": self.show_capture,
+            "watch": self.ask_watch,
             "reopen": self.opening.retry,
             "other_part": self.opening.choose_other,
             "close_stack": self.opening.close,
@@ -644,6 +649,30 @@ class MainWindow(QMainWindow):
     def _remember_folder(self, path: Path) -> None:
         self.preferences.folder = str(path.parent)
 
+    def ask_watch(self) -> None:
+        """Let the user choose a folder to watch."""
+        folder = QFileDialog.getExistingDirectory(self, "Watch a folder that slices come into", self.preferences.folder)
+        if folder:
+            self.preferences.folder = str(Path(folder).parent)
+            self.watch(Path(folder))
+
+    def watch(self, folder: Path) -> WatchingController:
+        """Show the window that watches a folder, and begin."""
+        if self.watching is None:
+            self.watch_dialog = WatchDialog(self)
+            self.watching = WatchingController(self.watch_dialog, self.engine.watch_folder, self)
+            self.watching.openRequested.connect(self._open_watched)
+        self.watch_dialog.show()
+        self.watch_dialog.raise_()
+        self.watch_dialog.activateWindow()
+        self.watching.start(folder)
+        return self.watching
+
+    def _open_watched(self, folder: Path, options: OpenOptions) -> None:
+        self.opening.open(folder, options)
+        self.raise_()
+        self.activateWindow()
+
     def _open_captured(self, path: Path) -> None:
         self.open(path)
         self.raise_()
@@ -674,6 +703,8 @@ class MainWindow(QMainWindow):
             view.apply_theme()
         if self.capturing is not None:
             self.capture_dialog.apply_theme()
+        if self.watching is not None:
+            self.watch_dialog.apply_theme()
         self._set_icons()
         # pins carry colours of the theme
         self.picture.canvas.set_pins((), None)
@@ -1076,6 +1107,8 @@ class MainWindow(QMainWindow):
         self._closed = True
         if self.capturing is not None:
             self.capturing.shutdown()
+        if self.watching is not None:
+            self.watching.shutdown()
         runners = self.runners()
         for runner in runners:
             runner.drop()  # all at once, so that they stop side by side

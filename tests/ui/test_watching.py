@@ -1,0 +1,193 @@
+"""The watch window, on a folder that fills while it is open."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from PySide6.QtCore import QTimer
+from pytestqt.qtbot import QtBot
+
+import scenes
+from toposcope.core import watching as core_watching
+from toposcope.core.source import OpenOptions, open_stack
+from toposcope.core.watching import FolderWatch
+from toposcope.ui.controllers import watching
+from toposcope.ui.controllers.watching import WatchingController
+from toposcope.ui.engine import Engine
+from toposcope.ui.main_window import MainWindow
+from toposcope.ui.views.watch_view import WatchDialog
+from window_fakes import private_preferences, quick_estimate
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watching, "LOOK_MS", 20)
+    monkeypatch.setattr(core_watching, "QUIET_S", 0.4)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    path = tmp_path / "incoming"
+    path.mkdir()
+    return path
+
+
+def quick_watch(folder: Path, taken: Callable[..., object]) -> FolderWatch:
+    return FolderWatch(folder, taken=taken, settle_s=0.05)
+
+
+def put(folder: Path, i: int, n: int = 15, prefix: str = "a") -> None:
+    frame = scenes.tilted_plane(n=n, noise=0.004).stack.read(i)
+    (folder / f"{prefix}_z{2 * i}um.png").write_bytes(cv2.imencode(".png", frame)[1].tobytes())
+
+
+@pytest.fixture
+def controller(qtbot: QtBot) -> Iterator[WatchingController]:
+    dialog = WatchDialog()
+    qtbot.addWidget(dialog)
+    made = WatchingController(dialog, quick_watch)
+    dialog.show()
+    yield made
+    made.shutdown()
+
+
+def test_strip_picture_depth_and_curve_grow_with_each_slice(
+    qtbot: QtBot, controller: WatchingController, folder: Path
+) -> None:
+    dialog = controller._dialog
+    controller.start(folder)
+    qtbot.waitUntil(lambda: "aiting for the first slice" in controller.state.status, timeout=10_000)
+    assert not dialog._use.isEnabled()
+    for i in range(5):
+        put(folder, i)
+        qtbot.waitUntil(lambda n=i + 1: controller.state.n == n, timeout=10_000)
+        assert dialog.film.count() == i + 1
+        assert not dialog.film.item(i).icon().isNull()
+    assert dialog.film.item(2).text() == "4 µm"
+    assert "5 slices, newest 0 s ago; sharpness still rises" in controller.state.status
+    assert "known for" in dialog._depth_title.text()
+    x, y = dialog._whole.getData()
+    np.testing.assert_array_equal(x, [0, 2, 4, 6, 8])
+    assert y.max() == 1
+    assert dialog._use.isEnabled()
+
+
+def test_complete_sweep_offers_its_depth_and_opens_as_a_stack(
+    qtbot: QtBot, controller: WatchingController, folder: Path
+) -> None:
+    opened: list[tuple[Path, OpenOptions]] = []
+    controller.openRequested.connect(lambda path, options: opened.append((path, options)))
+    for i in range(15):
+        put(folder, i)
+    controller.start(folder)
+    qtbot.waitUntil(lambda: controller.state.message is not None, timeout=20_000)
+    message = controller.state.message
+    assert message is not None
+    assert message.text.startswith("The sweep looks complete: ")
+    controller._dialog.message_bar.offerChosen.emit(message.offers[0])
+    ((path, options),) = opened
+    stack = open_stack(path, options)
+    assert stack.n == 15
+    np.testing.assert_array_equal(stack.positions.value, 2.0 * np.arange(15))
+    assert not controller.state.watching
+
+
+def test_files_that_cannot_be_read_are_named(qtbot: QtBot, controller: WatchingController, folder: Path) -> None:
+    (folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"\0" * 40)
+    controller.start(folder)
+    qtbot.waitUntil(lambda: controller.state.message is not None, timeout=10_000)
+    assert "broken.png" in str(controller.state.message)
+
+
+def test_folder_that_goes_is_told_and_forgotten_when_it_is_back(
+    qtbot: QtBot, controller: WatchingController, folder: Path, tmp_path: Path
+) -> None:
+    put(folder, 0)
+    controller.start(folder)
+    qtbot.waitUntil(lambda: controller.state.n == 1, timeout=10_000)
+    folder.rename(tmp_path / "away")
+    qtbot.waitUntil(lambda: controller.state.problem is not None, timeout=10_000)
+    assert controller.state.n == 1
+    (tmp_path / "away").rename(folder)
+    qtbot.waitUntil(lambda: controller.state.problem is None, timeout=10_000)
+    assert controller.state.message is None
+
+
+def test_folder_that_is_not_there_is_one_sentence(qtbot: QtBot, controller: WatchingController, tmp_path: Path) -> None:
+    controller.start(tmp_path / "nowhere")
+    qtbot.waitUntil(lambda: not controller.state.watching, timeout=10_000)
+    assert "is no folder" in str(controller.state.message)
+
+
+def test_second_sweep_is_told_and_watched_after_the_first_is_used(
+    qtbot: QtBot, controller: WatchingController, folder: Path
+) -> None:
+    opened: list[Any] = []
+    controller.openRequested.connect(lambda path, options: opened.append(options))
+    for prefix in ("1", "2"):
+        for i in range(4):
+            put(folder, i, prefix=prefix)
+    controller.start(folder)
+    qtbot.waitUntil(lambda: controller.state.following, timeout=10_000)
+    assert "begins another sweep" in str(controller.state.message)
+    controller.use()
+    assert len(opened[0].only) == 4
+    qtbot.waitUntil(lambda: controller.state.n == 4, timeout=10_000)
+    assert [row.name[0] for row in controller.state.rows] == ["2"] * 4
+
+
+def test_stop_and_closing_end_the_watch(qtbot: QtBot, controller: WatchingController, folder: Path) -> None:
+    controller.start(folder)
+    controller._dialog._stop.click()
+    assert not controller.state.watching
+    put(folder, 0)
+    qtbot.wait(150)
+    assert controller.state.n == 0
+    controller.start(folder)
+    qtbot.waitUntil(lambda: controller.state.n == 1, timeout=10_000)
+    controller._dialog.close()
+    assert not controller.state.watching
+
+
+def test_window_stays_quick_while_slices_are_read(
+    qtbot: QtBot, controller: WatchingController, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The event loop turns while a look takes long, because it runs in a thread."""
+    before = FolderWatch.look
+
+    def slow(self: FolderWatch, *arguments: Any) -> Any:
+        time.sleep(0.5)
+        return before(self, *arguments)
+
+    monkeypatch.setattr(FolderWatch, "look", slow)
+    turns: list[float] = []
+    timer = QTimer(interval=10)
+    timer.timeout.connect(lambda: turns.append(time.monotonic()))
+    controller.start(folder)
+    timer.start()
+    qtbot.waitUntil(lambda: "first slice" in controller.state.status, timeout=10_000)
+    timer.stop()
+    assert len(turns) > 10
+
+
+def test_main_window_opens_what_was_watched(qtbot: QtBot, folder: Path, tmp_path: Path) -> None:
+    window = MainWindow(Engine(estimate=quick_estimate, watch_folder=quick_watch), private_preferences(tmp_path))
+    qtbot.addWidget(window)
+    for i in range(5):
+        put(folder, i)
+    controller = window.watch(folder)
+    qtbot.waitUntil(lambda: controller.state.n == 5, timeout=10_000)
+    controller.use()
+    qtbot.waitUntil(lambda: window.session.state.stack is not None, timeout=20_000)
+    stack = window.session.state.stack
+    assert stack is not None
+    assert stack.n == 5
+    qtbot.waitUntil(lambda: bool(window.session.state.full_runs), timeout=20_000)
+    window.close()
+    window.shutdown()
