@@ -21,6 +21,11 @@ What the paper leaves silent, and what is chosen here:
   (8 blocks, two layers), the shrinkage 0.01, as in Huang et al., "Adaptive Frequency Filters as Efficient
   Global Token Mixers", ICCV 2023, which the paper cites and equations 3-6 follow term by term;
 * equation 8 does not divide by the sum over the slices; without that it is no mean position, so we divide.
+
+What each branch is worth (`tests/benchmarks/ablation.py`: 200 steps of 2 crops from the light network's weights, RMSE
+of the range on the 64 validation stacks): U-Net alone 0.0960, with the spatial branch 0.0959, with the frequency
+branch 0.0959, with both 0.0956. The order is that of the paper's figure 7, the gain far smaller, and another seed may
+give as much.
 """
 
 from __future__ import annotations
