@@ -63,18 +63,20 @@ def sharp_picture(frames: Tensor, positions: Tensor, depth: Tensor) -> tuple[Ten
 def given_back(frames: Tensor, positions: Tensor, depth: Tensor, slope: Tensor) -> Tensor:
     """Return the slices (B, N, H, W) that a depth gives back, blurred by `CALM` more than they are.
 
-    ``slope`` (B,) is the blur radius in pixels per unit of the focus coordinate. The blur is the Gaussian of a
-    disc's second moment, sigma = radius / 2.
+    ``slope`` (B,) is the radius in pixels of the disc that a point becomes, per unit of the focus coordinate.
     """
-    sharp, _ = sharp_picture(frames, positions, depth)
-    layers = sharp_picture(frames, positions, depth)[1]  # a layer at the place of each slice
-    _, _, height, width = frames.shape
+    return _given_back(*sharp_picture(frames, positions, depth), positions, slope)
+
+
+def _given_back(sharp: Tensor, layers: Tensor, positions: Tensor, slope: Tensor) -> Tensor:
+    """Blur a sharp picture (B, H, W) that is cut into ``layers`` (B, N, H, W), one at the place of each slice."""
+    _, _, height, width = layers.shape
     rim = min(RIM, height - 1, width - 1)
     opacity = F.pad(layers, (rim,) * 4, mode="reflect")
     colour = opacity * F.pad(sharp[:, None], (rim,) * 4, mode="reflect")
     size = (int(opacity.shape[-2]), int(opacity.shape[-1]))
-    fy = torch.fft.fftfreq(size[0], device=frames.device)[:, None]
-    frequency = torch.hypot(fy, torch.fft.rfftfreq(size[1], device=frames.device))
+    fy = torch.fft.fftfreq(size[0], device=sharp.device)[:, None]
+    frequency = torch.hypot(fy, torch.fft.rfftfreq(size[1], device=sharp.device))
     calm = torch.exp(-2 * (math.pi * CALM * frequency).square())
     opacity_f, colour_f = torch.fft.rfft2(opacity), torch.fft.rfft2(colour)
     out = []
@@ -102,9 +104,9 @@ def inconsistency(frames: Tensor, positions: Tensor, depth: Tensor, slope: Tenso
 
     A slice counts as far as the sharp picture was not taken from it, for it gives itself back.
     """
-    _, shares = sharp_picture(frames, positions, depth)
+    sharp, shares = sharp_picture(frames, positions, depth)
     weight = 1 - shares.detach()
-    off = (given_back(frames, positions, depth, slope) - calmed(frames)).square()
+    off = (_given_back(sharp, shares, positions, slope) - calmed(frames)).square()
     return (off * weight).sum(1) / weight.sum(1).clamp(min=1e-6)
 
 

@@ -46,7 +46,7 @@ CARDS: Mapping[str, NetworkCard] = {
             "fad",
             "FAD",
             "Yan et al., Frequency-Aware Deep Depth from Focus, IJCAI 2025",
-            "faint texture, noise, above all objects that hide each other; slower than light",
+            "faint texture and noise, as light; more exact on even surfaces, slower",
             16,
             FrequencyAwareDepth,
         ),

@@ -26,7 +26,6 @@ from toposcope.core.capture import (
     Optics,
     PlaneStore,
     SimulatedMicroscope,
-    SweepControl,
     SweepOutcome,
     SweepPlan,
     begin_sweep,
@@ -37,7 +36,7 @@ from toposcope.core.capture import (
 from toposcope.core.capture.simulated import relief
 from toposcope.core.estimate import EstimateSettings, estimate
 from toposcope.core.growing import GrowingDepth
-from toposcope.core.jobs import Cancelled, Progress
+from toposcope.core.jobs import Cancelled, PauseSwitch, Progress
 from toposcope.core.source import open_stack
 from toposcope.core.stack import Plane
 from toposcope.errors import CaptureError, OutputError, SettingsError, StageError
@@ -319,20 +318,20 @@ def test_a_stopped_sweep_goes_on_where_it_was(tmp_path: Path) -> None:
 
 
 def test_a_pause_holds_the_sweep_and_can_be_ended_or_stopped(tmp_path: Path) -> None:
-    control, texts = SweepControl(), []
+    switch, texts = PauseSwitch(), []
 
     def report(progress: Progress) -> None:
         texts.append(progress.text)
-        if progress.text.startswith("slice 3 ") and not control.is_paused and "paused" not in texts:
-            control.pause()
-            threading.Timer(0.2, control.go_on).start()
+        if progress.text.startswith("slice 3 ") and not switch.is_paused and "paused" not in texts:
+            switch.pause()
+            threading.Timer(0.2, switch.resume).start()
 
     microscope = small()
-    outcome, _ = swept(microscope, tmp_path / "a.ome.tif", report=report, control=control)
+    outcome, _ = swept(microscope, tmp_path / "a.ome.tif", report=switch.guard(report))
     assert outcome.ended == "done"
     assert "paused" in texts
-    control.pause()
-    stopped, _ = swept(microscope, tmp_path / "b.ome.tif", report=_raises_at("paused"), control=control)
+    switch.pause()
+    stopped, _ = swept(microscope, tmp_path / "b.ome.tif", report=switch.guard(_raises_at("paused")))
     assert (stopped.ended, stopped.taken) == ("aborted", 0)
     assert stopped.text == "stopped: no slice was taken yet. The stage was not moved."
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import tempfile
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ import scenes
 from toposcope.core import growing
 from toposcope.core.estimate import EstimateSettings, estimate
 from toposcope.core.growing import GrowingDepth
+from toposcope.core.simulate import SimulateSettings, simulate
+from toposcope.core.source import open_stack
 from toposcope.core.stack import FocalStack
 from toposcope.errors import SettingsError, StackError
 
@@ -184,10 +187,10 @@ def test_sharpness_still_rises_until_the_peak_is_passed() -> None:
 
 
 @pytest.mark.parametrize("make", [scenes.tilted_plane, scenes.hemisphere])
-@pytest.mark.parametrize("noise", [0.0, 0.01])
-def test_sweep_looks_complete_only_after_the_last_surface_went_out_of_focus(make: Any, noise: float) -> None:
-    stack = make(noise=noise, n=21).stack
-    truth = make(noise=noise, n=21).index
+@pytest.mark.parametrize(("n", "noise"), [(21, 0.0), (21, 0.01), (61, 0.01)])
+def test_sweep_looks_complete_only_after_the_last_surface_went_out_of_focus(make: Any, n: int, noise: float) -> None:
+    scene = make(noise=noise, n=n)
+    stack, truth = scene.stack, scene.index
     growing, when = GrowingDepth(), None
     for i in range(stack.n):
         growing.add(stack.read(i), float(stack.positions.value[i]))
@@ -196,6 +199,13 @@ def test_sweep_looks_complete_only_after_the_last_surface_went_out_of_focus(make
     assert when is not None
     assert np.quantile(truth, 0.95) < when
     assert "both sides" in str(growing.looks_complete)
+
+
+def test_a_ground_near_the_first_slice_does_not_keep_the_sweep_open(tmp_path: Path) -> None:
+    simulate(tmp_path / "dome", SimulateSettings("dome", slices=20))  # most of it is sharp in the third slice
+    stack = open_stack(tmp_path / "dome")
+    assert grown(stack, range(17)).looks_complete is None
+    assert grown(stack).looks_complete is not None
 
 
 def test_second_level_that_comes_nearer_keeps_the_sweep_open() -> None:

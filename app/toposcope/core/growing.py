@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 
 from toposcope.core.curve import CONTRAST, flat_curves
 from toposcope.core.focus import tenengrad
-from toposcope.core.peak import STEPS, Codes, Values, encode
+from toposcope.core.peak import STEPS, Codes, Values, encode, gaussian_top
 from toposcope.core.stack import Plane, to_grey
-from toposcope.core.sweep import TEXTURE_OVER_FLOOR, half_maximum_widths
+from toposcope.core.sweep import TEXTURE_OVER_FLOOR, grid_of
 from toposcope.errors import SettingsError, StackError
 
 REGIONS: Final = 5
@@ -36,7 +36,9 @@ FEWEST_SLICES: Final = 5
 """No sweep of fewer slices looks complete."""
 
 _LEAST_TEXTURE: Final = 0.005  # of the picture: less tells nothing of a sweep
+_LOST: Final = 0.25  # of its sharpness: a pixel that lost so much on both sides was in focus in between
 _RISE: Final = 1.25  # times the valley before it: what the end of a region's curve may reach by noise and flicker
+_RISE_SHARE: Final = 0.02  # of its peak: or so much above the valley, where both are next to nothing
 _IN_MEMORY: Final = 64 << 20  # bytes of measures, more go to a scratch file
 _POINTS: Final = 96  # rows and columns of the pixels whose whole curves are kept
 
@@ -57,6 +59,13 @@ class SharpnessCurve:
     def still_rises(self) -> bool:
         """Whether the whole frame is sharpest at an end of what was seen."""
         return len(self.z) < 3 or int(self.whole.argmax()) in (0, len(self.z) - 1)
+
+
+def sharpness_of(measure: NDArray[np.float32]) -> tuple[float, NDArray[np.float64]]:
+    """Return the means of a measure (H, W): of the whole, and of its regions (rows, columns)."""
+    height, width = measure.shape
+    regions = cv2.resize(measure, (min(REGIONS, width), min(REGIONS, height)), interpolation=cv2.INTER_AREA)
+    return float(measure.mean(dtype=np.float64)), np.asarray(regions, dtype=np.float64)
 
 
 class GrowingDepth:
@@ -133,10 +142,9 @@ class GrowingDepth:
         self._store.append(codes)
         self._order.insert(place, self.n)
         self._z.append(float(z))
-        height, width = measure.shape
-        regions = cv2.resize(measure, (min(REGIONS, width), min(REGIONS, height)), interpolation=cv2.INTER_AREA)
-        self._regions.append(np.asarray(regions, dtype=np.float64))
-        self._whole.append(float(measure.mean(dtype=np.float64)))
+        whole, regions = sharpness_of(measure)
+        self._whole.append(whole)
+        self._regions.append(regions)
         self._points.append(measure[self._grid])
 
     def move(self, z: Sequence[float]) -> bool:
@@ -178,10 +186,7 @@ class GrowingDepth:
         self._below, self._above = np.zeros_like(codes), np.zeros_like(codes)
         self._lost = np.zeros(codes.shape, dtype=np.bool_)
         self._picture = frame.copy()
-        rows, columns = (
-            np.unique(np.linspace(0, side - 1, min(_POINTS, side)).round().astype(np.intp)) for side in codes.shape
-        )
-        self._grid = np.ix_(rows, columns)
+        self._grid = grid_of(frame.shape[:2], _POINTS)
 
     def _update(self, frame: Plane, codes: Codes, z: float, below: int | None, above: int | None) -> None:
         """Take in a slice between the slots ``below`` and ``above``, its neighbours in z so far."""
@@ -229,11 +234,8 @@ class GrowingDepth:
         low[order[1:]], high[order[:-1]] = of_slot[order[:-1]], of_slot[order[1:]]
         z0, z1, z2 = low[self._index], of_slot[self._index], high[self._index]  # NaN at the ends
         level0, level1, level2 = (c * np.float32(1 / STEPS) for c in (self._below, best, self._above))
-        slope0, slope1 = (level1 - level0) / (z1 - z0), (level2 - level1) / (z2 - z1)
-        bend = (slope1 - slope0) / (z2 - z0)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            place = np.where(bend < 0, 0.5 * (z0 + z1) - slope0 / (2 * bend), z1)
-        place = np.clip(place, z0, z2)
+        top, bend = gaussian_top((z0, z1, z2), (level0, level1, level2))
+        place = np.clip(np.where(bend < 0, top, z1), z0, z2)
         place[~self._textured() | self._lost | np.isnan(z0) | np.isnan(z2)] = np.nan
         depth: NDArray[np.float32] = (place.astype(np.float64) + origin).astype(np.float32)
         return depth
@@ -260,8 +262,8 @@ class GrowingDepth:
     def looks_complete(self) -> str | None:
         """Why the sweep looks complete, as a sentence; None while it does not.
 
-        It does when nearly all texture came into focus and lost half its sharpness again on both sides, and when no
-        region gets sharper towards an end of what was seen. Surfaces still so far out of focus that nothing
+        It does when nearly all texture came into focus and lost a quarter of its sharpness again on both sides, and
+        when no region gets sharper towards an end of what was seen. Surfaces still so far out of focus that nothing
         shows of them are not foreseen.
         """
         if self.n < FEWEST_SLICES:
@@ -271,7 +273,7 @@ class GrowingDepth:
         textured = (top > TEXTURE_OVER_FLOOR * self._floor()) & ~flat_curves(curves)
         if textured.mean() < _LEAST_TEXTURE or self.region_rises:
             return None
-        fell = textured & np.isfinite(half_maximum_widths(curves, curves.argmax(axis=0)))
+        fell = textured & _fell_on_both_sides(curves)
         contrast = np.sqrt(top)  # as `toposcope.core.sweep` weighs
         share = float(contrast[fell].sum() / contrast[textured].sum())
         if share < COMPLETE_SHARE:
@@ -285,8 +287,9 @@ class GrowingDepth:
             peak, last = int(curve.argmax()), self.n - 1
             before = curve if peak == 0 else curve[: peak + 1]
             beyond = curve if peak == last else curve[peak:]
-            if curve[0] > _RISE * before.min() or curve[-1] > _RISE * beyond.min():
-                return True
+            for end, valley in ((curve[0], before.min()), (curve[-1], beyond.min())):
+                if end > _RISE * valley and end - valley > _RISE_SHARE * curve[peak]:
+                    return True
         return False
 
     def _textured(self) -> NDArray[np.bool_]:
@@ -304,6 +307,16 @@ class GrowingDepth:
         if self._codes is None:
             raise StackError("there is no slice yet; add one first.")
         return self._codes
+
+
+def _fell_on_both_sides(curves: Values) -> NDArray[np.bool_]:
+    """Return whether (n, ...) curves lose `_LOST` of their height on either side of their peaks."""
+    slices = np.arange(len(curves)).reshape(-1, *(1,) * (curves.ndim - 1))
+    peak, top = curves.argmax(axis=0), curves.max(axis=0)
+    level = top - _LOST * (top - curves.min(axis=0))
+    below, above = (np.where(side, curves, np.inf).min(axis=0) for side in (slices <= peak, slices >= peak))
+    fell: NDArray[np.bool_] = (below <= level) & (above <= level)
+    return fell
 
 
 class _Store:

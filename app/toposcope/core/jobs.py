@@ -95,11 +95,11 @@ class PauseSwitch:
         return not self._going.is_set()
 
     def guard(self, report: Report = silent) -> Report:
-        """Return a report that waits while the job is held; ``report`` may still cancel it."""
+        """Return a report that waits while the job is held; ``report`` hears so, and may still cancel it."""
 
         def guarded(progress: Progress) -> None:
             report(progress)
             while not self._going.wait(0.05):
-                report(progress)
+                report(Progress(progress.fraction, "paused"))
 
         return guarded

@@ -127,13 +127,11 @@ def run_network(card: WeightsCard, stack: FocalStack, settings: EstimateSettings
     is_float = np.dtype(stack.source.dtype).kind == "f"
     frames = ScratchArray(shape, np.float32 if is_float else np.uint16, settings.scratch)
     volume = ProbabilityVolume(shape, settings.scratch) if settings.keep_volume else None
-    mean = np.zeros(stack.shape, np.float32)
-    squares = np.zeros(stack.shape, np.float32)
     place = stack.coordinate.astype(np.float32)
+    positions = MeanPosition(stack.shape, place)
 
     def add(window: Tile, shares: NDArray[np.float32]) -> None:
-        mean[window.slices] += np.einsum("nhw,n->hw", shares, place)
-        squares[window.slices] += np.einsum("nhw,n->hw", shares, place * place)
+        positions.add(window, shares)
         if volume is not None:
             volume.add(window.slices, shares)
 
@@ -159,9 +157,9 @@ def run_network(card: WeightsCard, stack: FocalStack, settings: EstimateSettings
             max(min(OVERLAP, tile // 2), tile // 4),
             lambda share: told(Progress(share, f"{card.title} on {device}")),
         )
-        spread: NDArray[np.float32] = np.sqrt(np.maximum(squares - mean * mean, 0))
-        confidence: NDArray[np.float32] = np.clip(1 - spread / np.float32(place.std()), 0, 1)
-        confidence[spread >= UNKNOWN * place.std()] = 0
+        mean, spread = positions.mean, positions.relative_spread()
+        confidence: NDArray[np.float32] = np.clip(1 - spread, 0, 1)
+        confidence[spread >= UNKNOWN] = 0
         if stack.void is not None:
             confidence[stack.void], mean[stack.void] = 0, np.nan
         coordinate = mean if options.fill else np.where(confidence > 0, mean, np.float32(np.nan))
@@ -192,6 +190,27 @@ def run_network(card: WeightsCard, stack: FocalStack, settings: EstimateSettings
         frames.close()
     report(Progress(1.0, "done"))
     return result
+
+
+class MeanPosition:
+    """Mean focus position of each pixel, and how far the shares of the slices spread, from tiles as they come.
+
+    ``shape`` (H, W); ``place`` (N,) focus coordinates of the slices. ``mean`` (H, W) is in the same coordinate.
+    """
+
+    def __init__(self, shape: tuple[int, int], place: NDArray[np.float32]) -> None:
+        self._place = place
+        self.mean, self._squares = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+
+    def add(self, window: Tile, shares: NDArray[np.float32]) -> None:
+        """Add the shares (N, h, w) of a window, weighed so that all windows over a pixel add up to 1."""
+        self.mean[window.slices] += np.einsum("nhw,n->hw", shares, self._place)
+        self._squares[window.slices] += np.einsum("nhw,n->hw", shares, self._place * self._place)
+
+    def relative_spread(self) -> NDArray[np.float32]:
+        """Return (H, W) standard deviations, as parts of that of shares that are the same for all slices."""
+        spread: NDArray[np.float32] = np.sqrt(np.maximum(self._squares - self.mean * self.mean, 0))
+        return spread / np.float32(self._place.std())
 
 
 def chosen_device(wanted: str) -> str:

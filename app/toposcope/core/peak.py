@@ -11,6 +11,7 @@ peak between the slices.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -65,6 +66,23 @@ class Peaks:
     least: Values
     second: Values
     width: Values
+
+
+def gaussian_top(x: Iterable[Any], levels: Iterable[Any]) -> tuple[Any, Any]:
+    """Return where the Gaussian through three points is highest, and half the second derivative of its logarithm.
+
+    Parameters
+    ----------
+    x : three places, ascending, perhaps at unequal distances; numbers or arrays alike in shape
+    levels : logarithms of the three values
+
+    Where the second is not below 0 there is no top: the first is then no number of use.
+    """
+    (x0, x1, x2), (level0, level1, level2) = x, levels
+    slope0, slope1 = (level1 - level0) / (x1 - x0), (level2 - level1) / (x2 - x1)
+    bend = (slope1 - slope0) / (x2 - x0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return 0.5 * (x0 + x1) - np.divide(slope0, 2 * bend), bend
 
 
 class PeakTracker:
@@ -145,12 +163,10 @@ class PeakTracker:
             levels = [np.where(smooth, s, level) for s, level in zip(self._smoothed(codes, blur), levels, strict=True)]
         x = self.coordinate
         x0, x1, x2 = x[centre - 1], x[centre], x[centre + 1]
-        slope0 = (levels[1] - levels[0]) / (x1 - x0)
-        slope1 = (levels[2] - levels[1]) / (x2 - x1)
-        bend = (slope1 - slope0) / (x2 - x0)  # half the second derivative of ln m
+        top, bend = gaussian_top((x0, x1, x2), levels)
         step = 0.5 * (x2 - x0)
         with np.errstate(divide="ignore", invalid="ignore"):
-            place = np.where(bend < 0, 0.5 * (x0 + x1) - slope0 / (2 * bend), x[index])
+            place = np.where(bend < 0, top, x[index])
             spread = -0.5 / (bend * step * step) - smooth * np.float32(blur * blur)  # without what blur added
         reached = np.where(smooth, np.float32(1.5), np.float32(1.0)) * step
         # a curve that still rises at the end of the sweep has no peak in it

@@ -271,20 +271,7 @@ def times_csv(rows: Sequence[TimeRow]) -> str:
     """Return the table of a series: a line a time point, lengths in the unit of its depth."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(
-        [
-            "time",
-            "label",
-            "folder",
-            "depth_min",
-            "depth_median",
-            "depth_max",
-            "unit",
-            "known_share",
-            "seconds",
-            "problem",
-        ]
-    )
+    writer.writerow(COLUMNS)
     for row in rows:
         depths = ["" if value is None else f"{value:.7g}" for value in (row.low, row.median, row.high)]
         known = [f"{row.known_share:.4f}", f"{row.seconds:.2f}"] if row.folder else ["", ""]

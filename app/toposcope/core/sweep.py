@@ -42,6 +42,8 @@ IDLE_SHARE: Final = 0.1
 """A slice is idle when it holds less than this part of what it would hold if all held the same."""
 OVER_EXPOSED_SHARE: Final = 0.005
 TEXTURELESS_SHARE: Final = 0.1
+SATURATED: Final = 0.992
+"""Of white: where a camera's curve, or compression, still shows that it was reached."""
 LOST_SHARE: Final = 0.1
 JUMP_SHARE: Final = 0.005
 """A jump that matters, as a share of the picture's width."""
@@ -87,11 +89,9 @@ class SweepExaminer:
     def add(self, i: int, plane: Plane, measure: NDArray[np.float32]) -> None:
         """Take frame ``i``: its pixels in native dtype, and its focus measure (H, W)."""
         self._curves[i] = measure[self._grid]
-        values = plane[self._grid]
         # a frame that was darkened to the others' brightness is burnt out below white
         gain = 1.0 if self._alignment is None else min(1.0, self._alignment.motions[i].gain)
-        brightest = values.max(axis=2) if values.ndim == 3 else values
-        self._saturated += brightest >= 0.992 * gain * full_scale(plane.dtype)
+        self._saturated += saturated(plane[self._grid], gain * full_scale(plane.dtype))
 
     def report(self, index: NDArray[np.float32], confidence: NDArray[np.float32]) -> SweepReport:
         """Return what the sweep lacks.
@@ -277,6 +277,22 @@ class SweepExaminer:
         if self._stack.unit == "index":
             return f"slice {self._stack.positions.value[i]:g}"
         return format_position(float(self._stack.positions.value[i]), self._stack.unit_symbol, self._pitch())
+
+
+def grid_of(shape: tuple[int, int], most: int) -> tuple[NDArray[np.intp], ...]:
+    """Return an index of evenly spread pixels of (H, W), the corners among them: at most ``most`` rows and columns."""
+    return np.ix_(*(np.linspace(0, side - 1, min(most, side)).round().astype(np.intp) for side in shape))
+
+
+def saturated(plane: Plane, white: float) -> NDArray[np.bool_]:
+    """Return which pixels (H, W) of a plane (H, W) or (H, W, 3) reach ``white`` in a channel."""
+    burnt: NDArray[np.bool_] = brightest(plane) >= SATURATED * white
+    return burnt
+
+
+def brightest(plane: Plane) -> Plane:
+    """Return the largest channel (H, W) of a plane (H, W) or (H, W, 3)."""
+    return plane.max(axis=2) if plane.ndim == 3 else plane
 
 
 def half_maximum_widths(curves: NDArray[np.float32], strongest: NDArray[np.intp]) -> NDArray[np.float32]:

@@ -27,14 +27,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dffnets.shipped import WeightsCard, WeightsError, shipped_cards
-from dffnets.tiling import Tile
 from toposcope import __version__
 from toposcope.core.align import ALIGN_MODES, AlignMode, align
 from toposcope.core.calibration import to_coordinate
 from toposcope.core.estimate import METHODS, EstimateSettings, estimate
 from toposcope.core.export import write_bytes
 from toposcope.core.jobs import Cancelled, Progress, Report, part, silent
-from toposcope.core.networks import UNKNOWN, chosen_device
+from toposcope.core.networks import UNKNOWN, MeanPosition, chosen_device
 from toposcope.core.scratch import SPARE
 from toposcope.core.settings import checked, setting
 from toposcope.core.source import OpenOptions, open_stack
@@ -327,28 +326,21 @@ def network_preview(
         [plane if step == 1 else cv2.resize(plane, size, interpolation=cv2.INTER_AREA) for plane in whole]
     )
     place = np.array(_facts(labels.folder)["coordinate"], np.float32)
-    mean, squares = np.zeros(frames.shape[1:], np.float32), np.zeros(frames.shape[1:], np.float32)
-
-    def add(window: Tile, shares: NDArray[np.float32]) -> None:
-        mean[window.slices] += np.einsum("nhw,n->hw", shares, place)
-        squares[window.slices] += np.einsum("nhw,n->hw", shares, place * place)
-
+    positions = MeanPosition(frames.shape[1:], place)
     tile = min(PREVIEW_TILE, card.largest_tile)
     said = f"what {card.title} sees"
     predict_tiles(
         network,
         frames,
         place,
-        add,
+        positions.add,
         card.multiple,
         chosen_device(device),
         tile,
         tile // 4,
         lambda share: report(Progress(share, said)),
     )
-    spread = np.sqrt(np.maximum(squares - mean * mean, 0))
-    mean[spread >= UNKNOWN * place.std()] = np.nan
-    return mean
+    return np.where(positions.relative_spread() < UNKNOWN, positions.mean, np.float32(np.nan))
 
 
 def adapt(

@@ -95,7 +95,6 @@ class CaptureView:
     plan: str
     plan_is_wrong: bool
     proposed_step: str
-    start_label: str
     pause_label: str
     status: str
 
@@ -130,7 +129,6 @@ def resolve_capture(state: CaptureState) -> CaptureView:
         plan=plan_text,
         plan_is_wrong=wrong,
         proposed_step=step,
-        start_label="Start the sweep",
         pause_label="Go on" if state.paused else "Pause",
         status=_status(state),
     )
@@ -138,7 +136,7 @@ def resolve_capture(state: CaptureState) -> CaptureView:
 
 def _status(state: CaptureState) -> str:
     if state.running and state.progress is not None:
-        text = state.progress.text[:1].upper() + state.progress.text[1:]
+        text = _sentence(state.progress.text)
         return text if state.complete is None else f"{text}. Looks complete: {state.complete}"
     return ""
 

@@ -29,14 +29,14 @@ from toposcope.core.capture import (
     Proposal,
     SharpnessTrace,
     SweepAdvisor,
-    SweepControl,
     SweepOutcome,
     live_scale,
     run_sweep,
 )
 from toposcope.core.growing import GrowingDepth, SharpnessCurve
-from toposcope.core.jobs import Cancelled, CancelToken, Progress
+from toposcope.core.jobs import Cancelled, CancelToken, PauseSwitch, Progress
 from toposcope.core.stack import Plane, reduce_plane
+from toposcope.core.sweep import saturated
 from toposcope.errors import ToposcopeError
 from toposcope.ui.pyramid import Picture, display_range, to_display
 from toposcope.ui.workers import throttled
@@ -117,7 +117,7 @@ class MicroscopeRunner(QObject):
         self._shown.set()
         self._trace = SharpnessTrace()
         self._token = CancelToken()
-        self._control = SweepControl()
+        self._switch = PauseSwitch()
         self._thread: threading.Thread | None = None
         self._closed = False
 
@@ -150,13 +150,13 @@ class MicroscopeRunner(QObject):
 
     def sweep(self, begin: Callable[[Microscope], PlaneStore]) -> None:
         """Take the slices that the store of ``begin`` misses; `swept` follows in any case, or `failed`."""
-        self._token, self._control = CancelToken(), SweepControl()
-        token, control = self._token, self._control
-        self._ask("sweep", lambda: self._sweep(begin, token, control))
+        self._token, self._switch = CancelToken(), PauseSwitch()
+        token, switch = self._token, self._switch
+        self._ask("sweep", lambda: self._sweep(begin, token, switch))
 
     def pause(self, on: bool) -> None:
         """Hold the sweep before its next slice, or let it go on."""
-        (self._control.pause if on else self._control.go_on)()
+        (self._switch.pause if on else self._switch.resume)()
 
     def abort(self) -> None:
         """Stop the sweep; what was taken is kept, and the stage goes back."""
@@ -246,7 +246,10 @@ class MicroscopeRunner(QObject):
         self._shown.clear()
         self.pictured.emit(
             LivePicture(
-                _for_screen(plane, microscope.white), z_um, _saturated(plane, microscope.white), self._trace.curve()
+                _for_screen(plane, microscope.white),
+                z_um,
+                float(saturated(plane, microscope.white).mean()),
+                self._trace.curve(),
             )
         )
 
@@ -261,7 +264,7 @@ class MicroscopeRunner(QObject):
         self._trace.clear()
         self.exposed.emit(microscope.exposure_ms)
 
-    def _sweep(self, begin: Callable[[Microscope], PlaneStore], token: CancelToken, control: SweepControl) -> None:
+    def _sweep(self, begin: Callable[[Microscope], PlaneStore], token: CancelToken, switch: PauseSwitch) -> None:
         microscope = self._ready()
         store = begin(microscope)
         growing, advisor = GrowingDepth(), SweepAdvisor(microscope.white)
@@ -272,26 +275,21 @@ class MicroscopeRunner(QObject):
             self._trace.add(plane, z_um)  # the live view goes on with it
             growing.add(reduce_plane(plane, live_scale(plane)), z_um)
             picture = _for_screen(plane, microscope.white)
-            saturated, curve = _saturated(plane, microscope.white), self._trace.curve()
+            white, curve = float(saturated(plane, microscope.white).mean()), self._trace.curve()
             complete = growing.looks_complete
-            self.sliceTaken.emit(SliceTaken(i, picture, z_um, saturated, growing.depth(), curve, complete))
+            self.sliceTaken.emit(SliceTaken(i, picture, z_um, white, growing.depth(), curve, complete))
 
         report = token.guard(throttled(self.progressed.emit))
         with suppress(Cancelled):  # told by run_sweep
             for i, plane, z_um in store.taken():  # a sweep that goes on shows what it had, too
                 report(Progress(len(store.planes) / store.plan.n, "looking at what is there"))
                 take(i, plane, z_um)
-        outcome = run_sweep(microscope, store, report, take, control)
+        outcome = run_sweep(microscope, store, switch.guard(report), take)
         exposure = store.plan.exposure_ms or microscope.exposure_ms
         proposal = advisor.propose(store.plan, exposure, microscope.z_limits_um) if outcome.ended == "done" else None
         with suppress(ToposcopeError):
             self.moved.emit(microscope.z_um())
         self.swept.emit(Swept(outcome, proposal))
-
-
-def _saturated(plane: Plane, white: int) -> float:
-    brightest = plane.max(axis=2) if plane.ndim == 3 else plane
-    return float((brightest >= 0.992 * white).mean())
 
 
 def _for_screen(plane: Plane, white: int) -> Picture:

@@ -13,7 +13,7 @@ from toposcope.core.capture.ome import PlaneFacts, SweepFacts, write_ome_tiff
 from toposcope.core.capture.plan import SweepPlan
 from toposcope.core.capture.planes import PlaneStore, slices_folder, target_path
 from toposcope.core.capture.simulated import Fault, SimulatedMicroscope
-from toposcope.core.capture.sweeping import SweepControl, SweepOutcome, begin_sweep, run_sweep
+from toposcope.core.capture.sweeping import SweepOutcome, begin_sweep, run_sweep
 from toposcope.core.capture.trace import SharpnessTrace, live_scale, sharpest_z
 
 __all__ = [
@@ -27,7 +27,6 @@ __all__ = [
     "SharpnessTrace",
     "SimulatedMicroscope",
     "SweepAdvisor",
-    "SweepControl",
     "SweepFacts",
     "SweepOutcome",
     "SweepPlan",

@@ -23,7 +23,10 @@ from toposcope.core.sweep import (
     GOOD_WIDTH,
     IDLE_SHARE,
     TEXTURE_OVER_FLOOR,
+    brightest,
+    grid_of,
     half_maximum_widths,
+    saturated,
 )
 from toposcope.errors import SettingsError
 
@@ -81,13 +84,9 @@ class SweepAdvisor:
     def add(self, plane: Plane, z_um: float) -> None:
         """Take in a slice."""
         measure = tenengrad(to_grey(plane), WINDOW)
-        rows, columns = (
-            np.unique(np.linspace(0, side - 1, min(POINTS, side)).round().astype(np.intp)) for side in measure.shape
-        )
-        self._slices[float(z_um)] = measure[np.ix_(rows, columns)]
-        brightest = plane.max(axis=2) if plane.ndim == 3 else plane
-        self._saturated.append(float((brightest >= 0.992 * self._white).mean()))
-        self._brightest.append(float(np.quantile(brightest, BRIGHTEST)) / self._white)
+        self._slices[float(z_um)] = measure[grid_of(plane.shape[:2], POINTS)]
+        self._saturated.append(float(saturated(plane, self._white).mean()))
+        self._brightest.append(float(np.quantile(brightest(plane), BRIGHTEST)) / self._white)
 
     def propose(
         self, plan: SweepPlan, exposure_ms: float, limits_um: tuple[float, float] | None = None
@@ -121,8 +120,7 @@ class SweepAdvisor:
 
     def _exposure(self, exposure_ms: float, reasons: list[str]) -> float:
         """Return an exposure at which nothing is white and little is lost."""
-        worst = max(self._saturated)
-        brightest = max(self._brightest)
+        worst, reached = max(self._saturated), max(self._brightest)
         if worst > SATURATED_SHARE:
             # how far the light goes beyond white is not known: halve it, and more where much is white
             factor = 0.5 if worst < 0.05 else 0.25
@@ -132,10 +130,10 @@ class SweepAdvisor:
                 f"{exposure_ms:g} ms, and look again."
             )
             return better
-        if brightest < DARK:
-            better = _digits(min(exposure_ms * AIM / max(brightest, 0.01), MAX_EXPOSURE_MS))
+        if reached < DARK:
+            better = _digits(min(exposure_ms * AIM / max(reached, 0.01), MAX_EXPOSURE_MS))
             reasons.append(
-                f"even the brightest pixels reach {100 * brightest:.0f} % of white only: noise is larger than it need "
+                f"even the brightest pixels reach {100 * reached:.0f} % of white only: noise is larger than it need "
                 f"be. Expose {better:g} ms instead of {exposure_ms:g} ms."
             )
             return better

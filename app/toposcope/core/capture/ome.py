@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 from xml.etree.ElementTree import Element, SubElement, tostring
@@ -71,7 +72,8 @@ def ome_xml(
         lens["NominalMagnification"] = f"{optics.magnification:.6g}"
     SubElement(instrument, "Objective", lens)
     image = SubElement(root, "Image", {"ID": "Image:0", "Name": name})
-    SubElement(image, "AcquisitionDate").text = sweep.begun.partition("+")[0].partition(".")[0]
+    # by the clock on the wall: not all readers take a time zone
+    SubElement(image, "AcquisitionDate").text = datetime.fromisoformat(sweep.begun).replace(tzinfo=None).isoformat()
     SubElement(image, "InstrumentRef", {"ID": "Instrument:0"})
     SubElement(image, "ObjectiveSettings", {"ID": "Objective:0", "RefractiveIndex": f"{optics.refractive_index:.6g}"})
     samples = 1 if len(shape) == 2 else shape[2]

@@ -62,6 +62,8 @@ def _classes() -> dict[str, type]:
     class SimulatedStage(StageDevice):  # type: ignore[misc]
         """The stage of the simulated microscope."""
 
+        origin_um = 0.0
+
         def home(self) -> None:
             microscope().move_to(0.0)
 
@@ -69,13 +71,13 @@ def _classes() -> dict[str, type]:
             """Moves end before they return."""
 
         def set_origin(self) -> None:
-            raise NotImplementedError("the simulated stage keeps its origin")
+            self.origin_um = microscope().z_um()
 
         def set_position_um(self, val: float) -> None:
-            microscope().move_to(val)
+            microscope().move_to(self.origin_um + val)
 
         def get_position_um(self) -> float:
-            return microscope().z_um()
+            return microscope().z_um() - self.origin_um
 
     return {"SimulatedCamera": SimulatedCamera, "SimulatedStage": SimulatedStage}
 

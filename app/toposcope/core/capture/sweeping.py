@@ -10,7 +10,6 @@
 from __future__ import annotations
 
 import shutil
-import threading
 import time
 import zlib
 from collections.abc import Callable
@@ -39,33 +38,6 @@ ARRIVED: Final = 0.25
 Ended = Literal["done", "aborted", "fault"]
 OnSlice = Callable[[int, Plane, float], None]
 """Takes index, pixels and position in micrometres of a slice that is on the disk."""
-
-
-class SweepControl:
-    """Lets a sweep pause between two slices. Safe to use from any thread."""
-
-    def __init__(self) -> None:
-        self._go = threading.Event()
-        self._go.set()
-
-    def pause(self) -> None:
-        """Hold the sweep before its next slice."""
-        self._go.clear()
-
-    def go_on(self) -> None:
-        """End the pause."""
-        self._go.set()
-
-    @property
-    def is_paused(self) -> bool:
-        """Whether the sweep holds, or will."""
-        return not self._go.is_set()
-
-    def wait(self, report: Report, progress: Progress) -> None:
-        """Return when there is no pause; ``report`` is asked meanwhile, so that a paused sweep can be stopped."""
-        report(progress)
-        while not self._go.wait(0.05):
-            report(Progress(progress.fraction, "paused"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,14 +80,14 @@ def run_sweep(
     store: PlaneStore,
     report: Report = silent,
     on_slice: OnSlice | None = None,
-    control: SweepControl | None = None,
 ) -> SweepOutcome:
     """Take the slices that ``store`` misses and make its OME-TIFF when all are there.
 
     What goes wrong is told by the outcome, not raised, since what was taken is as important. The stage and the
-    exposure are brought back in any case. ``on_slice`` may fail: the sweep goes on without it.
+    exposure are brought back in any case. ``on_slice`` may fail: the sweep goes on without it. A `PauseSwitch` around
+    ``report`` holds the sweep before its next slice.
     """
-    run = _Run(microscope, store, on_slice, control or SweepControl())
+    run = _Run(microscope, store, on_slice)
     error: Exception | None = None
     path: Path | None = None
     ended: Ended = "done"
@@ -149,10 +121,8 @@ def _sentence(store: PlaneStore, ended: Ended, error: Exception | None, back: st
 class _Run:
     """The state of one sweep while it runs."""
 
-    def __init__(
-        self, microscope: Microscope, store: PlaneStore, on_slice: OnSlice | None, control: SweepControl
-    ) -> None:
-        self._microscope, self._store, self._on_slice, self._control = microscope, store, on_slice, control
+    def __init__(self, microscope: Microscope, store: PlaneStore, on_slice: OnSlice | None) -> None:
+        self._microscope, self._store, self._on_slice = microscope, store, on_slice
         self.notes: list[str] = []
         self._home: float | None = None
         self._exposure: float | None = None
@@ -179,7 +149,7 @@ class _Run:
         previous: int | None = None
         for k, i in enumerate(todo):
             text = f"slice {done + k + 1} of {plan.n} at {format_position(positions[i], 'µm', plan.pitch_um)}"
-            self._control.wait(report, Progress((done + k) / plan.n, text))
+            report(Progress((done + k) / plan.n, text))
             if previous is None or abs(i - previous) > 1:  # come from the same side after a gap, too
                 self._move(plan.approach_um(float(positions[i]), microscope.z_limits_um))
             z_um = self._arrive(float(positions[i]))

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from typing import Final
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from toposcope.core.focus import tenengrad
-from toposcope.core.growing import REGIONS, SharpnessCurve
+from toposcope.core.growing import REGIONS, SharpnessCurve, sharpness_of
+from toposcope.core.peak import gaussian_top
 from toposcope.core.stack import Plane, reduce_plane, to_grey
 
 MAX_PIXELS: Final = 1 << 20
@@ -38,12 +37,9 @@ class SharpnessTrace:
     def add(self, plane: Plane, z_um: float) -> None:
         """Take in a frame, (H, W) or (H, W, 3), that was exposed at ``z_um``."""
         measure = tenengrad(to_grey(reduce_plane(plane, live_scale(plane))), WINDOW)
-        height, width = measure.shape
-        size = min(REGIONS, width), min(REGIONS, height)
-        regions = np.asarray(cv2.resize(measure, size, interpolation=cv2.INTER_AREA), np.float64)
         key = round(z_um / self._resolution)
         self._points.pop(key, None)  # the newest stands last
-        self._points[key] = (z_um, float(measure.mean(dtype=np.float64)), regions)
+        self._points[key] = (z_um, *sharpness_of(measure))
         while len(self._points) > MAX_POINTS:
             del self._points[next(iter(self._points))]
 
@@ -71,10 +67,6 @@ def sharpest_z(curve: SharpnessCurve, region: tuple[int, int] | None = None) -> 
     best = int(values.argmax())
     if best in (0, len(values) - 1) or values[best - 1 : best + 2].min() <= 0:
         return float(curve.z[best])
-    z0, z1, z2 = (float(z) for z in curve.z[best - 1 : best + 2])
-    level0, level1, level2 = (math.log(value) for value in values[best - 1 : best + 2])
-    slope0, slope1 = (level1 - level0) / (z1 - z0), (level2 - level1) / (z2 - z1)
-    bend = (slope1 - slope0) / (z2 - z0)
-    if bend >= 0:
-        return z1
-    return min(max(0.5 * (z0 + z1) - slope0 / (2 * bend), z0), z2)
+    near = curve.z[best - 1 : best + 2]
+    top, bend = gaussian_top(near, np.log(values[best - 1 : best + 2]))
+    return float(np.clip(top, near[0], near[2]) if bend < 0 else near[1])

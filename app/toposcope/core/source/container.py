@@ -16,10 +16,10 @@ from xml.etree import ElementTree
 import numpy as np
 
 from toposcope.core.calibration import Floats, Objective, Sourced
-from toposcope.core.source.image_file import Unreadable, access_problem, size_problem
+from toposcope.core.source.image_file import Unreadable, as_unreadable, size_problem
 from toposcope.core.source.options import Choice, ChoiceNeeded, OpenOptions
 from toposcope.core.stack import MIN_FRAMES, FrameTags, Part, PartName, Plane, Roi, reduce_plane
-from toposcope.errors import FrameError, SettingsError, StackError, ToposcopeError
+from toposcope.errors import FrameError, SettingsError, StackError
 
 MOST_PLACES: Final = 1_000_000
 """Slices, times, channels or positions, at most."""
@@ -280,16 +280,8 @@ class ContainerSource:
 
 def guarded_read(container: Container, place: Place, roi: Roi | None = None) -> Plane:
     """Read a plane; whatever the reader's library raises becomes `Unreadable`."""
-    try:
+    with as_unreadable("is damaged and cannot be decoded"):
         return container.read(place, roi)
-    except (Unreadable, ToposcopeError):
-        raise
-    except OSError as error:
-        raise Unreadable(access_problem(error)) from error
-    except MemoryError as error:
-        raise Unreadable("is damaged: it asks for more memory than there is") from error
-    except Exception as error:
-        raise Unreadable("is damaged and cannot be decoded") from error
 
 
 def checked_sizes(sizes: Mapping[str, int]) -> dict[str, int]:
@@ -346,6 +338,13 @@ def distinct(values: Sequence[float | None]) -> Floats | None:
     """Return the values if all are there and differ, else None."""
     known = [value for value in values if value is not None]
     return np.array(known, np.float64) if len(known) == len(values) == len(set(known)) else None
+
+
+def time_names(count: int, seconds: Sequence[float | None] | None = None) -> tuple[str, ...]:
+    """Return names of time points, with the ``seconds`` when they began where all are told."""
+    if seconds is None or len(seconds) != count or None in seconds:
+        return tuple(f"time point {k + 1}" for k in range(count))
+    return tuple(f"time point {k + 1} ({second:.4g} s)" for k, second in enumerate(seconds))
 
 
 def frame_dtype(stored: Any) -> np.dtype[Any]:

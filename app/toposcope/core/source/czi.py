@@ -11,7 +11,17 @@ from xml.etree import ElementTree
 import numpy as np
 
 from toposcope.core.calibration import Floats, Objective, Sourced
-from toposcope.core.source.container import Channel, Place, Scene, checked_sizes, number, positive, safe_xml, stepped
+from toposcope.core.source.container import (
+    Channel,
+    Place,
+    Scene,
+    checked_sizes,
+    number,
+    positive,
+    safe_xml,
+    stepped,
+    time_names,
+)
 from toposcope.core.source.image_file import Unreadable, system_path
 from toposcope.core.stack import Plane, Roi
 
@@ -191,10 +201,7 @@ class _Facts:
         return {k: (one.get("Name") or "", positive(one.findtext("EmissionWavelength"))) for k, one in found}
 
     def times(self, count: int) -> tuple[str, ...]:
-        offsets = [number(word) for word in (self._axes.findtext("T/Positions/List/Offsets") or "").split()]
-        if len(offsets) != count or None in offsets:
-            return tuple(f"time point {k + 1}" for k in range(count))
-        return tuple(f"time point {k + 1} ({offset:g} s)" for k, offset in enumerate(offsets))
+        return time_names(count, [number(word) for word in self._axes.findtext("T/Positions/List/Offsets", "").split()])
 
     def z_positions(self, count: int) -> Floats | None:
         """Return (count,) heights in micrometres if they are told one by one or as an interval."""

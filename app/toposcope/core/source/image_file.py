@@ -12,6 +12,8 @@ import os
 import struct
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -24,6 +26,7 @@ from PIL import Image, WebPImagePlugin  # noqa: F401  Pillow knows formats only 
 
 from toposcope.core.calibration import Sourced
 from toposcope.core.stack import FrameTags, Plane, reduce_plane
+from toposcope.errors import ToposcopeError
 
 MAX_PIXELS: Final = 200_000_000
 """Larger frames are refused: one would take more than a gigabyte as float32 colour."""
@@ -86,6 +89,21 @@ def is_device(path: Path) -> bool:
     """Return whether it is a pipe or the like, of which reading may wait for ever."""
     text = system_path(path)
     return os.path.exists(text) and not os.path.isfile(text) and not os.path.isdir(text)
+
+
+@contextmanager
+def as_unreadable(damage: str) -> Iterator[None]:
+    """Turn whatever a library raises while it reads into `Unreadable`; ``damage`` is what to say if all is unclear."""
+    try:
+        yield
+    except (Unreadable, ToposcopeError):
+        raise
+    except OSError as error:
+        raise Unreadable(access_problem(error)) from error
+    except MemoryError as error:
+        raise Unreadable("is damaged: it asks for more memory than there is") from error
+    except Exception as error:
+        raise Unreadable(damage) from error
 
 
 def access_problem(error: OSError) -> str:

@@ -18,6 +18,7 @@ from toposcope.core.source.container import (
     distinct,
     frame_dtype,
     positive,
+    time_names,
     unique,
 )
 from toposcope.core.source.image_file import Unreadable, system_path
@@ -122,9 +123,7 @@ def _channel_names(element: ElementTree.Element) -> tuple[str, ...]:
 
 def _times(image: Any, count: int) -> tuple[str, ...]:
     seconds = image.coords.get("T")
-    if seconds is None or len(seconds) != count:
-        return tuple(f"time point {k + 1}" for k in range(count))
-    return tuple(f"time point {k + 1} ({float(s - seconds[0]):.4g} s)" for k, s in enumerate(seconds))
+    return time_names(count, None if seconds is None else [float(s - seconds[0]) for s in seconds])
 
 
 def _pixel(image: Any) -> Sourced[float] | None:

@@ -16,7 +16,7 @@ import numpy as np
 from tifffile import TiffFile, read_ndtiff_index
 
 from toposcope.core.calibration import Floats, Sourced
-from toposcope.core.source.container import Channel, Place, Scene, distinct, number, positive, stepped
+from toposcope.core.source.container import Channel, Place, Scene, distinct, number, positive, stepped, time_names
 from toposcope.core.source.image_file import ImageHeader, Unreadable, system_path
 from toposcope.core.source.tiff import PageLayout, PlaneRef, read_plane, read_tiff_frame, read_tiff_header
 from toposcope.core.stack import Plane, Roi
@@ -72,7 +72,7 @@ class ShotsContainer:
                 shape,
                 len(self._z),
                 tuple(channel(one) for one in self._channels),
-                tuple(f"time point {k + 1}" for k in range(len(self._times))),
+                time_names(len(self._times)),
                 Sourced(pixel, f"{origin} PixelSizeUm") if pixel else None,
             )
             for position in positions

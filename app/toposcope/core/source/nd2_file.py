@@ -18,6 +18,7 @@ from toposcope.core.source.container import (
     number,
     positive,
     stepped,
+    time_names,
 )
 from toposcope.core.source.image_file import Unreadable, system_path
 from toposcope.core.stack import Plane, Roi
@@ -68,7 +69,7 @@ class Nd2Container:
                 (int(sizes["Y"]), int(sizes["X"])),
                 self._planes,
                 channels,
-                tuple(f"time point {t + 1}" for t in range(int(sizes.get("T", 1)))),
+                time_names(int(sizes.get("T", 1))),
                 self._pixel(),
                 self._objective(),
             )

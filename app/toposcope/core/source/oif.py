@@ -12,7 +12,7 @@ import numpy as np
 from tifffile import TiffFile
 
 from toposcope.core.calibration import Floats, Objective, Sourced
-from toposcope.core.source.container import Channel, Place, Scene, distinct, number, positive, stepped
+from toposcope.core.source.container import Channel, Place, Scene, distinct, number, positive, stepped, time_names
 from toposcope.core.source.image_file import Unreadable, system_path
 from toposcope.core.source.options import length_unit
 from toposcope.core.source.tiff import page_layout
@@ -73,7 +73,7 @@ class OifContainer:
                 self._layout.upright_size,
                 count[2],
                 channels,
-                tuple(f"time point {k + 1}" for k in range(count[1])),
+                time_names(count[1]),
                 self._pixel(settings.get("Reference Image Parameter", {})),
                 self._objective(self._of_plane(self._planes[min(self._planes)])),
             ),

@@ -25,6 +25,7 @@ from toposcope.core.source.image_file import (
     ImageHeader,
     Unreadable,
     access_problem,
+    as_unreadable,
     size_problem,
     system_path,
     turn,
@@ -32,7 +33,7 @@ from toposcope.core.source.image_file import (
 from toposcope.core.source.options import Choice, ChoiceNeeded, OpenOptions
 from toposcope.core.source.tiff_facts import as_number, channel_labels, find_facts
 from toposcope.core.stack import MIN_FRAMES, FrameTags, Part, PartName, Plane, Roi, reduce_plane
-from toposcope.errors import FrameError, StackError, ToposcopeError
+from toposcope.errors import FrameError, StackError
 
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what matters of it is told in our own words
 
@@ -123,17 +124,8 @@ class PlaneRef:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[TiffFile]:
-    try:
-        with TiffFile(system_path(path)) as tiff:
-            yield tiff
-    except (Unreadable, ToposcopeError):
-        raise
-    except OSError as error:
-        raise Unreadable(access_problem(error)) from error
-    except MemoryError as error:
-        raise Unreadable("is damaged: it asks for more memory than there is") from error
-    except Exception as error:
-        raise Unreadable("is no TIFF that can be read, or is damaged") from error  # tifffile may raise anything
+    with as_unreadable("is no TIFF that can be read, or is damaged"), TiffFile(system_path(path)) as tiff:
+        yield tiff
 
 
 def page_layout(page: TiffPage, ignore_palette: bool = False) -> PageLayout:

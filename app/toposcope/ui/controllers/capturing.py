@@ -155,11 +155,8 @@ class CapturingController(QObject):
         unfinished = any(slices_folder(path).glob("slice_*.tif"))
         message = None
         if path.exists() and not unfinished:
-            path, text = (
-                next_name(path),
-                f"{path.name} is there already; the sweep will be called {next_name(path).name}.",
-            )
-            message = Message(text, "info")
+            taken, path = path, next_name(path)
+            message = Message(f"{taken.name} is there already; the sweep will be called {path.name}.", "info")
         if unfinished:
             text = (
                 f"{slices_folder(path).name} holds a sweep that was not ended. Go on with it, or choose another name."
