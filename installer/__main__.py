@@ -19,7 +19,7 @@ from environment import TORCH_CHOICES, ensure_environment, venv_python
 from system import ensure_libraries
 
 SCREEN = "1600x1200x24"
-EXTRAS = ("datasets", "microscopy")
+EXTRAS = ("datasets", "microscopy", "surf-io")
 OPENS_SCREEN = "from PySide6.QtGui import QGuiApplication; QGuiApplication([])"
 
 

@@ -11,12 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+from numpy.testing import assert_allclose
 from PIL import Image
 
 from command_runs import Run, sentence
 from toposcope import cli
+from toposcope.core.calibration import Sourced
 from toposcope.core.estimate import EstimateSettings
-from toposcope.core.export import write_result
+from toposcope.core.export import read_result, write_gwy, write_result, write_x3p
+from toposcope.core.height_map import HeightMap, from_result, read_height_map
 from window_fakes import make_result, make_stack
 
 
@@ -75,3 +78,74 @@ def test_what_cannot_be_compared_is_said_in_one_sentence(run: Run, tmp_path: Pat
     assert "does not exist" in sentence(run("compare", a, tmp_path / "nowhere", "-o", tmp_path / "out"))
     assert not (tmp_path / "out").exists()
     assert run("compare", a, "-o", tmp_path / "out").code == cli.USAGE
+
+
+# ---- height maps
+
+
+def measured(folder: Path, name: str, z: float = 0.0) -> Path:
+    """Write the heights of the result of `stored`, ``z`` um higher and tilted, as an instrument would."""
+    made = from_result(read_result(stored(folder / "source")))
+    tilt = np.linspace(0, 3, made.shape[1])[None, :]
+    path = folder / name
+    (write_x3p if name.endswith("x3p") else write_gwy)(replace(made, z_um=made.z_um + z + tilt), path)
+    return path
+
+
+def test_a_height_map_is_told_about(run: Run, tmp_path: Path) -> None:
+    done = run("info", measured(tmp_path, "groove.x3p"))
+    assert done.code == cli.DONE
+    assert "height map  groove.x3p" in done.out
+    assert "format      ISO 25178-72 X3P" in done.out
+    assert "size        64 × 48 pixels, 32 × 24 µm" in done.out
+    assert "void        2.1 % not measured" in done.out
+    facts = run("info", measured(tmp_path, "groove.gwy"), "--json").facts
+    assert (facts["kind"], facts["shape"]) == ("height map", [48, 64])
+    assert facts["pixel_x_um"]["value"] == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_result_is_compared_with_a_height_map_both_ways(run: Run, tmp_path: Path, turned: bool) -> None:
+    pair = [stored(tmp_path / "one"), measured(tmp_path, "groove.x3p", 80.0)]
+    done = run("compare", *(pair[::-1] if turned else pair), "-o", tmp_path / "out")
+    assert done.code == cli.DONE
+    assert "laid over   groove.x3p laid over the same field; offset and tilt removed by least squares" in done.out
+    assert "mean 0.00 µm · median 0.00 µm · standard deviation 0.00 µm" in done.out
+    assert "97.9 % known in both" in done.out
+    raw = run("compare", *pair, "-o", tmp_path / "out", "--level", "none", "--json").facts
+    assert raw["mean"] == pytest.approx(-81.5, abs=1e-4)  # 80 and the middle of the tilt
+    assert raw["note"] == "groove.x3p laid over the same field"
+
+
+def test_two_height_maps_are_compared(run: Run, tmp_path: Path) -> None:
+    pair = measured(tmp_path, "one.x3p", 5.0), measured(tmp_path, "two.gwy", 2.0)
+    facts = run("compare", *pair, "-o", tmp_path / "out", "--level", "none", "--json").facts
+    assert (facts["a"], facts["b"], facts["step"]) == ("one.x3p", "two.gwy", None)
+    assert facts["mean"] == pytest.approx(3.0)
+
+
+def test_height_maps_that_do_not_fit_are_one_sentence(run: Run, tmp_path: Path) -> None:
+    one, other = stored(tmp_path / "one"), tmp_path / "flat.x3p"
+    rng = np.random.default_rng(3)
+    size = Sourced(10.0, "test")
+    write_x3p(HeightMap(rng.normal(size=(30, 30)), size, size, "test"), other)
+    done = run("compare", one, other, "-o", tmp_path / "out")
+    assert done.code == cli.FAILED
+    assert "flat.x3p shows 300 × 300 µm, the other surface 32 × 24 µm" in sentence(done)
+    assert run("compare", one, other, "-o", tmp_path / "out", "--place", "there").code == cli.USAGE
+    done = run("compare", one, one, "-o", tmp_path / "out", "--level", "plane")
+    assert done.code == cli.USAGE
+    assert "are for height maps" in sentence(done)
+    (tmp_path / "bad.gwy").write_bytes(b"GWYP\0")
+    assert "bad.gwy is cut off or damaged" in sentence(
+        run("compare", one, tmp_path / "bad.gwy", "-o", tmp_path / "out")
+    )
+
+
+def test_a_height_map_is_converted(run: Run, tmp_path: Path) -> None:
+    path = measured(tmp_path, "groove.x3p")
+    done = run("export", path, "--to", "gwy", "--to", "ply", "--to", "stl")
+    assert done.code == cli.DONE
+    assert {one.name for one in tmp_path.glob("groove.*")} == {"groove.x3p", "groove.gwy", "groove.ply", "groove.stl"}
+    assert_allclose(read_height_map(tmp_path / "groove.gwy").z_um, read_height_map(path).z_um, rtol=1e-12)
+    assert "cannot be written as 'picture_png'" in sentence(run("export", path, "--to", "picture_png"))

@@ -1,4 +1,4 @@
-"""`toposcope compare`: the difference of two stored results."""
+"""`toposcope compare`: the difference of two stored results, or of heights that an instrument has measured."""
 
 from __future__ import annotations
 
@@ -8,16 +8,20 @@ from typing import TYPE_CHECKING
 
 from toposcope.cli.options import Answer, Commands, add_command, check_folder, written_lines
 from toposcope.core.jobs import Report, part
+from toposcope.errors import SettingsError
 
 if TYPE_CHECKING:
+    from toposcope.core.height_map import HeightMap
     from toposcope.core.result import DepthResult
 
 
 def add_compare(commands: Commands) -> None:
     """Add `toposcope compare`."""
-    parser = add_command(commands, "compare", _compare, "subtract two results of `toposcope depth`: A less B")
-    parser.add_argument("a", type=Path, metavar="RESULT_A", help="folder of a result, or its result.json")
-    parser.add_argument("b", type=Path, metavar="RESULT_B", help="the result that is taken from it")
+    text = "subtract two results of `toposcope depth`, or height maps that an instrument has measured: A less B"
+    parser = add_command(commands, "compare", _compare, text)
+    what = "folder of a result, its result.json, or a height map such as X3P or GWY"
+    parser.add_argument("a", type=Path, metavar="A", help=what)
+    parser.add_argument("b", type=Path, metavar="B", help="what is taken from it, of the same kinds")
     parser.add_argument(
         "-o",
         "--output",
@@ -26,25 +30,60 @@ def add_compare(commands: Commands) -> None:
         metavar="OUT",
         help="folder for difference.tif (numbers), difference.png (drawn) and difference.json (statistics)",
     )
+    _add_heights(parser)
+
+
+def _add_heights(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("with a height map (it is laid over the result, or B over A)")
+    group.add_argument(
+        "--level",
+        choices=("none", "offset", "plane"),
+        help="what is removed by least squares before: nothing, an offset, or offset and tilt (default: plane)",
+    )
+    group.add_argument(
+        "--place",
+        metavar="PLACE",
+        help="where it lies: auto (the same field, else found by its shape), same (middle on middle), or ROW,COL of "
+        "its upper left corner in pixels of the other (default: auto)",
+    )
 
 
 def _compare(options: argparse.Namespace, report: Report) -> Answer:
-    from toposcope.core.compare import compare, write_difference
-    from toposcope.core.export import read_result
+    from toposcope.core.compare import compare, compare_heights, write_difference
+    from toposcope.core.height_map import HeightMap, parse_place
+    from toposcope.core.result import DepthResult
 
     check_folder(options.output)
-    results = [read_result(path) for path in (options.a, options.b)]
-    found = compare(results[0], results[1], part(report, 0.2, 0.8))
-    names = (result_name(options.a, results[0]), result_name(options.b, results[1]))
-    files = write_difference(found, options.output, names)
+    place = parse_place(options.place or "auto")
+    a, b = (_read(path, part(report, 0.1 * i, 0.1 * i + 0.1)) for i, path in enumerate((options.a, options.b)))
+    steps = part(report, 0.2, 0.8)
+    if isinstance(a, DepthResult) and isinstance(b, DepthResult):
+        if options.level or options.place:
+            raise SettingsError("--level and --place are for height maps; two results are compared as they lie.")
+        found = compare(a, b, steps)
+    else:
+        found = compare_heights(a, b, options.level or "plane", place, steps)
+    names = tuple(
+        one.name if isinstance(one, HeightMap) else result_name(path, one)
+        for path, one in ((options.a, a), (options.b, b))
+    )
+    files = write_difference(found, options.output, (names[0], names[1]))
     sides = dict(zip("ab", names, strict=True))
     text = [
         *(f"{letter.upper():<12}{name}" for letter, name in sides.items()),
+        *([f"{'laid over':<12}{found.note}"] if found.note else []),
         f"{'A - B':<12}{found.text}",
         written_lines(files),
     ]
     paths = {name: str(path) for name, path in files.items()}
     return Answer("\n".join(text), {**sides, **found.facts(), "files": paths})
+
+
+def _read(path: Path, report: Report) -> DepthResult | HeightMap:
+    from toposcope.core.export import read_result
+    from toposcope.core.height_map import is_height_map, read_height_map
+
+    return read_height_map(path, report) if is_height_map(path) else read_result(path)
 
 
 def result_name(path: Path, result: DepthResult) -> str:

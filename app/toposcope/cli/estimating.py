@@ -40,7 +40,8 @@ _RESULT_STEMS = ("depth", "confidence", "all_in_focus", "all_in_focus_channels.o
 
 def add_info(commands: Commands) -> None:
     """Add `toposcope info`."""
-    info = add_command(commands, "info", _info, "say what a stack is, and where each value comes from")
+    text = "say what a stack or a height map is, and where each value comes from"
+    info = add_command(commands, "info", _info, text)
     add_stack(info)
     info.add_argument("--frames", action="store_true", help="list the frames with their positions, too")
     info.add_argument(
@@ -109,8 +110,12 @@ def _pixel(text: str) -> tuple[int, int]:
 
 
 def _info(options: argparse.Namespace, report: Report) -> Answer:
+    from toposcope.core.height_map import is_height_map
     from toposcope.core.source import ChoiceNeeded, describe
 
+    named = paths(options.stack)
+    if isinstance(named, Path) and is_height_map(named):
+        return _height_map_answer(named, report)
     while True:  # a file may ask for the series first, then for its channel and time
         try:
             with opened(options, report) as stack:
@@ -124,6 +129,13 @@ def _info(options: argparse.Namespace, report: Report) -> Answer:
         positions = facts["positions"]["value"]
         lines += [f"{position:>14g}  {name}" for position, name in zip(positions, facts["names"], strict=True)]
     return Answer("\n".join(lines), facts)
+
+
+def _height_map_answer(path: Path, report: Report) -> Answer:
+    from toposcope.core.height_map import described, read_height_map
+
+    rows, facts = described(read_height_map(path, report))
+    return Answer("\n".join(f"{name:<12}{text}" for name, text in rows), facts)
 
 
 def _depth(options: argparse.Namespace, report: Report) -> Answer:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from toposcope.cli.options import (
     Answer,
@@ -49,8 +50,11 @@ def _simulate(options: argparse.Namespace, report: Report) -> Answer:
 
 def add_export(commands: Commands) -> None:
     """Add `toposcope export`."""
-    parser = add_command(commands, "export", _export, "write a result of `toposcope depth` in another format")
-    parser.add_argument("result", type=Path, metavar="RESULT", help="folder of a result, or its result.json")
+    parser = add_command(
+        commands, "export", _export, "write a result of `toposcope depth`, or a height map, in another format"
+    )
+    what = "folder of a result, its result.json, or a height map such as X3P or GWY"
+    parser.add_argument("result", type=Path, metavar="RESULT", help=what)
     parser.add_argument(
         "--to",
         required=True,
@@ -79,6 +83,7 @@ def format_list() -> str:
 
 def _export(options: argparse.Namespace, report: Report) -> Answer:
     from toposcope.core.export import FORMATS, ExportOptions, export, read_result
+    from toposcope.core.height_map import is_height_map
     from toposcope.core.settings import checked
 
     wishes = checked(ExportOptions, dict(options.set))
@@ -89,11 +94,26 @@ def _export(options: argparse.Namespace, report: Report) -> Answer:
             )
     if len(options.to) > 1 and options.output and not options.output.is_dir():
         raise SettingsError("several formats need a folder, not a file, after -o. Make the folder first.")
+    if is_height_map(options.result):
+        return _export_height_map(options, wishes, report)
     result = read_result(options.result)
     beside = options.result if options.result.is_dir() else options.result.parent
     files: dict[str, Path] = {}
     for i, name in enumerate(options.to):
         share = part(report, i / len(options.to), (i + 1) / len(options.to))
         written = export(result, name, options.output or beside, wishes, share)
+        files |= {name if k == 0 else f"{name}_{k}": path for k, path in enumerate(written)}
+    return Answer(written_lines(files), {"files": {name: str(path) for name, path in files.items()}})
+
+
+def _export_height_map(options: argparse.Namespace, wishes: Any, report: Report) -> Answer:
+    from toposcope.core.export import export_height_map
+    from toposcope.core.height_map import read_height_map
+
+    height_map = read_height_map(options.result, part(report, 0.0, 0.3))
+    files: dict[str, Path] = {}
+    for i, name in enumerate(options.to):
+        share = part(report, 0.3 + 0.7 * i / len(options.to), 0.3 + 0.7 * (i + 1) / len(options.to))
+        written = export_height_map(height_map, name, options.output or options.result.parent, wishes, share)
         files |= {name if k == 0 else f"{name}_{k}": path for k, path in enumerate(written)}
     return Answer(written_lines(files), {"files": {name: str(path) for name, path in files.items()}})

@@ -1,7 +1,8 @@
-"""Two depth maps of the same pixels: their difference, and what it comes to.
+"""Two depth maps of the same pixels, or heights that were measured apart: their difference, and what it comes to.
 
 >>> found = compare(read_result("by_default"), read_result("by_network"))           # doctest: +SKIP
 >>> found.mean, found.beyond, found.unit                                            # doctest: +SKIP
+>>> found = compare_heights(read_result("out"), read_height_map("measured.x3p"))    # doctest: +SKIP
 >>> write_difference(found, "out", ("default", "light"))                            # doctest: +SKIP
 """
 
@@ -17,9 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toposcope.core.align import STILL
-from toposcope.core.calibration import UNIT_SYMBOLS, Floats, Unit, typical_step
+from toposcope.core.calibration import MICROMETRES, UNIT_SYMBOLS, Floats, Unit, typical_step
 from toposcope.core.curve import format_length
 from toposcope.core.export import made_folder, together, write_bytes, write_float_tiff, write_image
+from toposcope.core.height_map import HeightMap, Level, Place, from_result, lay_over, level_to, squared
 from toposcope.core.jobs import Progress, Report, part, silent
 from toposcope.core.pictures import Picture, map_picture
 from toposcope.core.result import DepthResult
@@ -48,13 +50,14 @@ class Difference:
     """The depth of A less that of B, and statistics over the pixels where both are known.
 
     ``values`` (H, W) float32 in ``unit``, NaN where either map is void; ``step`` the usual distance of
-    two slices of A in ``unit``; ``mean``, ``median`` and ``deviation`` (standard, of the population) in
-    ``unit``; ``beyond`` the share (0..1) of pixels whose two depths lie more than one slice apart:
-    all four NaN where no pixel is known in both. ``known``, ``known_a`` and ``known_b`` are the shares
+    two slices of A in ``unit``, NaN where there are no slices; ``mean``, ``median`` and ``deviation``
+    (standard, of the population) in ``unit``; ``beyond`` the share (0..1) of pixels whose two depths lie more than
+    one slice apart: all four NaN where no pixel is known in both. ``known``, ``known_a`` and ``known_b`` are the shares
     of all pixels that are known in both, in A, in B; ``limit`` is where colours that are centred at 0 end,
     above 0; ``pixel_um`` the side of a pixel in micrometres, None where unknown; ``apart_px`` how far the
     corners of A's pictures lie from those of B's (root mean square over all slices), None where that is not
-    known: each result lies on the slice that its frames were aligned to.
+    known: each result lies on the slice that its frames were aligned to. ``note`` says how heights were laid over
+    each other, empty where pixels are compared as they lie.
     """
 
     values: NDArray[np.float32]
@@ -70,6 +73,7 @@ class Difference:
     beyond: float
     limit: float
     apart_px: float | None
+    note: str = ""
 
     @property
     def unit_symbol(self) -> str:
@@ -83,8 +87,9 @@ class Difference:
             return "no pixel is known in both"
         parts = [f"{name} {self._length(value)}" for name, value in (("mean", self.mean), ("median", self.median))]
         parts.append(f"standard deviation {self._length(self.deviation)}")
-        step = "" if self.unit == "index" else f" ({self.step:.4g} {self.unit_symbol})"
-        parts.append(f"{100 * self.beyond:.1f} % beyond one slice step{step}")
+        if not math.isnan(self.step):
+            step = "" if self.unit == "index" else f" ({self.step:.4g} {self.unit_symbol})"
+            parts.append(f"{100 * self.beyond:.1f} % beyond one slice step{step}")
         parts.append(f"{100 * self.known:.1f} % known in both")
         if self.apart_px is not None and self.apart_px > SHIFTED_PX:
             parts.append(f"beware: aligned differently, the pictures lie {self.apart_px:.1f} px apart")
@@ -98,19 +103,21 @@ class Difference:
             "standard_deviation": self.deviation,
             "beyond_one_step_share": self.beyond,
         }
+        numbers = {"step": self.step, **numbers}
         return {
             "unit": self.unit,
-            "step": self.step,
             **{name: None if math.isnan(value) else value for name, value in numbers.items()},
             "known_in_both_share": self.known,
             "known_in_a_share": self.known_a,
             "known_in_b_share": self.known_b,
             "colour_limit": self.limit,
             "pictures_apart_px": self.apart_px,
+            **({"note": self.note} if self.note else {}),
         }
 
     def _length(self, value: float) -> str:
-        text = format_length(value, self.unit_symbol, self.step / 10)
+        resolution = self.limit / 100 if math.isnan(self.step) else self.step / 10
+        text = format_length(value, self.unit_symbol, resolution)
         is_zero = not text.strip("-").partition(" ")[0].strip("0.")
         return text.lstrip("-") if is_zero else text.replace("-", "−")
 
@@ -150,25 +157,115 @@ def compare(a: DepthResult, b: DepthResult, report: Report = silent) -> Differen
         beyond = int(np.count_nonzero(np.abs(known) > step * (1 + TOLERANCE)))
     else:
         beyond = _beyond(a, b, part(report, 0.2, 0.7))
-    mean = float(known.mean(dtype=np.float64)) if known.size else math.nan
-    deviation = float(known.std(dtype=np.float64)) if known.size else math.nan
     report(Progress(0.8, "difference"))
-    median = float(np.median(known)) if known.size else math.nan
+    found = _difference(
+        values,
+        a.unit,
+        step,
+        a.pixel_um.value if a.pixel_um else None,
+        (float(a.valid.mean()), float(b.valid.mean())),
+        beyond / known.size if known.size else math.nan,
+        _apart(a, b),
+        step,
+    )
     report(Progress(1.0, "difference"))
+    return found
+
+
+def compare_heights(
+    a: DepthResult | HeightMap,
+    b: DepthResult | HeightMap,
+    level: Level = "plane",
+    place: Place = "auto",
+    report: Report = silent,
+) -> Difference:
+    """Return the heights of ``a`` less those of ``b`` in micrometres, one of which was measured by an instrument.
+
+    They are compared on the grid of the result, or on that of A where both are height maps; the other one is laid
+    over it and brought to its level.
+
+    Parameters
+    ----------
+    level : what is removed by least squares before: nothing, an offset, or an offset and a tilt. Instruments count
+        heights from anywhere.
+    place : where the height map (B, where both are) lies on the other; see `toposcope.core.height_map.lay_over`
+
+    Raises
+    ------
+    CalibrationError
+        If a length is not known that is needed.
+    StackError
+        If the two cannot be laid over each other.
+    """
+    step = math.nan
+    for one in (a, b):
+        if isinstance(one, DepthResult) and one.unit != "index":
+            step = typical_step(one.positions.value) * MICROMETRES[one.unit]
+    first, second = (from_result(one) if isinstance(one, DepthResult) else one for one in (a, b))
+    b_stays = isinstance(b, DepthResult) and not isinstance(a, DepthResult)
+    staying, moving = (second, first) if b_stays else (first, second)
+    staying = squared(staying, part(report, 0.0, 0.1))
+    pixel = staying.pixel_x_um
+    placed = lay_over(moving, staying.z_um, pixel.value if pixel else None, place, part(report, 0.1, 0.8))
+    levelled, how = level_to(staying.z_um, placed.z_um, level)
+    report(Progress(0.9, "difference"))
+    values = (levelled - staying.z_um if b_stays else staying.z_um - levelled).astype(np.float32)
+    known = values[np.isfinite(values)]
+    shares = tuple(float(np.isfinite(z).mean()) for z in (staying.z_um, placed.z_um))
+    beyond = math.nan
+    if known.size and not math.isnan(step):
+        beyond = float(np.count_nonzero(np.abs(known) > step * (1 + TOLERANCE))) / known.size
+    words = [f"{moving.name} {placed.text}", *([how] if how else [])]
+    return _difference(
+        values,
+        "um",
+        step,
+        pixel.value if pixel else None,
+        (shares[1], shares[0]) if b_stays else (shares[0], shares[1]),
+        beyond,
+        None,
+        _span(staying) / 100 if math.isnan(step) else step,
+        "; ".join(words),
+    )
+
+
+def _span(height_map: HeightMap) -> float:
+    """Return how far heights reach, in micrometres and above 0."""
+    low, high = height_map.range_um or (0.0, 0.0)
+    return high - low if high > low else 1.0
+
+
+def _difference(
+    values: NDArray[np.float32],
+    unit: Unit,
+    step: float,
+    pixel_um: float | None,
+    shares: tuple[float, float],
+    beyond: float,
+    apart_px: float | None,
+    usual: float,
+    note: str = "",
+) -> Difference:
+    """Return the difference with what its values come to.
+
+    ``shares`` are those of the pixels known in A and in B, ``usual`` is what colours span where the two are the same.
+    """
+    known = values[np.isfinite(values)]
     return Difference(
         values=values,
-        unit=a.unit,
+        unit=unit,
         step=step,
-        pixel_um=a.pixel_um.value if a.pixel_um else None,
+        pixel_um=pixel_um,
         known=known.size / values.size,
-        known_a=float(a.valid.mean()),
-        known_b=float(b.valid.mean()),
-        mean=mean,
-        median=median,
-        deviation=deviation,
-        beyond=beyond / known.size if known.size else math.nan,
-        limit=_limit(known, step),
-        apart_px=_apart(a, b),
+        known_a=shares[0],
+        known_b=shares[1],
+        mean=float(known.mean(dtype=np.float64)) if known.size else math.nan,
+        median=float(np.median(known)) if known.size else math.nan,
+        deviation=float(known.std(dtype=np.float64)) if known.size else math.nan,
+        beyond=beyond,
+        limit=_limit(known, usual),
+        apart_px=apart_px,
+        note=note,
     )
 
 
@@ -214,11 +311,11 @@ def _ruler(positions: Floats) -> tuple[Floats, Floats]:
 
 
 def _limit(known: NDArray[np.float32], step: float) -> float:
-    """Return the end of a colour scale around 0 that holds `CENTRAL` of the differences."""
+    """Return the end of a colour scale around 0 that holds `CENTRAL` of the differences; ``step`` for mere rounding."""
     sizes = np.abs(known[:: max(1, known.size // SAMPLE)])
-    if sizes.size == 0:
-        return step
-    return float(np.quantile(sizes, CENTRAL)) or float(sizes.max()) or step
+    least = step * TOLERANCE
+    ends = (float(np.quantile(sizes, CENTRAL)), float(sizes.max())) if sizes.size else ()
+    return next((end for end in ends if end > least), step)
 
 
 def difference_picture(

@@ -5,7 +5,15 @@
 >>> read_result(Path("out")).depth                                              # doctest: +SKIP
 """
 
-from toposcope.core.export.formats import FORMATS, ExportOptions, FormatCard, export, write_result
+from toposcope.core.export.formats import (
+    FORMATS,
+    HEIGHT_MAP_FORMATS,
+    ExportOptions,
+    FormatCard,
+    export,
+    export_height_map,
+    write_result,
+)
 from toposcope.core.export.images import (
     write_channels,
     write_confidence_tiff,
@@ -16,15 +24,18 @@ from toposcope.core.export.images import (
 )
 from toposcope.core.export.mesh import write_ply, write_stl
 from toposcope.core.export.stored import read_result, result_facts, write_result_json
+from toposcope.core.export.surfaces import write_gwy, write_x3p
 from toposcope.core.export.tables import curves_csv, pins_csv, write_curves_csv, write_pins_csv
 from toposcope.core.export.writing import made_folder, together, whole_file, write_bytes
 
 __all__ = [
     "FORMATS",
+    "HEIGHT_MAP_FORMATS",
     "ExportOptions",
     "FormatCard",
     "curves_csv",
     "export",
+    "export_height_map",
     "made_folder",
     "pins_csv",
     "read_result",
@@ -38,10 +49,12 @@ __all__ = [
     "write_depth_png16",
     "write_depth_tiff",
     "write_float_tiff",
+    "write_gwy",
     "write_image",
     "write_pins_csv",
     "write_ply",
     "write_result",
     "write_result_json",
     "write_stl",
+    "write_x3p",
 ]

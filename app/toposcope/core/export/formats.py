@@ -18,8 +18,10 @@ from toposcope.core.export.images import (
 )
 from toposcope.core.export.mesh import write_ply, write_stl
 from toposcope.core.export.stored import RESULT_NAME, write_result_json
+from toposcope.core.export.surfaces import write_gwy, write_x3p
 from toposcope.core.export.tables import write_curves_csv, write_pins_csv
 from toposcope.core.export.writing import made_folder, together
+from toposcope.core.height_map.model import HeightMap, as_result, from_result
 from toposcope.core.jobs import Progress, Report, silent
 from toposcope.core.result import DepthResult
 from toposcope.core.settings import setting
@@ -104,6 +106,16 @@ def _stl(result: DepthResult, path: Path, options: ExportOptions, curves: Curves
     return (path,)
 
 
+def _x3p(result: DepthResult, path: Path, options: ExportOptions, curves: Curves, report: Report) -> tuple[Path, ...]:
+    write_x3p(from_result(result), path, report)
+    return (path,)
+
+
+def _gwy(result: DepthResult, path: Path, options: ExportOptions, curves: Curves, report: Report) -> tuple[Path, ...]:
+    write_gwy(from_result(result), path, report)
+    return (path,)
+
+
 def _curves(
     result: DepthResult, path: Path, options: ExportOptions, curves: Curves, report: Report
 ) -> tuple[Path, ...]:
@@ -137,6 +149,8 @@ FORMATS: Final[dict[str, FormatCard]] = {
         FormatCard("ply", "3D mesh with colours, PLY", "surface.ply", "depth", _ply),
         FormatCard("points", "3D points with colours, PLY", "points.ply", "depth", _points),
         FormatCard("stl", "3D mesh, STL", "surface.stl", "depth", _stl),
+        FormatCard("x3p", "Height map, X3P (ISO 25178-72)", "surface.x3p", "depth", _x3p),
+        FormatCard("gwy", "Height map, GWY (Gwyddion)", "surface.gwy", "depth", _gwy),
         FormatCard("curves", "Focus curves of the pins, CSV", "curves.csv", "curves", _curves),
         FormatCard("pins", "Pins with depth and verdict, CSV", "pins.csv", "curves", _pins),
     )
@@ -175,6 +189,47 @@ def export(
         raise OutputError(f"{card.file_name} needs at least one pin. Click a pixel to set one.")
     path = Path(path)
     return card.write(result, path / card.file_name if os.path.isdir(path) else path, options, curves, report)
+
+
+HEIGHT_MAP_FORMATS: Final = ("x3p", "gwy", "ply", "points", "stl", "depth", "depth16")
+"""Formats that a height map of an instrument can be written in: those that show heights."""
+
+
+def export_height_map(
+    height_map: HeightMap,
+    format_name: str,
+    path: Path | str,
+    options: ExportOptions = ExportOptions(),
+    report: Report = silent,
+) -> tuple[Path, ...]:
+    """Write a height map in one of `HEIGHT_MAP_FORMATS` and return the files; as `export` does for results.
+
+    X3P and GWY keep heights and pixels as they are; the others have square pixels and count heights from the lowest.
+    A file that would take the place of the one that was read gets "-converted" in its name.
+
+    Raises
+    ------
+    SettingsError
+        If there is no such format, or it shows no heights.
+    OutputError
+        If the file cannot be written.
+    """
+    if format_name not in HEIGHT_MAP_FORMATS:
+        known = ", ".join(HEIGHT_MAP_FORMATS)
+        raise SettingsError(f"a height map cannot be written as '{format_name}'. Choose one of: {known}.")
+    card, path = FORMATS[format_name], Path(path)
+    if os.path.isdir(path):
+        stem = height_map.path.stem if height_map.path is not None else Path(card.file_name).stem
+        path = path / f"{stem}{card.extension}"
+    if height_map.path is not None and os.path.exists(path) and os.path.samefile(path, height_map.path):
+        path = path.with_name(f"{path.stem}-converted{path.suffix}")
+    if format_name == "x3p":
+        write_x3p(height_map, path, report)
+        return (path,)
+    if format_name == "gwy":
+        write_gwy(height_map, path, report)
+        return (path,)
+    return card.write(as_result(height_map), path, options, (), report)
 
 
 def write_result(

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from toposcope.core.calibration import Floats, Kind, Sourced
+from toposcope.core.height_map.formats import START_BYTES, height_map_format
 from toposcope.core.jobs import Progress, Report, part, silent
 from toposcope.core.source.calibrating import Calibration, Frames, calibrate
 from toposcope.core.source.container import Container, ContainerSource, choose
@@ -19,7 +20,7 @@ from toposcope.core.source.image_file import SUFFIXES, ImageHeader, Unreadable, 
 from toposcope.core.source.micro_manager import image_folders, ndtiff_folder, open_images, open_ndtiff
 from toposcope.core.source.naming import natural_key
 from toposcope.core.source.options import OpenOptions
-from toposcope.core.source.readers import height_map, open_container, reader_of
+from toposcope.core.source.readers import open_container, reader_of
 from toposcope.core.source.scaled import to_unit_range
 from toposcope.core.source.sidecar import SIDECAR_NAME, Sidecar, read_sidecar
 from toposcope.core.source.tiff import open_tiff
@@ -209,7 +210,7 @@ def _whole_planes(
 def _open_file(path: Path, options: OpenOptions, report: Report) -> FocalStack:
     try:
         with open(system_path(path), "rb") as file:
-            start = file.read(64)
+            start = file.read(START_BYTES)
             is_tiff = start[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
     except FileNotFoundError as error:
         raise StackError(f"{path} does not exist.") from error
@@ -233,11 +234,12 @@ def _open_file(path: Path, options: OpenOptions, report: Report) -> FocalStack:
     reader = reader_of(path)
     if reader is not None:
         return _open_container(open_container(reader, path), path, options, report)
-    surface = height_map(path, start)
-    if surface:
+    surface = height_map_format(path, start)
+    if surface is not None:
         raise StackError(
-            f"{path.name} is a height map ({surface}), not a focal stack: its heights have been measured already, "
-            "and there are no slices to find depth in. Open it in a program for surfaces, such as Gwyddion."
+            f"{path.name} is a height map ({surface.title}), not a focal stack: its heights have been measured "
+            "already, and there are no slices to find depth in. Open it by itself in the window, or use it with "
+            "`toposcope info`, `compare` and `export`."
         )
     advice = unread_format(path.suffix)
     if advice:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from toposcope.core.height_map.formats import reader_lines
 from toposcope.core.source.container import Container
 from toposcope.core.source.image_file import Unreadable, access_problem
 from toposcope.errors import MissingPartError, StackError, ToposcopeError
@@ -69,39 +70,6 @@ BUILT_IN: Final = (
     "Micro-Manager folders of single images (metadata.txt), and NDTiff data sets",
 )
 
-_HEIGHT_MAPS: Final = {
-    ".x3p": "ISO 25178-72 X3P",
-    ".al3d": "Alicona AL3D",
-    ".stp": "WSxM STP",
-    ".hfm": "Gemini HFM",
-    ".opdx": "Bruker OPDx",
-    ".opd": "Wyko OPD",
-    ".sur": "Digital Surf SUR",
-    ".pro": "Digital Surf profile",
-    ".sdf": "SDF",
-    ".plux": "Sensofar PLUx",
-    ".plu": "Sensofar PLU",
-    ".vk4": "Keyence VK4",
-    ".vk6": "Keyence VK6",
-    ".zon": "Keyence ZON",
-    ".gwy": "Gwyddion GWY",
-    ".nms": "NanoFocus NMS",
-    ".dat": "Zygo MetroPro DAT",
-    ".datx": "Zygo DATX",
-    ".spm": "Bruker SPM",
-    ".ibw": "Igor IBW",
-}
-_UNSURE: Final[dict[str, tuple[bytes, ...]]] = {
-    ".stp": (b"WSxM file copyright",),
-    ".hfm": (b"X;Y;valid",),
-    ".sdf": (b"aISO-", b"bISO-", b"aBCR-", b"bBCR-"),
-    ".pro": (b"DIGITAL SURF", b"DSCOMPRESSED"),
-    ".dat": (b"\x88\x1b\x03\x6f", b"\x88\x1b\x03\x70", b"\x88\x1b\x03\x71"),
-    ".ibw": (b"\x05\x00", b"\x02\x00"),
-    ".spm": (b"\\*File list",),
-}
-"""Suffixes that others use too, and what such a height map begins with."""
-
 
 def reader_of(path: Path) -> Reader | None:
     """Return the reader of a maker's format by the suffix of ``path``."""
@@ -138,15 +106,6 @@ def open_container(reader: Reader, path: Path) -> Container:
         raise StackError(f"{path.name} is no {reader.title} file that can be read, or is damaged.") from error
 
 
-def height_map(path: Path, start: bytes) -> str | None:
-    """Return the name of the format if the file, which begins with ``start``, is a height map; else None."""
-    suffix = path.suffix.lower()
-    name = _HEIGHT_MAPS.get(suffix)
-    if name is None or not any(start.startswith(mark) for mark in _UNSURE.get(suffix, (b"",))):
-        return None
-    return name
-
-
 def reader_list() -> str:
     """Return what can be opened and what is missing for the rest, for reading."""
     lines = [f"{'built in':<14}{what}" for what in BUILT_IN]
@@ -155,4 +114,4 @@ def reader_list() -> str:
         lines.append(f"{state:<14}{reader.title} ({', '.join(reader.suffixes)}), by {reader.package}")
     if not all(reader.is_installed for reader in READERS):
         lines.append(f"{'to install':<14}{INSTALL_LINE}")
-    return "\n".join(lines)
+    return "\n".join([*lines, *reader_lines()])

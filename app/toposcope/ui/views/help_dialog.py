@@ -27,6 +27,7 @@ PAGES: Final = (
     "calibration",
     "methods",
     "comparing",
+    "heights",
     "adapting",
     "sweep",
     "capture",

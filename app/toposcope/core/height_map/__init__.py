@@ -1,0 +1,38 @@
+"""Height maps that instruments have measured: read, told about, and laid over results.
+
+>>> measured = read_height_map("groove.x3p")                            # doctest: +SKIP
+>>> measured.z_um.shape, measured.pixel_x_um, measured.range_um         # doctest: +SKIP
+>>> placed = place(measured, result.shape, result.pixel_um.value)       # doctest: +SKIP
+"""
+
+from toposcope.core.height_map.formats import (
+    HEIGHT_MAP_SUFFIXES,
+    INSTALL_LINE,
+    height_map_format,
+    is_height_map,
+    reader_lines,
+)
+from toposcope.core.height_map.model import HeightMap, as_result, described, from_result, squared
+from toposcope.core.height_map.placing import LEVELS, Level, Place, Placed, lay_over, level_to, parse_place
+from toposcope.core.height_map.reading import read_height_map
+
+__all__ = [
+    "HEIGHT_MAP_SUFFIXES",
+    "INSTALL_LINE",
+    "LEVELS",
+    "HeightMap",
+    "Level",
+    "Place",
+    "Placed",
+    "as_result",
+    "described",
+    "from_result",
+    "height_map_format",
+    "is_height_map",
+    "lay_over",
+    "level_to",
+    "parse_place",
+    "read_height_map",
+    "reader_lines",
+    "squared",
+]

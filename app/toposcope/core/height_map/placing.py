@@ -1,0 +1,329 @@
+"""A height map laid over another surface: on its grid, in its place, with its level.
+
+::
+
+    same field? ──yes──> middle on middle
+        └──no──> where the shapes agree best: all shifts at once, coarse, by Fourier transforms
+                     └──> least squares for shift and tilt together, coarse, then fine
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import fft
+
+from toposcope.core.calibration import Floats
+from toposcope.core.height_map.grid import resampled
+from toposcope.core.height_map.model import HeightMap
+from toposcope.core.jobs import Progress, Report, part, silent
+from toposcope.errors import CalibrationError, SettingsError, StackError
+
+Level = Literal["none", "offset", "plane"]
+LEVELS: Final[tuple[Level, ...]] = get_args(Level)
+Place = Literal["auto", "same"] | tuple[float, float]
+"""Where a map lies: found, middle on middle, or the (row, column) of its upper left corner."""
+
+SAME_FIELD: Final = 0.02
+"""Share by which two fields may differ in size and still be taken for the same one."""
+ALIKE: Final = 0.5
+"""Correlation from which on two surfaces are believed to be the same place."""
+OVERLAP: Final = 0.3
+"""Share of the smaller map that must lie on the other one."""
+
+_COARSE: Final = 512  # places along the longer side while all shifts are tried
+_FEWEST: Final = 24  # and at least so many along the shorter side of the smaller map
+_FINE: Final = 1_000_000  # places that are enough for least squares
+_CANDIDATES: Final = 16
+_APART: Final = 2  # places between two candidates
+_TURNS: Final = 15
+_SETTLED: Final = 0.002  # pixels
+_WILD: Final = 4.0  # times the usual deviation
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Placed:
+    """Heights on another surface's grid: ``z_um`` (H, W), NaN outside and in voids.
+
+    ``corner`` is where the upper left corner of the map lies, (row, column) in pixels of the grid, 0 on 0 at the
+    corner of its first pixel; ``found`` whether it was searched for; ``text`` says so to users.
+    """
+
+    z_um: Floats
+    corner: tuple[float, float]
+    found: bool
+    text: str
+
+
+def parse_place(text: str) -> Place:
+    """Read where a map lies: ``auto``, ``same`` or ROW,COL.
+
+    Raises
+    ------
+    SettingsError
+        If it is none of these.
+    """
+    if text == "auto":
+        return "auto"
+    if text == "same":
+        return "same"
+    try:
+        row, column = (float(one) for one in text.split(","))
+    except ValueError:
+        row = math.nan
+    if not (math.isfinite(row) and math.isfinite(column)):
+        raise SettingsError(f"{text!r} is no place; write auto, same, or ROW,COL of the upper left corner.")
+    return row, column
+
+
+def lay_over(
+    height_map: HeightMap,
+    reference_um: Floats,
+    pixel_um: float | None,
+    place: Place = "auto",
+    report: Report = silent,
+) -> Placed:
+    """Return a height map on the grid of another surface.
+
+    Parameters
+    ----------
+    reference_um : (H, W) heights of the other surface in micrometres, NaN in voids
+    pixel_um : the side of its pixels, None where that is not known: then both must have as many
+    place : ``auto`` takes fields of the same size for the same field and looks for the place of others by the
+        shape of the surface. Maps that are turned or mirrored are not found.
+
+    Raises
+    ------
+    CalibrationError
+        If a pixel size is not known and the maps have different sizes.
+    StackError
+        If no place is found where the two look like the same surface.
+    """
+    shape = reference_um.shape[0], reference_um.shape[1]
+    pixels, extent = height_map.pixels_um, height_map.extent_um
+    if pixels is None or extent is None or pixel_um is None:
+        if height_map.shape == shape and not isinstance(place, tuple):
+            return Placed(height_map.z_um, (0.0, 0.0), False, "laid over pixel by pixel: a pixel size is not known")
+        who = height_map.name if pixels is None else "the other surface"
+        raise CalibrationError(
+            f"{who} tells no pixel size, and {height_map.name} has {height_map.shape[1]} × {height_map.shape[0]} "
+            f"pixels where the other has {shape[1]} × {shape[0]}. Give the pixel size when the depth is computed "
+            "(--pixel-size), or save the height map with its size."
+        )
+    field = shape[0] * pixel_um, shape[1] * pixel_um
+    same = all(abs(one - other) <= SAME_FIELD * other for one, other in zip(extent, field, strict=True))
+    middle = (field[0] - extent[0]) / 2, (field[1] - extent[1]) / 2
+    found = False
+    if isinstance(place, tuple):
+        corner, text = (place[0] * pixel_um, place[1] * pixel_um), "laid where it was said to lie"
+    elif place == "same" or same:
+        corner, text = middle, "laid over the same field" if same else "laid with its middle on the middle"
+    else:
+        corner, likeness = _find(height_map, pixels, reference_um, pixel_um, part(report, 0.0, 0.8))
+        if likeness < ALIKE:
+            raise StackError(
+                f"{height_map.name} shows {_field(extent)}, the other surface {_field(field)}, and no place is found "
+                "where the two look alike. Check both pixel sizes, crop to the same field, or say where the upper left "
+                "corner lies (--place ROW,COL); maps that are turned or mirrored must be turned back first."
+            )
+        found = True
+        text = (
+            f"found at row {corner[0] / pixel_um:.1f}, column {corner[1] / pixel_um:.1f} (correlation {likeness:.2f})"
+        )
+    z = resampled(height_map.z_um, pixels, shape, pixel_um, corner, part(report, 0.8, 1.0))
+    if not np.isfinite(z).any():
+        raise StackError(
+            f"no height of {height_map.name} lies on the other surface there. Say another place (--place ROW,COL)."
+        )
+    return Placed(z, (corner[0] / pixel_um, corner[1] / pixel_um), found, text)
+
+
+def level_to(reference: Floats, moved: Floats, level: Level) -> tuple[Floats, str]:
+    """Return ``moved`` brought to the level of ``reference`` by least squares over what both know, and what was done.
+
+    Both (H, W), NaN in voids. Where fewer than three places are known in both, nothing is done.
+    """
+    if level == "none":
+        return moved, ""
+    difference = reference - moved
+    known = np.isfinite(difference)
+    if np.count_nonzero(known) < 3:
+        return moved, ""
+    if level == "offset":
+        offset = float(difference[known].mean())
+        return moved + offset, "an offset removed by least squares"
+    rows, columns = _axes(moved.shape[0], moved.shape[1])
+    terms = [np.ones(moved.shape), np.broadcast_to(rows, moved.shape), np.broadcast_to(columns, moved.shape)]
+    solution = _solve(terms, difference, known)
+    fitted = moved + sum(value * term for value, term in zip(solution, terms, strict=True))
+    return fitted, "offset and tilt removed by least squares"
+
+
+def _field(extent: tuple[float, float]) -> str:
+    return f"{extent[1]:.4g} × {extent[0]:.4g} µm"
+
+
+def _axes(height: int, width: int) -> tuple[Floats, Floats]:
+    """Return rows (H, 1) and columns (1, W) from about -1 to 1, which keeps least squares well posed."""
+    return np.linspace(-1, 1, height)[:, None], np.linspace(-1, 1, width)[None, :]
+
+
+def _solve(terms: list[NDArray[np.float64]], values: Floats, known: NDArray[np.bool_]) -> Floats:
+    """Return the factors of ``terms`` that come nearest to ``values`` where they are known."""
+    columns = [term[known] for term in terms]
+    target = values[known]
+    matrix = np.array([[float(one @ other) for other in columns] for one in columns])
+    right = np.array([float(one @ target) for one in columns])
+    solution: Floats = np.linalg.lstsq(matrix, right, rcond=None)[0]
+    return solution
+
+
+def _flat(z: Floats) -> Floats:
+    """Return heights less their plane of least squares, in units of their deviation."""
+    known = np.isfinite(z)
+    if np.count_nonzero(known) < 3:
+        return z
+    flat, _ = level_to(np.zeros(z.shape), z, "plane")
+    deviation = float(flat[known].std())
+    return flat / deviation if deviation > 0 else flat
+
+
+def _find(
+    height_map: HeightMap, pixels: tuple[float, float], reference: Floats, pixel_um: float, report: Report
+) -> tuple[tuple[float, float], float]:
+    """Return where the corner of the map lies on the reference, (down, right) in micrometres, and the correlation."""
+    field = [n * pixel_um for n in reference.shape]
+    extent = [n * pixel for n, pixel in zip(height_map.shape, pixels, strict=True)]
+    large, small = max(*field, *extent), min(*field, *extent)
+    coarse = max(pixel_um, *pixels, min(large / _COARSE, small / _FEWEST), large / (2 * _COARSE))
+    report(Progress(0.0, "looking for the place of the height map"))
+    fixed = _coarse(reference, (pixel_um, pixel_um), field, coarse)
+    moving = _coarse(height_map.z_um, pixels, extent, coarse)
+    shift, likeness = _best_shift(fixed, moving, part(report, 0.0, 0.5))
+    corner = shift[0] * coarse, shift[1] * coarse
+    if likeness < ALIKE:
+        return corner, likeness
+    fine = max(pixel_um, math.sqrt(field[0] * field[1] / _FINE))
+    begin = corner
+    for step, (pitch, reach) in enumerate(((coarse, 2 * coarse), (fine, 2 * coarse))):
+        on = fixed if pitch == coarse else _coarse(reference, (pixel_um, pixel_um), field, pitch)
+        steps = part(report, 0.5 + 0.25 * step, 0.75 + 0.25 * step)
+        refined = _refined(height_map, pixels, on, pitch, corner, steps)
+        if max(abs(refined[0] - begin[0]), abs(refined[1] - begin[1])) <= reach:  # else it ran away
+            corner = refined
+    return corner, likeness
+
+
+def _coarse(z: Floats, pixels: tuple[float, float], extent: list[float], pitch: float) -> Floats:
+    shape = max(1, math.ceil(extent[0] / pitch - 1e-6)), max(1, math.ceil(extent[1] / pitch - 1e-6))
+    return resampled(z, pixels, shape, pitch, (0.0, 0.0))
+
+
+def _best_shift(fixed: Floats, moving: Floats, report: Report) -> tuple[tuple[int, int], float]:
+    """Return the shift (down, right) at which ``moving`` fits best on ``fixed``, and the correlation there.
+
+    The correlation of all shifts at once, of what both know at each (Padfield 2012, masked registration).
+    """
+    size = [fft.next_fast_len(n + m - 1, real=True) for n, m in zip(fixed.shape, moving.shape, strict=True)]
+
+    def transforms(z: Floats) -> list[NDArray[np.complex128]]:
+        known = np.isfinite(z)
+        values = np.where(known, _flat(z), 0.0)
+        return [fft.rfft2(one, size) for one in (known.astype(np.float64), values, values * values)]
+
+    report(Progress(0.1, "looking for the place of the height map"))
+    m1, f1, q1 = transforms(fixed)
+    m2, f2, q2 = (np.conj(one) for one in transforms(moving))
+    report(Progress(0.5, "looking for the place of the height map"))
+
+    def correlation(one: NDArray[np.complex128], other: NDArray[np.complex128]) -> Floats:
+        summed: Floats = fft.irfft2(one * other, size)
+        return summed
+
+    count = np.rint(correlation(m1, m2))
+    fewest = OVERLAP * min(np.isfinite(fixed).sum(), np.isfinite(moving).sum())
+    enough = count >= max(fewest, 9)
+    safe = np.maximum(count, 1)
+    s1, s2 = correlation(f1, m2), correlation(m1, f2)
+    product = correlation(f1, f2) - s1 * s2 / safe
+    spread = np.maximum(correlation(q1, m2) - s1 * s1 / safe, 0) * np.maximum(correlation(m1, q2) - s2 * s2 / safe, 0)
+    enough &= spread > (1e-6 * safe) ** 2
+    likeness = np.where(enough, product / np.sqrt(np.where(enough, spread, 1.0)), -1.0)
+    report(Progress(1.0, "looking for the place of the height map"))
+    return _best_of(fixed, moving, likeness)
+
+
+def _best_of(fixed: Floats, moving: Floats, likeness: Floats) -> tuple[tuple[int, int], float]:
+    """Return the best of the likeliest shifts once tilts are out, which hide what a small map has in common.
+
+    ``likeness`` holds the correlation of each shift, shifts below 0 counted from the end. A shift at which more of
+    the smaller map lies on the other one is preferred, since a little of a surface is easily alike.
+    """
+    likeness = likeness.copy()
+    whole = min(np.isfinite(fixed).sum(), np.isfinite(moving).sum())
+    best: tuple[float, tuple[int, int], float] = (-1.0, (0, 0), -1.0)
+    for _ in range(_CANDIDATES):
+        at = np.unravel_index(int(np.argmax(likeness)), likeness.shape)
+        if likeness[at] <= 0:
+            break
+        shift = tuple(
+            int(k) if k < n else int(k) - of for k, n, of in zip(at, fixed.shape, likeness.shape, strict=True)
+        )
+        near = [np.arange(k - _APART, k + _APART + 1) % of for k, of in zip(at, likeness.shape, strict=True)]
+        likeness[np.ix_(*near)] = -1.0
+        one, other = _overlap(fixed, moving, (shift[0], shift[1]))
+        known = np.isfinite(one) & np.isfinite(other)
+        one, other = (_flat(np.where(known, z, np.nan))[known] for z in (one, other))
+        spread = float(one @ one) * float(other @ other)
+        alike = float(one @ other) / math.sqrt(spread) if spread > 0 else -1.0
+        score = alike * (known.sum() / whole) ** 0.25
+        best = max(best, (score, (shift[0], shift[1]), alike))
+    return best[1], best[2]
+
+
+def _overlap(fixed: Floats, moving: Floats, shift: tuple[int, int]) -> tuple[Floats, Floats]:
+    """Return what lies on each other of the two when ``moving`` is shifted (down, right)."""
+    on, of = [], []
+    for step, n, m in zip(shift, fixed.shape, moving.shape, strict=True):
+        begin, end = max(0, step), min(n, m + step)
+        on.append(slice(begin, end))
+        of.append(slice(begin - step, end - step))
+    return fixed[tuple(on)], moving[tuple(of)]
+
+
+def _refined(
+    height_map: HeightMap,
+    pixels: tuple[float, float],
+    reference: Floats,
+    pitch: float,
+    corner: tuple[float, float],
+    report: Report,
+) -> tuple[float, float]:
+    """Return the corner after least squares for shift, offset and tilt together; wild places are left out."""
+    shape = reference.shape[0], reference.shape[1]
+    rows, columns = _axes(*shape)
+    ones = np.ones(shape)
+    for turn in range(_TURNS):
+        report(Progress(turn / _TURNS, "fitting the height map"))
+        laid = resampled(height_map.z_um, pixels, shape, pitch, corner)
+        down, right = (np.asarray(slope, np.float64) for slope in np.gradient(laid))
+        terms: list[Floats] = [-down, -right, ones, ones * rows, ones * columns]
+        difference = reference - laid
+        known = np.isfinite(difference) & np.isfinite(down) & np.isfinite(right)
+        if np.count_nonzero(known) < 9:
+            return corner
+        solution = _solve(terms, difference, known)
+        left = difference - sum(value * term for value, term in zip(solution, terms, strict=True))
+        usual = 1.4826 * float(np.median(np.abs(left[known])))
+        calm = known & (np.abs(left) <= _WILD * usual)
+        if usual > 0 and np.count_nonzero(calm) >= 9:
+            solution = _solve(terms, difference, calm)
+        move = np.clip(solution[:2], -2, 2)
+        corner = corner[0] + float(move[0]) * pitch, corner[1] + float(move[1]) * pitch
+        if np.abs(move).max() < _SETTLED:
+            break
+    return corner
