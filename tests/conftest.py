@@ -60,6 +60,22 @@ def _own_adapted_networks(tmp_path_factory: pytest.TempPathFactory, monkeypatch:
 _COUNTER = itertools.count()
 
 
+@pytest.fixture(scope="module")
+def stacks(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Give folders of two small stacks to adapt to."""
+    from adapted_files import two_stacks
+
+    return two_stacks(tmp_path_factory.mktemp("stacks"))
+
+
+@pytest.fixture
+def any_gain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let any adaptation count as a gain."""
+    from adapted_files import take_any_gain
+
+    take_any_gain(monkeypatch)
+
+
 @pytest.fixture(autouse=True)
 def _no_thread_is_left() -> Iterator[None]:
     """Fail a test that leaves a thread running."""

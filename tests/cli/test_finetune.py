@@ -30,15 +30,9 @@ def test_finetune_belongs_to_the_command_line() -> None:
     assert cli.is_for_command_line(["finetune", "scan"])
 
 
-def test_a_file_is_written_and_used(run: Run, stack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ft, "LEAST_GAIN", -1.0)  # two steps need not help
+@pytest.mark.usefixtures("any_gain")
+def test_a_file_is_written_and_used(run: Run, stack: Path, tmp_path: Path) -> None:
     output = tmp_path / "mine.safetensors"
-
-    def first_state(run: ft._Run, line: ft.Line, note=ft._Run.note) -> None:  # type: ignore[no-untyped-def]
-        run.best = 1e9 if run.step else run.best
-        note(run, line)
-
-    monkeypatch.setattr(ft._Run, "note", first_state)
     done = run("finetune", stack, *QUICK, "-o", output)
     assert done.code == cli.DONE, done.err
     assert "labels are sure for" in done.out

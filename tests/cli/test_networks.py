@@ -10,7 +10,6 @@ import pytest
 import scenes
 from adapted_files import delta
 from command_runs import Run, sentence, write_stack
-from dffnets import finetune as ft
 from toposcope import cli
 
 
@@ -56,15 +55,8 @@ def test_wrong_wishes_are_told_in_a_sentence(arguments: tuple[str, ...], words: 
     assert words in sentence(done)
 
 
-def test_finetune_by_name_makes_a_method(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ft, "LEAST_GAIN", -10.0)
-    note = ft._Run.note
-
-    def first_state(run: ft._Run, line: ft.Line) -> None:
-        run.best = 1e9 if run.step else run.best
-        note(run, line)
-
-    monkeypatch.setattr(ft._Run, "note", first_state)
+@pytest.mark.usefixtures("any_gain")
+def test_finetune_by_name_makes_a_method(run: Run, tmp_path: Path) -> None:
     stack = write_stack(scenes.tilted_plane(n=7, size=96, noise=0.02), tmp_path / "scan")
     quick = ("--base", "light", "--steps", 2, "--crop", 64, "--align", "none", "--device", "cpu")
     done = run("finetune", stack, *quick, "--name", "My scope")

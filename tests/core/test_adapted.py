@@ -18,50 +18,20 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 import scenes
-from adapted_files import LIGHT, delta
+from adapted_files import LIGHT, QUICK, delta
 from dffnets import finetune as ft
 from toposcope.core import adaptation
 from toposcope.core.adaptation import Plan, Source, carry_out, discard, look_at, sources_from, unfinished
 from toposcope.core.adapted import AdaptedNetworks, read_header
 from toposcope.core.estimate import METHODS, EstimateSettings, estimate
 from toposcope.core.jobs import Cancelled, CancelToken, PauseSwitch, Progress
-from toposcope.core.stack import FocalStack
-from toposcope.core.tuning import TuneOptions, TuneSettings, network_preview, preview_step
+from toposcope.core.tuning import TuneSettings, network_preview, preview_step
 from toposcope.errors import OutputError, SettingsError, StackError
-
-QUICK = TuneSettings("light", options=TuneOptions(steps=4, crop=64), align="none", device="cpu")
-
-
-def written(folder: Path, stack: FocalStack) -> Path:
-    folder.mkdir(parents=True)
-    for i in range(stack.n):
-        cv2.imwrite(str(folder / f"slice_{i:02d}.png"), stack.read(i))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def stacks(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    folder = tmp_path_factory.mktemp("stacks")
-    made = (scenes.tilted_plane(n=7, size=96, noise=0.02), scenes.hemisphere(n=7, size=96, noise=0.02))
-    return [written(folder / f"scan_{k}", scene.stack) for k, scene in enumerate(made)]
 
 
 @pytest.fixture
 def networks() -> AdaptedNetworks:
     return AdaptedNetworks()
-
-
-@pytest.fixture
-def any_gain(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Take the first adapted state for better than the base: four steps need not help."""
-    note = ft._Run.note
-
-    def first_state(run: ft._Run, line: ft.Line) -> None:
-        run.best = 1e9 if run.step else run.best
-        note(run, line)
-
-    monkeypatch.setattr(ft._Run, "note", first_state)
-    monkeypatch.setattr(ft, "LEAST_GAIN", -10.0)
 
 
 def plan_of(stacks: list[Path], settings: TuneSettings = QUICK, key: str = "mine") -> Plan:

@@ -15,36 +15,20 @@ import torch
 from safetensors import safe_open
 
 import scenes
+from adapted_files import LIGHT, QUICK, written
 from dffnets import finetune as ft
-from dffnets.shipped import load_network, shipped_cards
+from dffnets.shipped import load_network
 from toposcope.core import tuning
 from toposcope.core.estimate import EstimateSettings, estimate
 from toposcope.core.jobs import Cancelled, Progress
 from toposcope.core.stack import ArraySource, FocalStack
-from toposcope.core.tuning import TuneOptions, TuneSettings, adapt, label_stack
+from toposcope.core.tuning import TuneOptions, adapt, label_stack
 from toposcope.errors import SettingsError, StackError
-
-(LIGHT,) = (card for card in shipped_cards() if card.name == "light")
-QUICK = TuneSettings("light", options=TuneOptions(steps=3, crop=64), align="none", device="cpu")
-
-
-def written(folder: Path, stack: FocalStack) -> Path:
-    folder.mkdir(parents=True)
-    for i in range(stack.n):
-        cv2.imwrite(str(folder / f"slice_{i:02d}.png"), stack.read(i))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def stacks(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    folder = tmp_path_factory.mktemp("stacks")
-    made = (scenes.tilted_plane(n=7, size=96, noise=0.02), scenes.hemisphere(n=7, size=96, noise=0.02))
-    return [written(folder / f"scan_{k}", scene.stack) for k, scene in enumerate(made)]
 
 
 @pytest.fixture
 def gain(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let adapting begin from biases that are off, so that there is something to gain in three steps."""
+    """Let adapting begin from biases that are off, so that there is something to gain in four steps."""
 
     def load(card: Any) -> torch.nn.Module:
         network = load_network(card)
@@ -115,7 +99,7 @@ def test_the_file_that_is_written_runs_as_weights_of_the_base(stacks: list[Path]
     assert output.stat().st_size < 20_000
     assert not list(tmp_path.glob("*.tuning"))
     assert [line["stage"] for line in lines][:2] == ["labels", "labels"]
-    assert [line["step"] for line in lines if "loss" in line and "held_out" not in line] == [1, 2, 3]
+    assert [line["step"] for line in lines if "loss" in line and "held_out" not in line] == [1, 2, 3, 4]
     with safe_open(output, "pt") as file:
         about = file.metadata()
     assert about["base"] == LIGHT.sha256

@@ -12,15 +12,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 from PySide6.QtCore import QMimeData, QPointF, Qt, QUrl
 from PySide6.QtGui import QDropEvent
 from pytestqt.qtbot import QtBot
 
-import scenes
-from adapted_files import delta
+from adapted_files import QUICK, delta, written
 from dffnets import finetune as ft
 from toposcope.core.source import ChoiceNeeded, OpenOptions
 from toposcope.core.source.options import Choice
@@ -31,22 +29,7 @@ from toposcope.ui.engine import Engine
 from toposcope.ui.main_window import MainWindow
 from window_fakes import make_stack, private_preferences
 
-QUICK = TuneSettings("light", options=TuneOptions(steps=4, crop=64), align="none", device="cpu")
 Make = Callable[..., MainWindow]
-
-
-def written(folder: Path, stack: FocalStack) -> Path:
-    folder.mkdir(parents=True)
-    for i in range(stack.n):
-        cv2.imwrite(str(folder / f"slice_{i:02d}.png"), stack.read(i))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def stacks(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    folder = tmp_path_factory.mktemp("stacks")
-    made = (scenes.tilted_plane(n=7, size=96, noise=0.02), scenes.hemisphere(n=7, size=96, noise=0.02))
-    return [written(folder / f"scan_{k}", scene.stack) for k, scene in enumerate(made)]
 
 
 @pytest.fixture
@@ -66,19 +49,6 @@ def make(qtbot: QtBot, tmp_path: Path) -> Iterator[Make]:
     yield made
     for window in windows:
         window.shutdown()
-
-
-@pytest.fixture
-def any_gain(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Take the first adapted state for better than the base: four steps need not help."""
-    note = ft._Run.note
-
-    def first_state(run: ft._Run, line: ft.Line) -> None:
-        run.best = 1e9 if run.step else run.best
-        note(run, line)
-
-    monkeypatch.setattr(ft._Run, "note", first_state)
-    monkeypatch.setattr(ft, "LEAST_GAIN", -10.0)
 
 
 def drop(window: MainWindow, *paths: Path) -> None:
