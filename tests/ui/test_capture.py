@@ -228,7 +228,7 @@ def test_a_sweep_from_the_first_click_to_the_stack_in_the_window(
         assert dialog.film.count() == 7
         assert dialog.film.item(0).text() == "2 µm"
         assert dialog.depth_map.picture() is not None
-        assert "known for" in dialog._depth_title.text()
+        assert "known for" in dialog._depth.title.text()
         assert controller.state.message is not None
         assert controller.state.message.text.startswith("7 slices from 2 to 14 µm are in scan.ome.tif.")
         assert microscope.z_um() == 9.0
@@ -464,7 +464,7 @@ def test_a_slow_camera_does_not_hold_up_the_window(qtbot: QtBot, make: Make) -> 
 def test_white_pixels_are_told_of(qtbot: QtBot, make: Make) -> None:
     controller = connected(qtbot, make())
     controller._dialog._exposure.setValue(200)
-    qtbot.waitUntil(lambda: "white: expose less" in controller._dialog._live_title.text(), timeout=20_000)
+    qtbot.waitUntil(lambda: "white: expose less" in controller._dialog._camera.title.text(), timeout=20_000)
 
 
 def test_the_themes_dress_the_window(make: Make) -> None:

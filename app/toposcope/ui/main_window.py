@@ -21,7 +21,6 @@ from PySide6.QtGui import (
     QDragEnterEvent,
     QDropEvent,
     QGuiApplication,
-    QImage,
     QKeySequence,
     QUndoStack,
 )
@@ -69,6 +68,7 @@ from toposcope.ui.controllers.surface import SurfaceController
 from toposcope.ui.controllers.times import TimesController
 from toposcope.ui.controllers.watching import WatchingController
 from toposcope.ui.engine import Engine
+from toposcope.ui.images import image_of
 from toposcope.ui.preferences import Preferences
 from toposcope.ui.pyramid import Picture
 from toposcope.ui.resolve import ViewState, resolve, shown_kinds
@@ -790,9 +790,7 @@ class MainWindow(QMainWindow):
         self.pictures.copy()
 
     def _on_copied(self, picture: Picture) -> None:
-        kind = QImage.Format.Format_Grayscale8 if picture.ndim == 2 else QImage.Format.Format_RGB888
-        image = QImage(picture.data, picture.shape[1], picture.shape[0], picture.strides[0], kind)
-        QGuiApplication.clipboard().setImage(image.copy())
+        QGuiApplication.clipboard().setImage(image_of(picture))
         self.status.showMessage(f"Copied {picture.shape[1]} × {picture.shape[0]} pixels", 4000)
 
     def save_picture(self) -> None:

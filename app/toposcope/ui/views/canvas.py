@@ -15,6 +15,7 @@ from PySide6.QtGui import QColor, QFont, QImage, QMouseEvent, QPainter, QPen, QR
 from PySide6.QtWidgets import QGraphicsItem, QLabel, QStyleOptionGraphicsItem, QWidget
 
 from toposcope.ui import theme
+from toposcope.ui.images import wrapped
 from toposcope.ui.pyramid import Picture, Pyramid
 from toposcope.ui.session import Pin
 
@@ -79,9 +80,7 @@ class PyramidItem(pg.GraphicsObject):  # type: ignore[misc]  # pyqtgraph ships n
         """Wrap a level, which the pyramid keeps alive, without a copy."""
         key = picture.shape[1]
         if key not in self._images:
-            kind = QImage.Format.Format_Grayscale8 if picture.ndim == 2 else QImage.Format.Format_RGB888
-            height, width = picture.shape[:2]
-            self._images[key] = QImage(picture.data, width, height, picture.strides[0], kind)
+            self._images[key] = wrapped(picture)
         return self._images[key]
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pyqtgraph as pg
 from numpy.typing import NDArray
 from PySide6.QtCore import QSize, Qt, Signal
-from PySide6.QtGui import QCloseEvent, QIcon, QImage, QPixmap
+from PySide6.QtGui import QCloseEvent
 from PySide6.QtWidgets import (
     QCheckBox,
     QComboBox,
@@ -20,33 +20,37 @@ from PySide6.QtWidgets import (
     QDoubleSpinBox,
     QFileDialog,
     QFormLayout,
-    QFrame,
     QGroupBox,
     QHBoxLayout,
     QLabel,
     QLineEdit,
-    QListView,
-    QListWidget,
-    QListWidgetItem,
     QProgressBar,
     QPushButton,
-    QSizePolicy,
-    QSplitter,
     QToolButton,
     QVBoxLayout,
     QWidget,
 )
 
 from toposcope.core.growing import REGIONS, SharpnessCurve
-from toposcope.core.pictures import colour_map
 from toposcope.ui import theme
 from toposcope.ui.capture_state import CaptureState, CaptureView
 from toposcope.ui.pyramid import Picture, make_pyramid
-from toposcope.ui.views.canvas import Canvas
 from toposcope.ui.views.message_bar import MessageBar
 from toposcope.ui.views.scrolled import scrolled
+from toposcope.ui.views.sweep_widgets import (
+    THUMBNAIL,
+    UNKNOWN_DEPTH,
+    SharpnessPlot,
+    SliceFilm,
+    TitledCanvas,
+    draw_with_dots,
+    icon_of,
+    narrow_label,
+    of_peak,
+    set_role,
+    sweep_layout,
+)
 
-THUMBNAIL: Final = QSize(72, 54)
 WHITE_WARNING: Final = 0.002
 """Share of white pixels from which on the live view says so."""
 CONFIGURATION_FILTER: Final = "Micro-Manager configuration (*.cfg);;All files (*)"
@@ -97,40 +101,22 @@ class CaptureDialog(QDialog):
     # building
 
     def _make_pictures(self) -> None:
-        self.live, self.depth_map = Canvas(self), Canvas(self)
-        self._live_title, self._depth_title = QLabel("Camera"), QLabel("Depth: builds up with each slice of a sweep")
-        for title in (self._live_title, self._depth_title):
-            title.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self._camera = TitledCanvas("Camera")
+        self._depth = TitledCanvas("Depth: builds up with each slice of a sweep")
+        self.live, self.depth_map = self._camera.canvas, self._depth.canvas
         self.live.setToolTip("Click a part of the picture to follow its sharpness; click it again for the whole")
         self.live.pinRequested.connect(self._on_clicked)
-        self.film = QListWidget()
-        self.film.setViewMode(QListView.ViewMode.IconMode)
-        self.film.setFlow(QListView.Flow.LeftToRight)
-        self.film.setWrapping(False)
-        self.film.setMovement(QListView.Movement.Static)
-        self.film.setIconSize(THUMBNAIL)
-        self.film.setFixedHeight(THUMBNAIL.height() + 32)
-        self.film.setFrameShape(QFrame.Shape.NoFrame)
-        self.plot = pg.PlotWidget()
-        self.plot.setMinimumHeight(110)
-        item = self.plot.getPlotItem()
-        item.setMenuEnabled(False)
-        item.hideButtons()
-        item.setMouseEnabled(x=False, y=False)
-        item.setLabel("bottom", "z (µm)")
-        item.setLabel("left", "sharpness")
-        item.setYRange(0, 1.08, padding=0)
-        self._whole = item.plot()
-        self._part = item.plot()
+        self.film = SliceFilm()
+        self.plot = SharpnessPlot()
+        self.plot.set_across("z (µm)")
+        self._whole, self._part = self.plot.add_line(), self.plot.add_line()
         self._here = pg.InfiniteLine(0.0, angle=90)
         self._ends = pg.LinearRegionItem(movable=False)
         self._ends.setZValue(-10)
         for line in (self._ends, self._here):
             line.setVisible(False)
-            item.addItem(line, ignoreBounds=True)
-        self._curve_text = QLabel()
-        self._curve_text.setProperty("role", "muted")
-        self._curve_text.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+            self.plot.getPlotItem().addItem(line, ignoreBounds=True)
+        self._curve_text = narrow_label(role="muted")
         self._sharpest = QPushButton("Go to the sharpest")
         self._sharpest.setToolTip("Move the stage to where this curve is highest")
         self._sharpest.clicked.connect(self.sharpestRequested)
@@ -147,9 +133,7 @@ class CaptureDialog(QDialog):
         self._source.activated.connect(self._on_source)
         self._connect = QPushButton("Connect")
         self._connect.clicked.connect(self.connectRequested)
-        self._connection = QLabel()
-        self._connection.setProperty("role", "muted")
-        self._connection.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self._connection = narrow_label(role="muted")
         self._live_box = QCheckBox("Live")
         self._live_box.setToolTip("Show what the camera sees")
         self._live_box.toggled.connect(lambda on: None if self._filling else self.liveToggled.emit(on))
@@ -229,31 +213,8 @@ class CaptureDialog(QDialog):
         head = QHBoxLayout()
         for widget, stretch in ((self._source, 0), (self._connect, 0), (self._connection, 1), (self._live_box, 0)):
             head.addWidget(widget, stretch)
-        pictures = QSplitter(Qt.Orientation.Horizontal)
-        for title, canvas in ((self._live_title, self.live), (self._depth_title, self.depth_map)):
-            side = QWidget()
-            column = QVBoxLayout(side)
-            column.setContentsMargins(0, 0, 0, 0)
-            column.setSpacing(3)
-            column.addWidget(title)
-            column.addWidget(canvas, 1)
-            pictures.addWidget(side)
-        below = QWidget()
-        column = QVBoxLayout(below)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(3)
-        column.addWidget(self.film)
-        column.addWidget(self.plot, 1)
-        row = QHBoxLayout()
-        row.addWidget(self._curve_text, 1)
-        row.addWidget(self._forget)
-        row.addWidget(self._sharpest)
-        column.addLayout(row)
-        left = QSplitter(Qt.Orientation.Vertical)
-        left.addWidget(pictures)
-        left.addWidget(below)
-        left.setSizes([430, 270])
-        left.setChildrenCollapsible(False)
+        words = _row(self._curve_text, self._forget, self._sharpest)
+        left = sweep_layout((self._camera, self._depth), (self.film, self.plot, words), (430, 270))
         middle = QHBoxLayout()
         middle.addWidget(left, 1)
         panel = scrolled(self._panel())
@@ -347,7 +308,7 @@ class CaptureDialog(QDialog):
         self._forget.setEnabled(view.can_use and state.curve is not None)
         self._propose.setToolTip(view.proposed_step or "Type the numerical aperture first")
         self._plan.setText(view.plan)
-        _set_role(self._plan, "warning" if view.plan_is_wrong else "muted")
+        set_role(self._plan, "warning" if view.plan_is_wrong else "muted")
         self._path.setText("" if state.path is None else state.path.name)
         self._path.setToolTip("" if state.path is None else str(state.path))
         self._start.setEnabled(view.can_start and not view.can_go_on)
@@ -376,8 +337,7 @@ class CaptureDialog(QDialog):
         self._shape = picture.shape[0], picture.shape[1]
         self.live.set_picture("left", make_pyramid(framed(picture, region)))
         white = f"   {100 * saturated:.1f} % white: expose less" if saturated > WHITE_WARNING else ""
-        self._live_title.setText(f"Camera{white}")
-        _set_role(self._live_title, "warning" if white else "")
+        self._camera.set_title(f"Camera{white}", "warning" if white else "")
 
     def show_slice(
         self,
@@ -390,28 +350,14 @@ class CaptureDialog(QDialog):
         """Add a slice to the film and show the depth that is known since."""
         self.show_live(picture, saturated, region)
         small = cv2.resize(picture, (THUMBNAIL.width(), THUMBNAIL.height()), interpolation=cv2.INTER_AREA)
-        item = QListWidgetItem(QIcon(QPixmap.fromImage(_image(np.asarray(small, np.uint8)))), f"{z_um:.4g} µm")
-        self.film.addItem(item)
-        self.film.scrollToItem(item)
-        known = depth[np.isfinite(depth)]
-        if known.size:
-            low, high = (float(value) for value in np.quantile(known, (0.005, 0.995)))
-            high = max(high, low + 1e-6)
-            coloured = colour_map(depth, "viridis", low, high)
-            share = 100 * known.size / depth.size
-            text = f"Depth {low:.3g} (dark) to {high:.3g} µm, known for {share:.0f} %"
-        else:
-            coloured = np.full((*depth.shape, 3), 60, np.uint8)
-            text = "Depth: not known yet"
-        self.depth_map.set_picture("left", make_pyramid(np.ascontiguousarray(coloured)))
-        self._depth_title.setText(text)
-        self._depth_title.setToolTip(text)
+        self.film.scrollToItem(self.film.add(icon_of(np.asarray(small, np.uint8)), f"{z_um:.4g} µm"))
+        self._depth.show_depth(depth, "µm")
 
     def clear_film(self) -> None:
         """Begin a new film."""
         self.film.clear()
         self.depth_map.set_picture("left", None)
-        self._depth_title.setText("Depth: not known yet")
+        self._depth.set_title(UNKNOWN_DEPTH)
 
     def apply_theme(self) -> None:
         """Take the colours of the theme."""
@@ -422,28 +368,15 @@ class CaptureDialog(QDialog):
         self._start.setIcon(theme.icon("play"))
         self._abort.setIcon(theme.icon("stop-circle"))
         self._sharpest.setIcon(theme.icon("crosshair"))
-        self.plot.setBackground(c.base)
-        for name in ("bottom", "left"):
-            axis = self.plot.getPlotItem().getAxis(name)
-            axis.setPen(c.grid)
-            axis.setTextPen(c.text)
-        self._whole.setPen(pg.mkPen(c.accent, width=2))
-        self._whole.setSymbol("o")
-        self._whole.setSymbolSize(5)
-        self._whole.setSymbolBrush(c.accent)
-        self._whole.setSymbolPen(None)
-        self._part.setPen(pg.mkPen(c.pins[1], width=2))
-        self._part.setSymbol("o")
-        self._part.setSymbolSize(5)
-        self._part.setSymbolBrush(c.pins[1])
-        self._part.setSymbolPen(None)
+        draw_with_dots(self._whole, c.accent)
+        draw_with_dots(self._part, c.pins[1])
         self._here.setPen(pg.mkPen(c.muted, width=1, style=Qt.PenStyle.DashLine))
         ground = pg.mkColor(c.accent)
         ground.setAlpha(28)
         self._ends.setBrush(ground)
         for line in self._ends.lines:
             line.setPen(pg.mkPen(c.muted))
-        for view in (self.live, self.depth_map, self.message_bar):
+        for view in (self.live, self.depth_map, self.plot, self.message_bar):
             view.apply_theme()
 
     def _show_curve(self, curve: SharpnessCurve | None, region: tuple[int, int] | None) -> None:
@@ -452,11 +385,10 @@ class CaptureDialog(QDialog):
             self._part.setData([], [])
             self._curve_text.setText("Move the stage to see where the picture is sharpest.")
             return
-        self._whole.setData(curve.z, curve.whole / max(float(curve.whole.max()), 1e-12))
+        self._whole.setData(curve.z, of_peak(curve.whole))
         text = "Blue: whole picture"
         if region is not None and region[0] < curve.regions.shape[0] and region[1] < curve.regions.shape[1]:
-            part = curve.regions[region]
-            self._part.setData(curve.z, part / max(float(part.max()), 1e-12))
+            self._part.setData(curve.z, of_peak(curve.regions[region]))
             text += " · orange: framed part"
         else:
             self._part.setData([], [])
@@ -543,12 +475,6 @@ def framed(picture: Picture, region: tuple[int, int] | None) -> Picture:
     return colour
 
 
-def _image(picture: Picture) -> QImage:
-    kind = QImage.Format.Format_Grayscale8 if picture.ndim == 2 else QImage.Format.Format_RGB888
-    picture = np.ascontiguousarray(picture)
-    return QImage(picture.data, picture.shape[1], picture.shape[0], picture.strides[0], kind).copy()
-
-
 def _number(low: float, high: float, suffix: str, decimals: int, tip: str) -> QDoubleSpinBox:
     box = QDoubleSpinBox()
     box.setRange(low, high)
@@ -581,10 +507,3 @@ def _group(title: str) -> tuple[QGroupBox, QFormLayout]:
     form = QFormLayout(group)
     form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
     return group, form
-
-
-def _set_role(label: QLabel, role: str) -> None:
-    if label.property("role") != role:
-        label.setProperty("role", role)
-        label.style().unpolish(label)
-        label.style().polish(label)

@@ -32,6 +32,7 @@ from PySide6.QtWidgets import (
 )
 
 from toposcope.ui import theme
+from toposcope.ui.images import image_of
 from toposcope.ui.pyramid import Picture
 from toposcope.ui.resolve import FrameRow
 
@@ -66,9 +67,7 @@ class QFrameListModel(QAbstractListModel):
     def set_thumbnails(self, pictures: dict[int, tuple[Picture, float]]) -> None:
         """Take thumbnails (h, w, 3) and sharpness of some frames."""
         for i, (picture, sharpness) in pictures.items():
-            height, width = picture.shape[:2]
-            image = QImage(picture.data, width, height, picture.strides[0], QImage.Format.Format_RGB888)
-            self.thumbnails[i] = image.copy()
+            self.thumbnails[i] = image_of(picture)
             self.sharpness[i] = sharpness
         self._tell(0, len(self.rows) - 1)  # all bars are relative to the sharpest frame
 

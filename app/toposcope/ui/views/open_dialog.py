@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
 from PySide6.QtCore import QSize, Qt, Signal
-from PySide6.QtGui import QIcon, QImage, QPainter, QPixmap
+from PySide6.QtGui import QIcon, QPainter, QPixmap
 from PySide6.QtWidgets import (
     QComboBox,
     QDialog,
@@ -21,6 +21,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from toposcope.ui.images import image_of
 from toposcope.ui.pyramid import Picture
 
 THUMBNAIL: Final = QSize(84, 64)
@@ -157,10 +158,7 @@ class OpenDialog(QDialog):
         rows: Sequence[tuple[str, str]],
     ) -> None:
         """Take a look at what ``answers`` choose: its middle slice (h, w, 3), facts, and what else is to be chosen."""
-        image = QImage(
-            picture.data, picture.shape[1], picture.shape[0], picture.strides[0], QImage.Format.Format_RGB888
-        )
-        pixmap = QPixmap.fromImage(image.copy())
+        pixmap = QPixmap.fromImage(image_of(picture))
         series = answers.get("series", 0)
         item = self._series.item(series)
         if item is not None and series not in self._pictured:

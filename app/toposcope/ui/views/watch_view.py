@@ -4,38 +4,37 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 import pyqtgraph as pg
 from numpy.typing import NDArray
 from PySide6.QtCore import QSize, Qt, Signal
-from PySide6.QtGui import QCloseEvent, QIcon, QImage, QPixmap
+from PySide6.QtGui import QCloseEvent, QIcon
 from PySide6.QtWidgets import (
     QDialog,
-    QFrame,
     QHBoxLayout,
-    QLabel,
-    QListView,
-    QListWidget,
-    QListWidgetItem,
     QPushButton,
-    QSizePolicy,
-    QSplitter,
     QVBoxLayout,
     QWidget,
 )
 
 from toposcope.core.growing import SharpnessCurve
-from toposcope.core.pictures import colour_map
 from toposcope.core.stack import MIN_FRAMES
 from toposcope.ui import theme
 from toposcope.ui.pyramid import Picture, make_pyramid
 from toposcope.ui.session import Message
-from toposcope.ui.views.canvas import Canvas
 from toposcope.ui.views.message_bar import MessageBar
-
-THUMBNAIL: Final = QSize(72, 54)
+from toposcope.ui.views.sweep_widgets import (
+    UNKNOWN_DEPTH,
+    SharpnessPlot,
+    SliceFilm,
+    TitledCanvas,
+    draw_with_dots,
+    icon_of,
+    narrow_label,
+    of_peak,
+    sweep_layout,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +84,7 @@ class WatchDialog(QDialog):
         self.message_bar = MessageBar()
         self.message_bar.closeRequested.connect(self.messageClosed)
         self.message_bar.offerChosen.connect(self.offerChosen)
-        self._status = QLabel()
-        self._status.setProperty("role", "heading")
-        self._status.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
-        self._where = QLabel()
-        self._where.setProperty("role", "muted")
-        self._where.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self._status, self._where = narrow_label(role="heading"), narrow_label(role="muted")
         self._use = QPushButton("Use now")
         self._use.setToolTip("Open the slices so far as a stack, and compute its depth with all care")
         self._use.clicked.connect(self.useRequested)
@@ -99,28 +93,10 @@ class WatchDialog(QDialog):
         self._stop.clicked.connect(self.stopRequested)
         for button in (self._use, self._stop):
             button.setAutoDefault(False)
-        self.newest, self.depth_map = Canvas(self), Canvas(self)
-        self._newest_title, self._depth_title = QLabel(), QLabel()
-        for title in (self._newest_title, self._depth_title):
-            title.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
-        self.film = QListWidget()
-        self.film.setViewMode(QListView.ViewMode.IconMode)
-        self.film.setFlow(QListView.Flow.LeftToRight)
-        self.film.setWrapping(False)
-        self.film.setMovement(QListView.Movement.Static)
-        self.film.setIconSize(THUMBNAIL)
-        self.film.setFixedHeight(THUMBNAIL.height() + 34)
-        self.film.setFrameShape(QFrame.Shape.NoFrame)
-        self.plot = pg.PlotWidget()
-        self.plot.setMinimumHeight(110)
-        item = self.plot.getPlotItem()
-        item.setMenuEnabled(False)
-        item.hideButtons()
-        item.setMouseEnabled(x=False, y=False)
-        item.setLabel("left", "sharpness")
-        item.setYRange(0, 1.08, padding=0)
-        self._parts = item.plot(connect="finite")
-        self._whole = item.plot()
+        self.newest, self.depth_map = TitledCanvas(), TitledCanvas()
+        self.film = SliceFilm()
+        self.plot = SharpnessPlot()
+        self._parts, self._whole = self.plot.add_line(connect="finite"), self.plot.add_line()
 
     def _lay_out(self) -> None:
         words = QVBoxLayout()
@@ -131,26 +107,7 @@ class WatchDialog(QDialog):
         head.addLayout(words, 1)
         head.addWidget(self._stop)
         head.addWidget(self._use)
-        pictures = QSplitter(Qt.Orientation.Horizontal)
-        for title, canvas in ((self._newest_title, self.newest), (self._depth_title, self.depth_map)):
-            side = QWidget()
-            column = QVBoxLayout(side)
-            column.setContentsMargins(0, 0, 0, 0)
-            column.setSpacing(3)
-            column.addWidget(title)
-            column.addWidget(canvas, 1)
-            pictures.addWidget(side)
-        below = QWidget()
-        column = QVBoxLayout(below)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(3)
-        column.addWidget(self.film)
-        column.addWidget(self.plot, 1)
-        middle = QSplitter(Qt.Orientation.Vertical)
-        middle.addWidget(pictures)
-        middle.addWidget(below)
-        middle.setSizes([430, 250])
-        middle.setChildrenCollapsible(False)
+        middle = sweep_layout((self.newest, self.depth_map), (self.film, self.plot), (430, 250))
         layout = QVBoxLayout(self)
         layout.setContentsMargins(10, 10, 10, 10)
         layout.addLayout(head)
@@ -174,61 +131,43 @@ class WatchDialog(QDialog):
         self._rows = rows
         self.film.clear()
         for row in rows:
-            item = QListWidgetItem(self._icons.get(row.name, QIcon()), row.place)
-            item.setToolTip(row.name)
-            self.film.addItem(item)
+            item = self.film.add(self._icons.get(row.name, QIcon()), row.place, row.name)
             if row.name in new:
                 self.film.scrollToItem(item)
 
     def add_thumbnails(self, pictures: dict[str, Picture]) -> None:
         """Take thumbnails (h, w, 3) by name; they show with the next state."""
-        for name, picture in pictures.items():
-            height, width = picture.shape[:2]
-            image = QImage(picture.data, width, height, picture.strides[0], QImage.Format.Format_RGB888)
-            self._icons[name] = QIcon(QPixmap.fromImage(image.copy()))
+        self._icons |= {name: icon_of(picture) for name, picture in pictures.items()}
         if pictures:
             self._rows = ()
 
     def show_newest(self, picture: Picture) -> None:
         """Show the slice that came last."""
-        self.newest.set_picture("left", make_pyramid(picture))
-        self._newest_title.setText("Newest slice")
+        self.newest.canvas.set_picture("left", make_pyramid(picture))
+        self.newest.set_title("Newest slice")
 
     def show_depth(self, depth: NDArray[np.float32], unit_symbol: str) -> None:
         """Show the depth so far, grey where it is not sure yet."""
-        known = depth[np.isfinite(depth)]
-        if not known.size:
-            self.depth_map.set_picture("left", make_pyramid(np.full((*depth.shape, 3), 60, np.uint8)))
-            self._depth_title.setText("Depth: not known yet")
-            return
-        low, high = (float(value) for value in np.quantile(known, (0.005, 0.995)))
-        coloured = colour_map(depth, "viridis", low, max(high, low + 1e-6))
-        self.depth_map.set_picture("left", make_pyramid(np.ascontiguousarray(coloured)))
-        share = 100 * known.size / depth.size
-        text = f"Depth so far: {low:.4g} (dark) to {high:.4g} {unit_symbol}, known for {share:.0f} %, not aligned"
-        self._depth_title.setText(text)
-        self._depth_title.setToolTip(text)
+        self.depth_map.show_depth(depth, unit_symbol, "not aligned")
 
     def show_curve(self, curve: SharpnessCurve, unit_symbol: str) -> None:
         """Show how sharp the frame is at each position, and its regions in faint lines."""
-        self._whole.setData(curve.z, curve.whole / max(float(curve.whole.max()), 1e-12))
-        parts = curve.regions.reshape(-1, len(curve.z))
-        parts = parts / np.maximum(parts.max(axis=1, keepdims=True), 1e-12)
+        self._whole.setData(curve.z, of_peak(curve.whole))
+        parts = of_peak(curve.regions.reshape(-1, len(curve.z)))
         # one line with gaps is quicker than many
         gaps = np.full((len(parts), 1), np.nan)
         across = np.hstack([np.tile(curve.z, (len(parts), 1)), gaps]).ravel()
         self._parts.setData(across, np.hstack([parts, gaps]).ravel())
         words = "slice" if unit_symbol == "slices" else f"position / {unit_symbol}"
-        self.plot.getPlotItem().setLabel("bottom", f"{words}   (bold: whole frame, faint: its regions)")
+        self.plot.set_across(f"{words}   (bold: whole frame, faint: its regions)")
 
     def clear(self) -> None:
         """Begin anew."""
         self._icons, self._rows = {}, ()
         self.film.clear()
-        self.newest.set_picture("left", None)
-        self.depth_map.set_picture("left", None)
-        self._newest_title.setText("Newest slice: none yet")
-        self._depth_title.setText("Depth: not known yet")
+        for picture, title in ((self.newest, "Newest slice: none yet"), (self.depth_map, UNKNOWN_DEPTH)):
+            picture.canvas.set_picture("left", None)
+            picture.set_title(title)
         self._whole.setData([], [])
         self._parts.setData([], [])
 
@@ -237,20 +176,11 @@ class WatchDialog(QDialog):
         c = theme.colours()
         self._use.setIcon(theme.icon("play"))
         self._stop.setIcon(theme.icon("stop-circle"))
-        self.plot.setBackground(c.base)
-        for name in ("bottom", "left"):
-            axis = self.plot.getPlotItem().getAxis(name)
-            axis.setPen(c.grid)
-            axis.setTextPen(c.text)
-        self._whole.setPen(pg.mkPen(c.accent, width=2))
-        self._whole.setSymbol("o")
-        self._whole.setSymbolSize(5)
-        self._whole.setSymbolBrush(c.accent)
-        self._whole.setSymbolPen(None)
+        draw_with_dots(self._whole, c.accent)
         faint = pg.mkColor(c.muted)
         faint.setAlpha(90)
         self._parts.setPen(pg.mkPen(faint, width=1))
-        for view in (self.newest, self.depth_map, self.message_bar):
+        for view in (self.newest.canvas, self.depth_map.canvas, self.plot, self.message_bar):
             view.apply_theme()
 
     def closeEvent(self, event: QCloseEvent) -> None:
