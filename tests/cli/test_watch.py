@@ -130,7 +130,24 @@ def test_idleness_ends_a_sweep_that_is_cut_off(watch: Run, folder: Path, scene: 
     done = watch(folder, "-o", tmp_path / "out", "--idle", 0.5)
     assert done.code == cli.DONE
     assert "Nothing new came for 0.5 s." in done.err
-    assert "sharpest in the last slice" in done.out  # the advice for the next sweep
+    assert "is sharpest in the top slice: the surface goes on above it. Put the top at " in done.out
+    assert "next sweep  Proposed: " in done.out
+    assert done.out.count("is sharpest in") == 1  # not once more by what the result says
+
+
+def test_advice_counts_slices_where_nothing_tells_positions(
+    watch: Run, folder: Path, scene: Scene, tmp_path: Path
+) -> None:
+    for i in range(9):
+        (folder / f"a_{i}.png").write_bytes(cv2.imencode(".png", scene.stack.read(i))[1].tobytes())
+    done = watch(folder, "-o", tmp_path / "counted", "--idle", 0.5)
+    assert "is sharpest in the last slice: the surface goes on beyond it. Take " in done.out
+    assert "Proposed: from slice " in done.out
+    facts = watch(folder, "-o", tmp_path / "stepped", "--idle", 0.5, "--z-step", "2um", "--json").facts["proposal"]
+    assert facts["metric"]
+    assert facts["top"] > 16  # µm: where the last slice lies
+    assert facts["slices"] == 1 + round((facts["top"] - facts["bottom"]) / facts["step"])
+    assert "Put the top at" in facts["reasons"][0]
 
 
 def test_preview_grows_and_is_always_whole(watch: Run, folder: Path, scene: Scene, tmp_path: Path) -> None:

@@ -8,7 +8,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from toposcope.core.capture import Proposal, SharpnessTrace, SimulatedMicroscope, SweepAdvisor, SweepPlan, sharpest_z
+from toposcope.core.calibration import Unit
+from toposcope.core.capture import (
+    Proposal,
+    SharpnessTrace,
+    SimulatedMicroscope,
+    SweepAdvice,
+    SweepAdvisor,
+    SweepPlan,
+    advising,
+    sharpest_z,
+)
 from toposcope.core.capture.simulated import relief
 from toposcope.core.growing import GrowingDepth, SharpnessCurve
 
@@ -86,7 +96,7 @@ def test_white_pixels_ask_for_less_light_and_tell_no_step() -> None:
 
 def test_dark_pictures_ask_for_more_light_until_they_have_it() -> None:
     proposal = proposed(0, 16, 2, exposure_ms=2)
-    assert "even the brightest pixels reach" in proposal.reasons[0]
+    assert "Even the brightest pixels reach" in proposal.reasons[0]
     assert proposal.plan.exposure_ms is not None
     assert proposal.plan.exposure_ms > 6
     again = proposed(0, 16, 2, exposure_ms=proposal.plan.exposure_ms)
@@ -112,7 +122,7 @@ def test_where_nothing_comes_into_focus_the_advice_says_so() -> None:
         advisor.add(np.full((40, 50), 128, np.uint8), float(z_um))
     proposal = advisor.propose(SweepPlan(0, 5, 1), 10.0)
     assert proposal is not None
-    assert "no texture comes into focus" in proposal.reasons[0]
+    assert "No texture comes into focus" in proposal.reasons[0]
 
 
 def test_four_slices_tell_too_little() -> None:
@@ -170,3 +180,115 @@ def test_the_sharpest_place_lies_between_the_points() -> None:
     assert sharpest_z(curve, (2, 2)) == pytest.approx(3.3)
     rising = SharpnessCurve(z, z + 1, np.broadcast_to(z + 1, (5, 5, 8)))
     assert sharpest_z(rising) == 7.0  # no peak yet: as far as was seen
+
+
+# of a sweep that others took
+
+
+def watched(bottom: float, top: float, step: float, exposure_ms: float = 10.0) -> tuple[SweepAdvisor, dict[str, float]]:
+    """Return what is known after a sweep by somebody else, and where its slices lie."""
+    scope, advisor, positions = microscope(), SweepAdvisor(), {}
+    scope.set_exposure(exposure_ms)
+    for i, z_um in enumerate(SweepPlan(bottom, top, step).positions_um):
+        scope.move_to(float(z_um))
+        advisor.add(scope.snap(), f"slice {i}")
+        positions[f"slice {i}"] = float(z_um)
+    return advisor, positions
+
+
+def advised(advisor: SweepAdvisor, positions: dict[str, float], unit: Unit = "um", **how: Any) -> SweepAdvice:
+    advice = advisor.advise(positions, unit, **how)
+    assert advice is not None
+    return advice
+
+
+def test_a_watched_sweep_is_given_the_advice_of_a_captured_one() -> None:
+    captured = proposed(8, 16, 1.6)
+    advice = advised(*watched(8, 16, 1.6))
+    assert advice.reasons == captured.reasons
+    assert (advice.bottom, advice.top, advice.n) == (captured.plan.bottom_um, 16, captured.plan.n)
+    assert advice.proposed.startswith(f"Proposed: {captured.plan.bottom_um:g} to 16 µm, step ")
+    assert advised(*watched(0, 16, 2)).text == proposed(0, 16, 2).text  # a good one
+
+
+def test_millimetres_are_told_in_micrometres() -> None:
+    advisor, positions = watched(8, 16, 1.5)
+    in_mm = advised(advisor, {name: 1e-3 * z for name, z in positions.items()}, "mm")
+    assert in_mm == advised(advisor, positions)
+
+
+def test_without_positions_the_advice_counts_slices() -> None:
+    advice = advised(*_counted(watched(8, 16, 1)))
+    first, last = advice.reasons
+    assert "is sharpest in the first slice: the surface goes on before it. Begin 4 slices earlier." in first
+    assert last == "2 slices after slice 6 hold nothing in focus. End there."
+    assert advice.bottom == -4  # where the surface ends
+    assert advice.proposed == "Proposed: from slice -4 to slice 6 as they are counted now, 11 slices."
+    fine = advised(*_counted(watched(0, 16, 0.4)))
+    assert "Steps " in fine.reasons[0]
+    assert fine.step > 2
+    idle = advised(*_counted(watched(-30, 46, 2)))
+    assert 13 <= idle.bottom <= 17  # z = -4 to 4
+    assert 20 <= idle.top <= 25
+    assert "slices before slice" in idle.reasons[0]
+    assert idle.reasons[1].endswith("hold nothing in focus. End there.")
+
+
+def _counted(found: tuple[SweepAdvisor, dict[str, float]]) -> tuple[SweepAdvisor, dict[str, float], Unit]:
+    advisor, positions = found
+    return advisor, {name: float(i) for i, name in enumerate(positions)}, "index"
+
+
+def test_distances_of_a_camera_are_counted_as_slices() -> None:
+    advisor, positions = watched(8, 16, 1)
+    metres = {name: 0.3 + 1e-3 * z for name, z in positions.items()}
+    assert advised(advisor, metres, "m", kind="camera") == advised(*_counted((advisor, positions)))
+
+
+def test_slices_that_were_added_smaller_tell_no_step_that_is_too_fine() -> None:
+    advisor, positions = watched(0, 16, 0.4)
+    assert "finer than it need be" in advised(advisor, positions).text
+    assert "finer than it need be" not in advised(advisor, positions, reduced=True).text
+
+
+def test_light_is_told_as_a_factor_where_the_exposure_is_not_known() -> None:
+    advice = advised(*watched(0, 16, 2, exposure_ms=80))
+    assert "white: no texture is left there. Expose a quarter as long, and look again." in advice.reasons[0]
+    assert advice.proposed.endswith("exposed a quarter as long.")
+
+
+def test_the_white_of_an_unknown_camera_is_the_least_that_no_slice_passes() -> None:
+    """A camera of 12 bits that writes 16: 4095 is white, and 1200 of it is not dark."""
+    rng = np.random.default_rng(1)
+    for top, words in ((4095, "white: no texture"), (1200, "")):
+        advisor = SweepAdvisor()
+        for z_um in range(6):
+            plane = rng.integers(100, 900, (40, 50)).astype(np.uint16)
+            plane[:20] = top if z_um == 3 else 800
+            advisor.add(plane, str(z_um))
+        text = advised(advisor, {str(z_um): float(z_um) for z_um in range(6)}).text
+        assert words in text
+        assert ("xpose" in text) == bool(words)
+    dark = SweepAdvisor()
+    for z_um in range(6):
+        dark.add(rng.integers(0, 30, (40, 50)).astype(np.uint8), str(z_um))
+    text = advised(dark, {str(z_um): float(z_um) for z_um in range(6)}).text
+    assert "Even the brightest pixels reach 11 % of white only" in text
+    assert "Expose 7 times as long" in text
+
+
+def test_the_step_is_never_coarser_than_the_depth_of_field() -> None:
+    free = proposed(0, 16, 0.4).plan.step_um
+    proposal = proposed(0, 16, 0.4, depth_of_field_um=0.8 * free)
+    assert proposal.plan.step_um == pytest.approx(0.8 * free, rel=0.07)  # two digits
+    assert "the depth of field, is enough" in proposal.reasons[0]
+    assert "finer" not in proposed(0, 16, 0.4, depth_of_field_um=0.42).text  # nothing to gain
+
+
+def test_a_long_sweep_needs_no_more_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, positions = watched(0, 16, 1)
+    monkeypatch.setattr(advising, "MAX_VALUES", 17 * 48 * 64 // 3)
+    thin, _ = watched(0, 16, 1)
+    assert sum(values.size for values in thin._slices.values()) <= 17 * 48 * 64 // 3
+    assert len({values.shape for values in thin._slices.values()}) == 1
+    assert advised(thin, positions).text == advised(whole, positions).text

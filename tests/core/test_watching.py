@@ -440,6 +440,126 @@ def test_z_step_counts_from_the_first_slice(folder: Path, clock: Clock, look: Lo
     np.testing.assert_array_equal(watch.positions, [0, 2.5, 5, 7.5])
 
 
+def test_step_counts_where_nothing_else_tells_positions_and_may_change(folder: Path, clock: Clock, look: Look) -> None:
+    frames = frames_of(9)
+    watch = FolderWatch(folder, now=clock)
+    for i in (8, 3, 5, 0, 1):
+        put(folder, f"a_{i}.png", frames[i])
+        look(watch)
+    assert (watch.unit, watch.takes_step) == ("index", True)
+    watch.set_step(2.5)
+    assert watch.unit == "index"  # until it is placed
+    assert watch.place().changed
+    assert not watch.place().changed
+    assert (watch.unit, watch.takes_step) == ("um", True)
+    np.testing.assert_array_equal(watch.positions, [0, 2.5, 5, 7.5, 10])
+    for i in (7, 2, 6, 4):
+        put(folder, f"a_{i}.png", frames[i])
+        look(watch)
+    np.testing.assert_array_equal(watch.growing.depth(), truth(frames, [2.5 * i for i in range(9)]))
+    watch.set_step(0.4)
+    assert watch.look().changed
+    np.testing.assert_array_equal(watch.growing.depth(), truth(frames, [0.4 * i for i in range(9)]))
+    stack = watch.stack()
+    assert (stack.unit, stack.positions.origin) == ("um", "typed in")
+    np.testing.assert_allclose(stack.positions.value, watch.positions)
+    watch.set_step(-0.4)  # the first slice is the highest: all are read once more
+    assert watch.place().changed
+    np.testing.assert_array_equal(watch.growing.depth(), truth(frames, [-0.4 * i for i in range(9)]))
+    watch.set_step(None)
+    assert watch.place().changed
+    assert (watch.unit, watch.stack().unit) == ("index", "index")
+    np.testing.assert_array_equal(watch.growing.depth(), truth(frames, [float(i) for i in range(9)]))
+    with pytest.raises(SettingsError, match="give a number other than 0"):
+        watch.set_step(0.0)
+
+
+def test_step_does_not_count_where_files_tell_positions(folder: Path, clock: Clock, look: Look) -> None:
+    frames = frames_of(5)
+    watch = FolderWatch(folder, now=clock)
+    watch.set_step(2.5)
+    for i in range(5):
+        put(folder, f"a_z{i}um.png", frames[i])
+    look(watch)
+    assert not watch.takes_step
+    np.testing.assert_array_equal(watch.positions, range(5))
+    watch.set_step(7.0)
+    assert not watch.place().changed
+    np.testing.assert_array_equal(watch.stack().positions.value, range(5))
+
+
+def test_step_counts_for_pages_too(folder: Path, clock: Clock, look: Look) -> None:
+    frames = frames_of(7)
+    watch = FolderWatch(folder, now=clock)
+    tifffile.imwrite(folder / "scan.tif", np.stack(frames[:5]), photometric="minisblack")
+    look(watch)
+    assert watch.takes_step
+    watch.set_step(3.0)
+    assert watch.place().changed
+    np.testing.assert_array_equal(watch.positions, 3.0 * np.arange(5))
+    tifffile.imwrite(folder / "scan.tif", np.stack(frames), photometric="minisblack")
+    look(watch)
+    np.testing.assert_array_equal(watch.growing.depth(), truth(frames, [3.0 * i for i in range(7)]))
+    watch.set_step(1.5)
+    assert watch.look().changed
+    np.testing.assert_array_equal(watch.growing.depth(), truth(frames, [1.5 * i for i in range(7)]))
+    assert watch.stack().unit == "um"
+    (folder / "scan.tif").unlink()
+    watch.set_step(4.0)
+    assert not watch.place().changed  # it cannot be told any more
+    watch.look()
+    assert watch.n == 0
+
+
+def test_step_and_names_count_where_the_sidecar_is_broken(folder: Path, clock: Clock, look: Look) -> None:
+    frames = frames_of(3)
+    (folder / "stack.json").write_text("{")
+    watch = FolderWatch(folder, now=clock)
+    watch.set_step(2.0)
+    put(folder, "a_0.png", frames[0])
+    put(folder, "a_1.png", frames[1])
+    news = look(watch)
+    assert any("no valid JSON" in note and "The step tells their positions" in note for note in news.notes)
+    np.testing.assert_array_equal(watch.positions, [0, 2])
+    for i in range(2):
+        (folder / f"a_{i}.png").rename(folder / f"a_z{3 * i}um.png")
+    news = look(watch)
+    assert any("no valid JSON" in note and "Positions come from the file name" in note for note in news.notes)
+    np.testing.assert_array_equal(watch.positions, [0, 3])
+
+
+def test_advice_is_that_for_the_same_slices_wherever_they_come_from(folder: Path, clock: Clock, look: Look) -> None:
+    frames = frames_of(21)[8:]
+    watch = FolderWatch(folder, now=clock)
+    for i in (4, 3, 2, 1):
+        put(folder, f"a_{i:02d}.png", frames[i])
+    look(watch)
+    assert watch.advice() is None  # four tell nothing
+    for i in (0, *range(5, 13)):
+        put(folder, f"a_{i:02d}.png", frames[i])
+        look(watch)
+    assert not watch.is_quiet
+    clock.now += watch.quiet_s
+    watch.look()
+    assert watch.is_quiet
+    advice = watch.advice()
+    assert advice is not None
+    assert "is sharpest in the first slice: the surface goes on before it." in advice.reasons[0]
+    assert not advice.metric
+    watch.set_step(2.0)
+    watch.place()
+    in_um = watch.advice()
+    assert in_um is not None
+    assert in_um.metric
+    assert "is sharpest in the bottom slice: the surface goes on below it. Put the bottom at -" in in_um.reasons[0]
+    pages = folder.parent / "pages"
+    pages.mkdir()
+    tifffile.imwrite(pages / "scan.tif", np.stack(frames), photometric="minisblack")
+    other = FolderWatch(pages, now=clock)
+    look(other)
+    assert other.advice() == advice
+
+
 def test_same_position_twice_is_left_out(folder: Path, clock: Clock, look: Look) -> None:
     frames = frames_of(4)
     watch = FolderWatch(folder, now=clock)

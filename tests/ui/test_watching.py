@@ -155,6 +155,125 @@ def test_stop_and_closing_end_the_watch(qtbot: QtBot, controller: WatchingContro
     assert not controller.state.watching
 
 
+def put_plain(folder: Path, i: int, n: int = 15) -> None:
+    frame = scenes.tilted_plane(n=n, noise=0.004).stack.read(i)
+    (folder / f"a_{i:02d}.png").write_bytes(cv2.imencode(".png", frame)[1].tobytes())
+
+
+def test_step_places_slices_that_were_only_counted(qtbot: QtBot, controller: WatchingController, folder: Path) -> None:
+    opened: list[OpenOptions] = []
+    controller.openRequested.connect(lambda path, options: opened.append(options))
+    dialog = controller._dialog
+    for i in range(4):
+        put_plain(folder, i)
+    controller.start(folder)
+    qtbot.waitUntil(lambda: controller.state.n == 4, timeout=10_000)
+    assert dialog._step.isEnabled()
+    assert dialog._step.text() == "unknown"
+    assert dialog.film.item(3).text() == "slice 3"
+    dialog._step.setValue(2.5)
+    qtbot.waitUntil(lambda: dialog.film.item(3).text() == "7.5 µm", timeout=10_000)
+    np.testing.assert_array_equal(dialog._whole.getData()[0], [0, 2.5, 5, 7.5])
+    assert not dialog.film.item(3).icon().isNull()
+    put_plain(folder, 4)
+    qtbot.waitUntil(lambda: controller.state.n == 5, timeout=10_000)
+    assert dialog.film.item(4).text() == "10 µm"
+    dialog._step.setValue(0.5)
+    controller.use()  # at once: what is opened must know the new step
+    qtbot.waitUntil(lambda: bool(opened), timeout=10_000)
+    np.testing.assert_array_equal(open_stack(folder, opened[0]).positions.value, [0, 0.5, 1, 1.5, 2])
+    assert not controller.state.watching
+    dialog._step.setValue(4)  # after the end, too
+    qtbot.waitUntil(lambda: dialog.film.item(4).text() == "16 µm", timeout=10_000)
+    put_plain(folder, 5)
+    dialog._step.setValue(3)
+    qtbot.waitUntil(lambda: dialog.film.item(4).text() == "12 µm", timeout=10_000)
+    assert controller.state.n == 5  # nothing is looked for any more
+    dialog._step.setValue(0)
+    qtbot.waitUntil(lambda: dialog.film.item(4).text() == "slice 4", timeout=10_000)
+
+
+def test_step_is_not_asked_for_where_files_tell_positions(
+    qtbot: QtBot, controller: WatchingController, folder: Path
+) -> None:
+    dialog = controller._dialog
+    controller.set_step(7.0)
+    for i in range(3):
+        put(folder, i)
+    controller.start(folder)
+    qtbot.waitUntil(lambda: controller.state.n == 3, timeout=10_000)
+    assert not dialog._step.isEnabled()
+    assert dialog._step.text() == "from the files"
+    assert dialog.film.item(1).text() == "2 µm"
+    assert controller.state.step_um == 7.0  # for a folder that needs it
+
+
+def test_advice_comes_when_slices_end_and_goes_when_more_come(
+    qtbot: QtBot, controller: WatchingController, folder: Path
+) -> None:
+    dialog = controller._dialog
+    for i in range(5, 14):
+        put(folder, i)
+    controller.start(folder)
+    qtbot.waitUntil(lambda: controller.state.n == 9, timeout=10_000)
+    assert not dialog._panel.isVisible()
+    qtbot.waitUntil(dialog._panel.isVisible, timeout=10_000)
+    text = dialog._advice.text()
+    assert "of the texture is sharpest in the bottom slice: the surface goes on below it. Put the bottom at" in text
+    assert "Proposed: " in text
+    assert controller.state.watching
+    put(folder, 4)
+    qtbot.waitUntil(lambda: controller.state.n == 10, timeout=10_000)
+    assert not dialog._panel.isVisible()
+    dialog._stop.click()
+    qtbot.waitUntil(dialog._panel.isVisible, timeout=10_000)
+    assert dialog._advice.text() != text
+    assert controller.state.status.startswith("Stopped. 10 slices")
+
+
+def test_message_of_the_end_stays_beside_notes_and_goes_when_the_sweep_goes_on(
+    qtbot: QtBot, controller: WatchingController, folder: Path
+) -> None:
+    def told() -> str:
+        return "" if controller.state.message is None else controller.state.message.text
+
+    for i in range(14):
+        put(folder, i)
+    controller.start(folder)
+    qtbot.waitUntil(lambda: told().startswith("The sweep looks complete: "), timeout=20_000)
+    (folder / "broken.png").write_bytes(b"no image")
+    qtbot.waitUntil(lambda: told().startswith("broken.png is text"), timeout=10_000)  # a sign of life
+    qtbot.waitUntil(lambda: told().startswith("The sweep looks complete: "), timeout=10_000)
+    assert "\nbroken.png is text" in told()
+    assert controller.state.message is not None
+    assert controller.state.message.offers
+    controller._dialog.message_bar.closeRequested.emit()
+    assert controller.state.message is None
+    put(folder, 14)
+    qtbot.waitUntil(lambda: controller.state.n == 15, timeout=10_000)
+    qtbot.waitUntil(lambda: told().startswith("The sweep looks complete: "), timeout=20_000)
+    assert "broken" not in told()
+    (folder / "broken.png").unlink()
+    (folder / "a_z28um.png").write_bytes(b"")  # as if the last slice were written anew: the sweep goes on
+    qtbot.waitUntil(lambda: told() == "" or "written anew" in told(), timeout=10_000)
+    assert "complete" not in told()
+
+
+def test_closed_problem_does_not_come_back_until_it_is_another(
+    qtbot: QtBot, controller: WatchingController, folder: Path, tmp_path: Path
+) -> None:
+    put(folder, 0)
+    controller.start(folder)
+    qtbot.waitUntil(lambda: controller.state.n == 1, timeout=10_000)
+    folder.rename(tmp_path / "away")
+    qtbot.waitUntil(lambda: controller.state.message is not None, timeout=10_000)
+    controller._dialog.message_bar.closeRequested.emit()
+    looks: list[object] = []
+    controller.runner.returned.connect(looks.append)
+    qtbot.waitUntil(lambda: len(looks) > 2, timeout=10_000)
+    assert controller.state.message is None
+
+
 def test_window_stays_quick_while_slices_are_read(
     qtbot: QtBot, controller: WatchingController, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -101,7 +101,8 @@ def _capture(options: argparse.Namespace, report: Report) -> Answer:
         proposal = None
         if outcome.ended == "done":
             exposure = store.plan.exposure_ms or microscope.exposure_ms
-            proposal = advisor.propose(store.plan, exposure, microscope.z_limits_um)
+            depth_of_field_um = store.facts.optics.depth_of_field_um
+            proposal = advisor.propose(store.plan, exposure, microscope.z_limits_um, depth_of_field_um)
     return _answer(options, outcome, proposal, part(report, 0.6, 1))
 
 

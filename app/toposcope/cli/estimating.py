@@ -30,11 +30,14 @@ from toposcope.core.jobs import Report, part
 from toposcope.errors import OutputError, SettingsError
 
 if TYPE_CHECKING:  # numpy and OpenCV are loaded by the command that needs them
+    from toposcope.core.capture import SweepAdvice
     from toposcope.core.curve import FocusCurve
     from toposcope.core.result import DepthResult
     from toposcope.core.stack import FocalStack
 
 DEMO_FOLDER = Path("toposcope-output")
+_ADVISED = ("cut_low", "cut_high", "coarse_step", "idle_slices", "over_exposed")
+"""What a sweep lacks that its advisor speaks of, too."""
 _RESULT_STEMS = ("depth", "confidence", "all_in_focus", "all_in_focus_channels.ome", "surface_3d")
 
 
@@ -362,8 +365,13 @@ def _part_text(part: dict[str, Any]) -> str:
     return f"{chosen} {options[chosen]}; also there: {listed}"
 
 
-def result_answer(stack: FocalStack, result: DepthResult, files: dict[str, Path]) -> Answer:
-    """Say what was computed and where it is; for machines as result.json has it, with whole paths."""
+def result_answer(
+    stack: FocalStack, result: DepthResult, files: dict[str, Path], advice: SweepAdvice | None = None
+) -> Answer:
+    """Say what was computed and where it is; for machines as result.json has it, with whole paths.
+
+    ``advice`` for a better sweep takes the place of what the result says of the same.
+    """
     from toposcope.core.calibration import typical_step
     from toposcope.core.curve import format_length
     from toposcope.core.source import describe
@@ -375,12 +383,18 @@ def result_answer(stack: FocalStack, result: DepthResult, files: dict[str, Path]
         resolution = typical_step(stack.positions.value) / 10
         low, high = (format_length(depth[end], unit, resolution) for end in ("min", "max"))
         spread = f"{low.removesuffix(unit).rstrip()} to {high}, "
+    notes = [note.text for note in result.sweep.notes if advice is None or note.lack not in _ADVISED]
+    lines = advice.text.splitlines() if advice is not None and (advice.reasons or not notes) else []
     text = [
         *_stack_lines(describe(stack)),
         f"{'method':<12}{result.provenance.method}, {result.provenance.seconds:.1f} s",
         f"{'alignment':<12}{result.alignment.text if result.alignment else 'not wanted'}",
         f"{'depth':<12}{spread}known for {100 * depth['known_share']:.1f} % of the pixels",
-        *(f"{'sweep':<12}{note.text}" for note in result.sweep.notes),
+        *(f"{'sweep':<12}{note}" for note in notes),
+        *(f"{'next sweep':<12}{line}" for line in lines),
         written_lines(files),
     ]
-    return Answer("\n".join(text), {**facts, "files": {name: str(path) for name, path in files.items()}})
+    facts["files"] = {name: str(path) for name, path in files.items()}
+    if advice is not None:
+        facts["proposal"] = asdict(advice) | {"slices": advice.n}
+    return Answer("\n".join(text), facts)

@@ -209,13 +209,13 @@ def _result(watch: FolderWatch, folder: Path, options: argparse.Namespace, repor
     """Compute the depth of the sweep and write it, as `toposcope depth` does."""
     from toposcope.core.export import together, write_result
 
-    stack = watch.stack(part(report, 0, 0.02))
+    advice, stack = watch.advice(), watch.stack(part(report, 0, 0.02))
     try:
         result = estimated(options, stack, part(report, 0.02, 0.9))
         with together():
             files = write_result(result, folder, options.image, part(report, 0.9, 0.97))
             if options.pictures:
                 files |= write_pictures(result, folder)
-        return result_answer(stack, result, files)
+        return result_answer(stack, result, files, advice)
     finally:
         stack.close()

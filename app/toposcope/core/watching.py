@@ -22,6 +22,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -29,7 +30,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from toposcope.core.calibration import UNIT_SYMBOLS, Unit
+from toposcope.core.calibration import MICROMETRES, UNIT_SYMBOLS, Kind, Unit
+from toposcope.core.capture.advising import SweepAdvice, SweepAdvisor
 from toposcope.core.growing import GrowingDepth
 from toposcope.core.jobs import Progress, Report, part, silent
 from toposcope.core.source.calibrating import Frames
@@ -104,6 +106,18 @@ class _File:
         return self.header is not None
 
 
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """Positions of slices; ``named`` and ``stepped`` tell whether names or a step of the user's say so."""
+
+    z: tuple[float, ...]
+    unit: Unit = "index"
+    kind: Kind = "microscope"
+    named: bool = False
+    stepped: bool = False
+    note: str = ""
+
+
 @dataclass(slots=True)
 class _Sweep:
     """The sweep so far: names of its slices in order of arrival, with the stamps of their files then."""
@@ -113,7 +127,10 @@ class _Sweep:
     growing: GrowingDepth = field(default_factory=GrowingDepth)
     z: list[float] = field(default_factory=list)
     unit: Unit = "index"
+    kind: Kind = "microscope"
     named: bool = False  # whether the positions come from the names of the files
+    stepped: bool = False  # whether they come from `FolderWatch.set_step`
+    advisor: SweepAdvisor = field(default_factory=SweepAdvisor)
     refused: dict[str, tuple[Stamp, str]] = field(default_factory=dict)
     odd: list[str] = field(default_factory=list)  # files that are called otherwise than the slices
     following: str | None = None  # the slice that begins the next sweep
@@ -175,6 +192,8 @@ class FolderWatch:
         self._active = now()
         self._told: set[str] = set()
         self._range: tuple[float, float] | None = None
+        self._step_um: float | None = None
+        self._step_is_new = False
         self.reduction = 1
 
     # what is known
@@ -209,6 +228,11 @@ class FolderWatch:
     def unit_symbol(self) -> str:
         """The unit as it is written for users."""
         return UNIT_SYMBOLS[self.unit]
+
+    @property
+    def takes_step(self) -> bool:
+        """Whether nothing but a step tells positions, so that `set_step` counts."""
+        return self._options.unit != "index" and (self._sweep.unit == "index" or self._sweep.stepped)
 
     @property
     def newest(self) -> str | None:
@@ -248,11 +272,22 @@ class FolderWatch:
         if not self.n:
             return None
         # in step with the pauses between slices: a file that is being written is a sign of life
-        if self.idle_s >= self.quiet_s and not self.slices and (why := self.growing.looks_complete):
+        if self.is_quiet and not self.slices and (why := self.growing.looks_complete):
             return why
         if idle_s is not None and self.idle_s >= idle_s:
             return f"Nothing new came for {idle_s:g} s."
         return None
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing changed for so long that no further slice is to be expected."""
+        return self.n > 0 and self.idle_s >= self.quiet_s
+
+    def advice(self) -> SweepAdvice | None:
+        """Return what a better sweep would be, by the slices so far; None for too few of them."""
+        sweep = self._sweep
+        positions = dict(zip(sweep.names, sweep.z, strict=True))
+        return sweep.advisor.advise(positions, sweep.unit, sweep.kind, self.reduction > 1)
 
     def status(self) -> str:
         """Say how far the sweep is: "12 slices; sharpness still rises"."""
@@ -276,6 +311,18 @@ class FolderWatch:
 
     # looking
 
+    def set_step(self, step_um: float | None) -> None:
+        """Let `place`, or the next look, put slices at equal steps, where neither files nor options tell positions."""
+        if step_um is not None and not (math.isfinite(step_um) and step_um != 0):
+            raise SettingsError(f"the step between slices is {step_um:g} µm; give a number other than 0.")
+        if step_um != self._step_um:
+            self._step_um, self._step_is_new = step_um, True
+
+    def place(self) -> News:
+        """Put the slices where a new step says, without a look at the folder."""
+        notes: list[str] = []
+        return News(changed=self._step_is_new and self._place_again(notes), notes=tuple(notes))
+
     def look(self, report: Report = silent) -> News:
         """Look at the folder, and take in the slices that are whole."""
         try:
@@ -288,6 +335,7 @@ class FolderWatch:
             self._files, self._fresh = {}, False
             return News()
         notes: list[str] = []
+        moved = self._step_is_new and self._place_again(notes)
         paged = self._paged(candidates)
         if self._sweep.pages is None and set(paged) & set(self._sweep.names):
             self._sweep, self._range = _Sweep(), None  # what began as one image grows by pages
@@ -306,7 +354,7 @@ class FolderWatch:
         notes += [f"{one.name} {one.why}: left out." for one in left]
         notes = [note for note in dict.fromkeys(notes) if note not in self._told]
         self._told.update(notes)
-        return News(tuple(arrived), changed, tuple(waiting), (*broken, *left), tuple(notes))
+        return News(tuple(arrived), changed or moved, tuple(waiting), (*broken, *left), tuple(notes))
 
     def _list(self) -> dict[str, Stamp]:
         """Return the files that may be slices, with their stamps."""
@@ -421,9 +469,10 @@ class FolderWatch:
         if file.header is None:
             return False
         names = [*sweep.names, name]
-        z, unit, named, note = self._placed(names)
-        if note:
-            notes.append(note)
+        placed = self._placed(names)
+        z = list(placed.z)
+        if placed.note:
+            notes.append(placed.note)
         source = FolderSource((file.header,), (name,), True)
         if not sweep.names:
             self._choose_size(source.shape)
@@ -441,10 +490,39 @@ class FolderWatch:
             self._refuse(name, f"does not fit: {str(error).rstrip('.')}")
             return False
         sweep.names.append(name)
+        sweep.advisor.add(plane, name)
         if self._taken is not None:
             self._taken(name, plane)
         sweep.stamps.append(file.stamp)
-        sweep.z, sweep.unit, sweep.named = z, unit, named
+        self._put(placed)
+        return True
+
+    def _put(self, placed: _Placed) -> None:
+        """Let the slices of the sweep lie where they were placed."""
+        sweep = self._sweep
+        sweep.z, sweep.unit, sweep.kind = list(placed.z), placed.unit, placed.kind
+        sweep.named, sweep.stepped = placed.named, placed.stepped
+
+    def _place_again(self, notes: list[str]) -> bool:
+        """Put all slices where a new step says; return whether any of them moved."""
+        sweep = self._sweep
+        if not sweep.names:
+            self._step_is_new = False
+            return False
+        try:
+            placed = self._placed_pages() if sweep.pages is not None else self._placed(sweep.names)
+        except ToposcopeError:  # the file is away, or being written anew
+            sweep.seen = None
+            return False
+        if list(placed.z) == sweep.z and placed.unit == sweep.unit:
+            self._step_is_new = False
+            return False
+        if not sweep.growing.move(placed.z) and (sweep.pages is not None or not self._grow_again(placed.z)):
+            sweep.seen = None
+            return False  # the next look tries again
+        self._step_is_new = False
+        notes += [placed.note] * bool(placed.note)
+        self._put(placed)
         return True
 
     def _grow_again(self, z: Sequence[float]) -> bool:
@@ -477,18 +555,18 @@ class FolderWatch:
         unit: Plane = np.nan_to_num((plane - low) / (high - low), nan=0.0, posinf=1.0, neginf=0.0).astype(np.float32)
         return unit
 
-    def _placed(self, names: Sequence[str]) -> tuple[list[float], Unit, bool, str]:
-        """Return the positions of slices as `open_stack` will find them, their unit, whether names told, and a note."""
-        note, sidecar = "", Sidecar()
+    def _placed(self, names: Sequence[str]) -> _Placed:
+        """Return the positions of slices as `open_stack` will find them by `stack_options`."""
+        trouble, sidecar = "", Sidecar()
         try:
             if os.path.exists(system_path(self.folder / SIDECAR_NAME)):
                 sidecar = read_sidecar(self.folder / SIDECAR_NAME)
         except CalibrationError as error:
-            note = f"{error} Slices are counted for now."
+            trouble = f"{error} "
         files, chosen = chosen_files(self.folder, sidecar, names)
         if len(files) < len(names):  # the list of frames does not hold all that came
             files, chosen = chosen_files(self.folder, replace(sidecar, frames=None, positions=None), names)
-            note = f"{SIDECAR_NAME} does not name all slices. They are counted for now."
+            trouble = f"{SIDECAR_NAME} does not name all slices. "
         ordered, sidecar = [path.name for path in files], chosen
         headers = [header for name in ordered if (header := self._header(name)) is not None]
         reading = ordered
@@ -503,11 +581,25 @@ class FolderWatch:
                 by_name = dict(zip(reading, found.positions.value, strict=True))
                 z = [float(by_name[name]) for name in names]
                 if len(set(z[:-1])) == len(z) - 1:
-                    return z, found.unit, found.positions.origin.startswith("file name"), note
-                note = f"Several slices have the same position ({found.positions.origin}). Slices are counted for now."
+                    kind = "microscope" if found.kind is None else found.kind.value
+                    named = found.positions.origin.startswith("file name")
+                    note = trouble and f"{trouble}Positions come from the {found.positions.origin} for now."
+                    return _Placed(tuple(z), found.unit, kind, named, note=note)
+                trouble = f"Several slices have the same position ({found.positions.origin}). "
         except ToposcopeError as error:
-            note = f"{error} Slices are counted for now."
-        return [float(reading.index(name)) for name in names], "index", False, note
+            trouble = f"{error} "
+        places, options = [float(reading.index(name)) for name in names], self._stepped()
+        if options is None:
+            return _Placed(tuple(places), note=trouble and f"{trouble}Slices are counted for now.")
+        step, note = options.z_step or 1.0, trouble and f"{trouble}The step tells their positions for now."
+        return _Placed(tuple(place * step for place in places), options.unit or "um", stepped=True, note=note)
+
+    def _stepped(self) -> OpenOptions | None:
+        """Return the options with the step of `set_step`, in their unit; None where there is none."""
+        unit = self._options.unit or "um"
+        if self._step_um is None or unit == "index":
+            return None
+        return replace(self._options, z_step=self._step_um / MICROMETRES[unit], unit=unit)
 
     def _header(self, name: str) -> ImageHeader | None:
         file = self._files.get(name)
@@ -553,9 +645,11 @@ class FolderWatch:
             self._sweep, self._range = _Sweep(pages=name if file else None), None
             return [], changed
         arrived: list[str] = []
+        before = list(self._sweep.z)
         if name in files and seen != (file.stamp, file.is_whole()):
             try:
-                arrived = self._add_pages(self._open_pages(name, part(report, 0.0, 0.3)), file, part(report, 0.3, 1.0))
+                with closing(self._open_pages(name, part(report, 0.0, 0.3))) as stack:
+                    arrived = self._add_pages(stack, file, part(report, 0.3, 1.0))
             except ToposcopeError as error:
                 if file.is_whole():
                     notes.append(str(error))
@@ -565,10 +659,28 @@ class FolderWatch:
             self._sweep.following = min(more, key=natural_key)
         if arrived:
             self._times.append(self._now())
-        return arrived, bool(arrived)
+        return arrived, bool(arrived) or self._sweep.z[: len(before)] != before
 
     def _open_pages(self, name: str, report: Report) -> FocalStack:
-        return open_stack(self.folder, replace(self._options, only=(name,), skip=(), skip_broken=True), report)
+        how: dict[str, Any] = {"only": (name,), "skip": (), "skip_broken": True}
+        stack = open_stack(self.folder, replace(self._options, **how), report)
+        options = self._stepped()
+        self._sweep.stepped = stack.unit == "index" and options is not None
+        if options is None or not self._sweep.stepped:
+            return stack
+        stack.close()
+        return open_stack(self.folder, replace(options, **how), report)
+
+    def _placed_pages(self) -> _Placed:
+        """Return where the pages of the sweep lie now, as `_placed` does for files."""
+        sweep = self._sweep
+        name = sweep.pages or ""
+        with closing(self._open_pages(name, silent)) as stack:
+            at = dict(zip(stack.source.names, stack.positions.value.tolist(), strict=True))
+            if any(name not in at for name in sweep.names):
+                raise StackError(f"{name} lost pages since it was read.")
+            z = tuple(float(at[name]) for name in sweep.names)
+            return _Placed(z, stack.unit, stack.kind.value, stepped=sweep.stepped)
 
     def _add_pages(self, stack: FocalStack, file: _File, report: Report) -> list[str]:
         """Take in the pages that are whole, and not the last one of a file that is still being written."""
@@ -581,8 +693,8 @@ class FolderWatch:
         if self.slices:
             usable = usable[: self.slices]
         if any(name not in at for name in sweep.names) or not sweep.growing.move([at[n] for n in sweep.names]):
-            pages, self._range = sweep.pages, None
-            self._sweep = sweep = _Sweep(pages=pages)
+            pages, stepped, self._range = sweep.pages, sweep.stepped, None
+            self._sweep = sweep = _Sweep(pages=pages, stepped=stepped)
         if not sweep.names:
             self._choose_size(stack.shape)
         arrived = []
@@ -594,11 +706,12 @@ class FolderWatch:
             except ToposcopeError:  # not whole after all: the next look will tell
                 break
             sweep.names.append(name)
+            sweep.advisor.add(plane, name)
             if self._taken is not None:
                 self._taken(name, plane)
             arrived.append(name)
         sweep.stamps = [file.stamp] * len(sweep.names)
-        sweep.z, sweep.unit = [at[name] for name in sweep.names], stack.unit
+        sweep.z, sweep.unit, sweep.kind = [at[name] for name in sweep.names], stack.unit, stack.kind.value
         return arrived
 
     # what comes of it
@@ -620,9 +733,11 @@ class FolderWatch:
 
     def stack_options(self) -> OpenOptions:
         """Return the options that open the folder with the slices of the sweep alone."""
-        if self._sweep.pages is not None:
-            return replace(self._options, only=(self._sweep.pages,), skip=(), skip_broken=True)
-        return replace(self._options, only=tuple(sorted(self._sweep.names, key=natural_key)), skip=())
+        sweep = self._sweep
+        options = (self._stepped() if sweep.stepped else None) or self._options
+        if sweep.pages is not None:
+            return replace(options, only=(sweep.pages,), skip=(), skip_broken=True)
+        return replace(options, only=tuple(sorted(sweep.names, key=natural_key)), skip=())
 
     def next_sweep(self) -> None:
         """Begin the next sweep, which leaves out the files of this one."""

@@ -285,8 +285,10 @@ class MicroscopeRunner(QObject):
                 report(Progress(len(store.planes) / store.plan.n, "looking at what is there"))
                 take(i, plane, z_um)
         outcome = run_sweep(microscope, store, switch.guard(report), take)
-        exposure = store.plan.exposure_ms or microscope.exposure_ms
-        proposal = advisor.propose(store.plan, exposure, microscope.z_limits_um) if outcome.ended == "done" else None
+        proposal = None
+        if outcome.ended == "done":
+            exposure, optics = store.plan.exposure_ms or microscope.exposure_ms, store.facts.optics
+            proposal = advisor.propose(store.plan, exposure, microscope.z_limits_um, optics.depth_of_field_um)
         with suppress(ToposcopeError):
             self.moved.emit(microscope.z_um())
         self.swept.emit(Swept(outcome, proposal))

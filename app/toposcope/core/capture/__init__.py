@@ -6,7 +6,7 @@
 >>> stack = open_stack(outcome.path)                                              # doctest: +SKIP
 """
 
-from toposcope.core.capture.advising import Proposal, SweepAdvisor
+from toposcope.core.capture.advising import Proposal, SweepAdvice, SweepAdvisor
 from toposcope.core.capture.micro_manager import MicroManagerMicroscope
 from toposcope.core.capture.microscope import Microscope, Optics
 from toposcope.core.capture.ome import PlaneFacts, SweepFacts, write_ome_tiff
@@ -26,6 +26,7 @@ __all__ = [
     "Proposal",
     "SharpnessTrace",
     "SimulatedMicroscope",
+    "SweepAdvice",
     "SweepAdvisor",
     "SweepFacts",
     "SweepOutcome",

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PySide6.QtCore import QObject, QTimer, Signal
 
+from toposcope.core.capture import SweepAdvice
 from toposcope.core.growing import SharpnessCurve
 from toposcope.core.jobs import Report
 from toposcope.core.source import OpenOptions
@@ -28,6 +29,9 @@ from toposcope.ui.workers import LatestRunner
 LOOK_MS = 500
 """Pause between two looks, in milliseconds."""
 
+MOST_TOLD = 6
+"""Lines of the message above the pictures; older ones go."""
+
 _SIDE = 144
 
 
@@ -39,9 +43,14 @@ class FolderWatcher(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Seen:
-    """What one look found, ready to be shown. ``curve`` and ``depth`` are None where nothing changed."""
+    """What one look found, ready to be shown. ``curve`` and ``depth`` are None where nothing changed.
+
+    ``advice`` is None while slices come, ``step_um`` what was asked for when the look began; ``placed`` tells that it
+    looked for no new slices.
+    """
 
     news: News
+    placed: bool
     rows: tuple[WatchRow, ...]
     thumbnails: dict[str, Picture]
     newest: Picture | None
@@ -53,13 +62,20 @@ class _Seen:
     ended: str | None
     following: bool
     options: OpenOptions
+    step_um: float
+    takes_step: bool
+    advice: SweepAdvice | None
 
 
 @dataclass(slots=True, eq=False)
 class _Task:
-    """One watched folder. Only the worker touches ``watch``; ``used`` asks it to go on with the next sweep."""
+    """One watched folder. Only the worker touches ``watch``; ``used`` asks it to go on with the next sweep.
+
+    ``step_um`` is the step that counts where nothing else tells positions, 0 for none.
+    """
 
     folder: Path
+    step_um: float
     watch: FolderWatch | None = None
     fresh: dict[str, Plane] = field(default_factory=dict)
     limits: tuple[float, float] | None = None
@@ -81,6 +97,9 @@ class WatchingController(QObject):
         self._task: _Task | None = None
         self._ended: str | None = None
         self._options: OpenOptions | None = None
+        self._step_um = 0.0  # that the newest answer goes by
+        self._use_asked = False
+        self._notes: list[str] = []  # that stand in the message
         self.state = WatchState()
         self.runner = LatestRunner("watch", self)
         self.runner.returned.connect(self._on_seen)
@@ -88,16 +107,18 @@ class WatchingController(QObject):
         self._timer = QTimer(self, singleShot=True, interval=LOOK_MS)
         self._timer.timeout.connect(self._look)
         dialog.useRequested.connect(self.use)
-        dialog.stopRequested.connect(self.stop)
-        dialog.messageClosed.connect(lambda: self._set(message=None))
+        dialog.stopRequested.connect(self._on_stop)
+        dialog.stepEdited.connect(self.set_step)
+        dialog.messageClosed.connect(self._on_message_closed)
         dialog.offerChosen.connect(lambda offer: self.use())
 
     def start(self, folder: Path) -> None:
         """Begin to watch ``folder``; what was watched before is let go."""
         self.stop()
-        self._task, self._ended, self._options = _Task(folder), None, None
+        self._task, self._ended, self._options = _Task(folder, self.state.step_um), None, None
+        self._notes = []
         self._dialog.clear()
-        self.state = WatchState(folder=folder, watching=True, status="Looking at the folder …")
+        self.state = WatchState(folder, watching=True, status="Looking at the folder …", step_um=self.state.step_um)
         self._set()
         self._look()
 
@@ -105,21 +126,38 @@ class WatchingController(QObject):
         """Watch no longer; what was seen stays in view."""
         self._timer.stop()
         self.runner.drop()
+        self._use_asked = False
         if self.state.watching:
             self._set(watching=False, status=f"Stopped. {self.state.count}")
+
+    def set_step(self, step_um: float) -> None:
+        """Put slices whose positions nothing else tells at such steps; 0 counts them."""
+        self._set(step_um=step_um)
+        task = self._task
+        if task is None:
+            return
+        task.step_um = step_um
+        if not self.state.watching:
+            self._place()
+        elif not self.runner.busy:  # a look is never broken off: what it took in would be shown by none
+            self._timer.stop()
+            self._look()
 
     def use(self) -> None:
         """Open the slices so far as a stack, and go on only where another sweep has begun."""
         task, following, options = self._task, self.state.following, self._options
         if task is None or options is None or self.state.n < MIN_FRAMES:
             return
+        if self._step_um != task.step_um:  # an answer that knows the new step is on its way
+            self._use_asked = True
+            return
         self.stop()
         self.openRequested.emit(task.folder, options)
         if following:
             task.used, self._options = True, None
-            self._ended = None
+            self._ended, self._notes = None, []
             self._dialog.clear()
-            self._set(watching=True, following=False, n=0, rows=(), message=None)
+            self._set(watching=True, following=False, n=0, rows=(), message=None, advice=None)
             self._look()
 
     def shutdown(self) -> None:
@@ -132,32 +170,39 @@ class WatchingController(QObject):
         if task is not None:
             self.runner.start(lambda report: look(task, self._watch_folder, report))
 
+    def _place(self) -> None:
+        """Let what is there be placed and judged anew, without a look at the folder."""
+        task = self._task
+        if task is not None and task.watch is not None:
+            self.runner.start(lambda report: look(task, self._watch_folder, report, placed=True))
+
+    def _on_stop(self) -> None:
+        if self.state.watching:
+            self.stop()
+            self._place()  # the sweep has ended: now there is advice
+
     def _on_seen(self, seen: _Seen) -> None:
-        if not self.state.watching:
-            return
-        message = self.state.message
-        if seen.ended is not None and seen.ended != self._ended:
-            offers = (Offer("Compute depth", "run"),) if len(seen.rows) >= MIN_FRAMES else ()
-            begins = "" if seen.following else "The sweep looks complete: "
-            message = Message(f"{begins}{seen.ended}", "info", offers=offers)
-        elif seen.news.problem is not None:
-            message = Message(seen.news.problem, "warning")
-        elif seen.news.notes:
-            message = Message("\n".join(seen.news.notes), "info")
-        elif message is not None and message.text == self.state.problem:
-            message = None  # the folder is back
-        self._ended, self._options = seen.ended, seen.options
-        ago = f", newest {_ago(seen.newest_s)} ago" if seen.rows else ""
-        count, _, rest = seen.status.partition("; ")
+        self._options, self._step_um = seen.options, seen.step_um
         self._dialog.add_thumbnails(seen.thumbnails)
         if seen.newest is not None:
             self._dialog.show_newest(seen.newest)
         if seen.curve is not None and seen.depth is not None:
             self._dialog.show_depth(seen.depth, seen.unit_symbol)
             self._dialog.show_curve(seen.curve, seen.unit_symbol)
+        self._set(rows=seen.rows, n=len(seen.rows), takes_step=seen.takes_step, advice=seen.advice)
+        if not seen.placed:
+            self._tell(seen)
+            self._timer.start()
+        if self._use_asked and self._task is not None and self._step_um == self._task.step_um:
+            self.use()
+
+    def _tell(self, seen: _Seen) -> None:
+        """Say how the sweep goes, and what happened."""
+        ago = f", newest {_ago(seen.newest_s)} ago" if seen.rows else ""
+        count, _, rest = seen.status.partition("; ")
+        message = self._message(seen)
+        self._ended = seen.ended
         self._set(
-            rows=seen.rows,
-            n=len(seen.rows),
             status=f"{count[:1].upper()}{count[1:]}{ago}{'; ' if rest else ''}{rest}",
             count=f"{count[:1].upper()}{count[1:]}.",
             waiting=len(seen.news.waiting),
@@ -165,9 +210,26 @@ class WatchingController(QObject):
             problem=seen.news.problem,
             message=message,
         )
-        self._timer.start()
+
+    def _message(self, seen: _Seen) -> Message | None:
+        """Return what stands above the pictures now; what was closed stays closed until there is more to say."""
+        news, state = seen.news, self.state
+        self._notes = [*self._notes, *news.notes][-MOST_TOLD:]
+        if not news.notes and seen.ended == self._ended and news.problem == state.problem:
+            return state.message
+        if news.problem is not None:
+            return Message(news.problem, "warning")
+        ended = [] if seen.ended is None else [f"{'' if seen.following else 'The sweep looks complete: '}{seen.ended}"]
+        offers = (Offer("Compute depth", "run"),) if ended and len(seen.rows) >= MIN_FRAMES else ()
+        lines = (*ended, *self._notes)
+        return Message("\n".join(lines), "info", offers=offers) if lines else None
+
+    def _on_message_closed(self) -> None:
+        self._notes = []
+        self._set(message=None)
 
     def _on_failed(self, error: Exception) -> None:
+        self._use_asked = False
         self._set(watching=False, status=f"Stopped. {self.state.count}", message=replace(problem(error), offers=()))
 
     def _set(self, **changes: Any) -> None:
@@ -175,8 +237,8 @@ class WatchingController(QObject):
         self._dialog.set_state(self.state)
 
 
-def look(task: _Task, watch_folder: FolderWatcher, report: Report) -> _Seen:
-    """Look at the folder once, and make pictures of what is new."""
+def look(task: _Task, watch_folder: FolderWatcher, report: Report, placed: bool = False) -> _Seen:
+    """Look at the folder once, and make pictures of what is new; or only place what is there, where ``placed``."""
     if task.watch is None:
         task.watch = watch_folder(task.folder, task.take)
     watch = task.watch
@@ -184,7 +246,10 @@ def look(task: _Task, watch_folder: FolderWatcher, report: Report) -> _Seen:
         watch.next_sweep()
         task.used = False
     task.fresh.clear()
-    news = watch.look(report)
+    step_um = task.step_um  # the window may change it meanwhile
+    watch.set_step(step_um or None)
+    news = watch.place() if placed else watch.look(report)
+    ended = watch.ended()
     thumbnails, newest = {}, None
     for name, plane in task.fresh.items():
         task.limits = task.limits or display_range(plane)
@@ -199,6 +264,7 @@ def look(task: _Task, watch_folder: FolderWatcher, report: Report) -> _Seen:
     )
     return _Seen(
         news,
+        placed,
         rows,
         thumbnails,
         newest,
@@ -207,9 +273,12 @@ def look(task: _Task, watch_folder: FolderWatcher, report: Report) -> _Seen:
         symbol,
         watch.status(),
         watch.newest_s,
-        watch.ended(),
+        ended,
         watch.following is not None,
         watch.stack_options(),
+        step_um,
+        watch.takes_step,
+        watch.advice() if placed or ended is not None or watch.is_quiet else None,
     )
 
 

@@ -46,7 +46,9 @@ from toposcope.ui.views.sweep_widgets import (
     draw_with_dots,
     icon_of,
     narrow_label,
+    number_box,
     of_peak,
+    paragraphs,
     set_role,
     sweep_layout,
 )
@@ -150,12 +152,14 @@ class CaptureDialog(QDialog):
             button.setAutoRepeat(True)
             button.setAutoRepeatInterval(150)
             button.clicked.connect(lambda _=False, s=sign: self.moveByRequested.emit(s * self._jump.value()))
-        self._exposure = _number(0.001, 600_000.0, " ms", 3, "How long each picture is exposed")
+        self._exposure = number_box(0.001, 600_000.0, " ms", 3, "How long each picture is exposed")
         self._exposure.valueChanged.connect(lambda value: None if self._filling else self.exposureEdited.emit(value))
-        self._na = _number(0.0, 1.7, "", 3, "Numerical aperture of the objective: the depth of field follows from it")
+        self._na = number_box(
+            0.0, 1.7, "", 3, "Numerical aperture of the objective: the depth of field follows from it"
+        )
         self._na.setSpecialValueText("unknown")
         self._na.setSingleStep(0.05)
-        self._pixel = _number(0.0, 1000.0, " µm", 4, "Side of a pixel on the object")
+        self._pixel = number_box(0.0, 1000.0, " µm", 4, "Side of a pixel on the object")
         self._pixel.setSpecialValueText("unknown")
         self._na.valueChanged.connect(lambda value: self._edit(na=value))
         self._pixel.valueChanged.connect(lambda value: self._edit(pixel_um=value))
@@ -167,7 +171,7 @@ class CaptureDialog(QDialog):
         self._top.valueChanged.connect(lambda value: self._edit(top_um=value))
         self._bottom.valueChanged.connect(lambda value: self._edit(bottom_um=value))
         self._step.valueChanged.connect(lambda value: self._edit(step_um=value))
-        self._settle = _number(0.0, 60.0, " s", 2, "How long to wait after each move, until nothing shakes any more")
+        self._settle = number_box(0.0, 60.0, " s", 2, "How long to wait after each move, until nothing shakes any more")
         self._settle.valueChanged.connect(lambda value: self._edit(settle_s=value))
         self._set_top, self._set_bottom = QPushButton("Here"), QPushButton("Here")
         self._set_top.setToolTip("Take the top from where the stage is now")
@@ -321,7 +325,7 @@ class CaptureDialog(QDialog):
         self._progress.setValue(0 if state.progress is None else round(1000 * state.progress.fraction))
         self._status.setText(view.status)
         self._status.setVisible(bool(view.status))
-        self._advice.setText("" if state.proposal is None else state.proposal.text)
+        self._advice.setText("" if state.proposal is None else paragraphs(state.proposal.text))
         self._advice.setVisible(state.proposal is not None)
         self._apply.setVisible(state.proposal is not None and bool(state.proposal.reasons))
         self._open.setVisible(state.result is not None and not state.running)
@@ -475,19 +479,8 @@ def framed(picture: Picture, region: tuple[int, int] | None) -> Picture:
     return colour
 
 
-def _number(low: float, high: float, suffix: str, decimals: int, tip: str) -> QDoubleSpinBox:
-    box = QDoubleSpinBox()
-    box.setRange(low, high)
-    box.setDecimals(decimals)
-    box.setSuffix(suffix)
-    box.setToolTip(tip)
-    box.setKeyboardTracking(False)  # half-typed numbers are none
-    box.setStepType(QDoubleSpinBox.StepType.AdaptiveDecimalStepType)
-    return box
-
-
 def _length(low: float, high: float, tip: str) -> QDoubleSpinBox:
-    box = _number(low, high, " µm", 2, tip)
+    box = number_box(low, high, " µm", 2, tip)
     box.setStepType(QDoubleSpinBox.StepType.DefaultStepType)
     return box
 

@@ -48,6 +48,7 @@ class MessageBar(QFrame):
         self.setVisible(message is not None)
         while (item := self._offers.takeAt(0)) is not None:
             if (button := item.widget()) is not None:
+                button.hide()  # it goes when the loop comes round
                 button.deleteLater()
         if message is None:
             return

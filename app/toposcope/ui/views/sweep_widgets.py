@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PySide6.QtCore import QSize, Qt
 from PySide6.QtGui import QColor, QIcon, QPixmap
 from PySide6.QtWidgets import (
+    QDoubleSpinBox,
     QFrame,
     QLabel,
     QListView,
@@ -102,9 +103,10 @@ class SharpnessPlot(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph ships no 
         item.setLabel("left", "sharpness")
         item.setYRange(0, _MARGIN, padding=0)
 
-    def set_across(self, text: str) -> None:
-        """Write under the axis what lies across."""
+    def set_across(self, text: str, values: bool = True) -> None:
+        """Write under the axis what lies across; without ``values`` while nothing does yet."""
         self.getPlotItem().setLabel("bottom", text)
+        self.getPlotItem().getAxis("bottom").setStyle(showValues=values)
 
     def add_line(self, **how: Any) -> pg.PlotDataItem:
         """Add a line; the first one lies lowest."""
@@ -174,3 +176,20 @@ def set_role(label: QLabel, role: str) -> None:
 def icon_of(picture: Picture) -> QIcon:
     """Return a contiguous picture (h, w) or (h, w, 3) as an icon."""
     return QIcon(QPixmap.fromImage(image_of(picture)))
+
+
+def number_box(low: float, high: float, suffix: str, decimals: int, tip: str) -> QDoubleSpinBox:
+    """Return a field for a number, which tells of it when it is typed to the end."""
+    box = QDoubleSpinBox()
+    box.setRange(low, high)
+    box.setDecimals(decimals)
+    box.setSuffix(suffix)
+    box.setToolTip(tip)
+    box.setKeyboardTracking(False)  # half-typed numbers are none
+    box.setStepType(QDoubleSpinBox.StepType.AdaptiveDecimalStepType)
+    return box
+
+
+def paragraphs(text: str) -> str:
+    """Return lines with room between them, for reading."""
+    return text.replace("\n", "\n\n")

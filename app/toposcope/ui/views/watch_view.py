@@ -4,26 +4,31 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import pyqtgraph as pg
 from numpy.typing import NDArray
-from PySide6.QtCore import QSize, Qt, Signal
+from PySide6.QtCore import QSignalBlocker, QSize, Qt, Signal
 from PySide6.QtGui import QCloseEvent, QIcon
 from PySide6.QtWidgets import (
     QDialog,
+    QGroupBox,
     QHBoxLayout,
+    QLabel,
     QPushButton,
     QVBoxLayout,
     QWidget,
 )
 
+from toposcope.core.capture import SweepAdvice
 from toposcope.core.growing import SharpnessCurve
 from toposcope.core.stack import MIN_FRAMES
 from toposcope.ui import theme
 from toposcope.ui.pyramid import Picture, make_pyramid
 from toposcope.ui.session import Message
 from toposcope.ui.views.message_bar import MessageBar
+from toposcope.ui.views.scrolled import scrolled
 from toposcope.ui.views.sweep_widgets import (
     UNKNOWN_DEPTH,
     SharpnessPlot,
@@ -32,9 +37,14 @@ from toposcope.ui.views.sweep_widgets import (
     draw_with_dots,
     icon_of,
     narrow_label,
+    number_box,
     of_peak,
+    paragraphs,
     sweep_layout,
 )
+
+PANEL_WIDTH: Final = 240
+NO_SLICE: Final = "Newest slice: each appears once it is written"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +57,10 @@ class WatchRow:
 
 @dataclass(frozen=True, slots=True)
 class WatchState:
-    """What the watch window shows, beside pictures and the curve. ``waiting`` files are being written."""
+    """What the watch window shows, beside pictures and the curve. ``waiting`` files are being written.
+
+    ``step_um`` is 0 where slices are only counted; it counts where ``takes_step``: nothing else tells positions.
+    """
 
     folder: Path | None = None
     watching: bool = False
@@ -59,6 +72,9 @@ class WatchState:
     following: bool = False
     problem: str | None = None
     message: Message | None = None
+    step_um: float = 0.0
+    takes_step: bool = True
+    advice: SweepAdvice | None = None
 
 
 class WatchDialog(QDialog):
@@ -66,6 +82,7 @@ class WatchDialog(QDialog):
 
     useRequested = Signal()
     stopRequested = Signal()
+    stepEdited = Signal(float)  # µm
     messageClosed = Signal()
     offerChosen = Signal(object)  # Offer
 
@@ -79,6 +96,7 @@ class WatchDialog(QDialog):
         self._make_widgets()
         self._lay_out()
         self.apply_theme()
+        self.film.setFocus()  # not the step, which nobody should type into by chance
 
     def _make_widgets(self) -> None:
         self.message_bar = MessageBar()
@@ -93,6 +111,15 @@ class WatchDialog(QDialog):
         self._stop.clicked.connect(self.stopRequested)
         for button in (self._use, self._stop):
             button.setAutoDefault(False)
+        self._step = number_box(0.0, 1e5, " µm", 3, "")
+        self._step.setMinimumWidth(120)
+        self._step.valueChanged.connect(self.stepEdited)
+        self._step_label = QLabel("&Step")
+        self._step_label.setBuddy(self._step)
+        self._advice = QLabel()
+        self._advice.setWordWrap(True)
+        self._advice.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self._advice.setAlignment(Qt.AlignmentFlag.AlignTop)
         self.newest, self.depth_map = TitledCanvas(), TitledCanvas()
         self.film = SliceFilm()
         self.plot = SharpnessPlot()
@@ -105,14 +132,27 @@ class WatchDialog(QDialog):
         words.addWidget(self._where)
         head = QHBoxLayout()
         head.addLayout(words, 1)
+        head.addWidget(self._step_label)
+        head.addWidget(self._step)
         head.addWidget(self._stop)
         head.addWidget(self._use)
-        middle = sweep_layout((self.newest, self.depth_map), (self.film, self.plot), (430, 250))
+        middle = QHBoxLayout()
+        middle.addWidget(sweep_layout((self.newest, self.depth_map), (self.film, self.plot), (430, 250)), 1)
+        group = QGroupBox("Next sweep")
+        QVBoxLayout(group).addWidget(self._advice)
+        group.setMinimumWidth(PANEL_WIDTH)
+        panel = QWidget()
+        column = QVBoxLayout(panel)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(group)
+        column.addStretch(1)
+        self._panel = scrolled(panel)
+        middle.addWidget(self._panel)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(10, 10, 10, 10)
         layout.addLayout(head)
         layout.addWidget(self.message_bar)
-        layout.addWidget(middle, 1)
+        layout.addLayout(middle, 1)
 
     def set_state(self, state: WatchState) -> None:
         """Show a state; tells nobody."""
@@ -123,8 +163,24 @@ class WatchDialog(QDialog):
         self._use.setEnabled(state.n >= MIN_FRAMES)
         self._stop.setEnabled(state.watching)
         self.message_bar.set_message(state.message)
+        self._panel.setVisible(state.advice is not None)
+        self._advice.setText("" if state.advice is None else paragraphs(state.advice.text))
+        self._show_step(state)
         if state.rows != self._rows:
             self._fill_film(state.rows)
+
+    def _show_step(self, state: WatchState) -> None:
+        self._step.setEnabled(state.takes_step)
+        self._step.setSpecialValueText("unknown" if state.takes_step else "from the files")
+        self._step.setToolTip(
+            "Distance in z from slice to slice. Nothing in the folder tells it; without it slices are counted"
+            if state.takes_step
+            else "The files, or their names, tell where each slice lies"
+        )
+        value = state.step_um if state.takes_step else 0.0
+        if self._step.value() != value:
+            with QSignalBlocker(self._step):
+                self._step.setValue(value)
 
     def _fill_film(self, rows: tuple[WatchRow, ...]) -> None:
         new = {row.name for row in rows} - {row.name for row in self._rows}
@@ -165,11 +221,12 @@ class WatchDialog(QDialog):
         """Begin anew."""
         self._icons, self._rows = {}, ()
         self.film.clear()
-        for picture, title in ((self.newest, "Newest slice: none yet"), (self.depth_map, UNKNOWN_DEPTH)):
+        for picture, title in ((self.newest, NO_SLICE), (self.depth_map, UNKNOWN_DEPTH)):
             picture.canvas.set_picture("left", None)
             picture.set_title(title)
         self._whole.setData([], [])
         self._parts.setData([], [])
+        self.plot.set_across("position", values=False)
 
     def apply_theme(self) -> None:
         """Take the colours of the theme."""
