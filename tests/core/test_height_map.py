@@ -558,6 +558,14 @@ def test_surfaces_that_are_not_alike_are_refused_with_both_fields() -> None:
         lay_over(other, field((60, 80), (1.0, 1.0)).z_um, 1.0)
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_a_few_places_are_never_alike_by_chance(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    other = HeightMap(rng.normal(size=(30, 30)), Sourced(9.0, "test"), Sourced(9.0, "test"), "noise")
+    with pytest.raises(StackError, match="no place is found"):
+        lay_over(other, field((48, 64), (0.5, 0.5)).z_um, 0.5)
+
+
 def test_without_a_pixel_size_only_equal_sizes_are_compared() -> None:
     bare = ramp(pixel_x_um=None, pixel_y_um=None)
     assert_array_equal(lay_over(bare, ramp().z_um, 0.5).z_um, bare.z_um)

@@ -37,7 +37,14 @@ COMMANDS: Final[tuple[Command | str, ...]] = (
     Command(
         "open_folder", "&File", "&Open folder …", ("Ctrl+O",), "folder-open", "Open a folder of images", toolbar=True
     ),
-    Command("open_files", "&File", "Open &files …", ("Ctrl+Shift+O",), "image", "Open a TIFF or several images"),
+    Command(
+        "open_files",
+        "&File",
+        "Open &files …",
+        ("Ctrl+Shift+O",),
+        "image",
+        "Open a TIFF, several images or a height map",
+    ),
     Command("open_sample", "&File", "Open the &sample", (), "sparkle"),
     Command(
         "capture", "&File", "Capt&ure …", ("Ctrl+K",), "camera", "Take a stack with a microscope, or a simulated one"
@@ -116,6 +123,15 @@ COMMANDS: Final[tuple[Command | str, ...]] = (
     Command("all_times", "&Compute", "All &times …", (), "clock", "Depth of every time point, into a folder"),
     SEPARATOR,
     Command("automatic", "&Compute", "&Again after each change", (), checkable=True),
+    Command(
+        "compare_heights",
+        COMPARE_MENU,
+        "With a &height map …",
+        ("Ctrl+Shift+H",),
+        "ruler",
+        "The heights of an instrument, such as X3P or GWY, against the result that is shown",
+    ),
+    SEPARATOR,
     Command("next_a", COMPARE_MENU, "Next result as &A", ("Ctrl+Shift+A",)),
     Command("next_b", COMPARE_MENU, "Next result as &B", ("Ctrl+Shift+B",)),
     Command("swap_sides", COMPARE_MENU, "&Swap A and B", ("Ctrl+Shift+X",), "swap"),

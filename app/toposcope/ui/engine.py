@@ -15,6 +15,7 @@ from toposcope.core.channels import fuse_channel
 from toposcope.core.compare import compare
 from toposcope.core.curve import FocusCurve
 from toposcope.core.estimate import METHODS, MethodCard, estimate
+from toposcope.core.height_map import HeightMap
 from toposcope.core.jobs import Report
 from toposcope.core.result import DepthResult
 from toposcope.core.source import open_stack, preview
@@ -23,7 +24,7 @@ from toposcope.core.watching import FolderWatch
 from toposcope.ui.controllers.adapting import Adapting
 from toposcope.ui.controllers.capturing import Connector
 from toposcope.ui.controllers.estimating import Estimator
-from toposcope.ui.controllers.exporting import Exporter
+from toposcope.ui.controllers.exporting import Exporter, HeightsExporter
 from toposcope.ui.controllers.looking import Previewer
 from toposcope.ui.controllers.opening import Opener
 from toposcope.ui.controllers.pictures import ChannelFuser, Differ, PeakCounter
@@ -38,6 +39,12 @@ def _export(
     """Write one format under its usual name into ``folder``, which is made where it is missing."""
     path = exports.made_folder(folder) / exports.FORMATS[name].file_name
     return exports.export(result, name, path, options or exports.ExportOptions(), report, curves)
+
+
+def _export_heights(height_map: HeightMap, name: str, folder: Path, options: Any, report: Report) -> Sequence[Path]:
+    """Write a height map in one format into ``folder``, which is made where it is missing."""
+    wishes = options or exports.ExportOptions()
+    return exports.export_height_map(height_map, name, exports.made_folder(folder), wishes, report)
 
 
 def _connect(configuration: Path | None) -> Microscope:
@@ -62,6 +69,8 @@ class Engine:
     compare: Differ = compare
     fuse_channel: ChannelFuser = fuse_channel
     export: Exporter = _export
+    export_heights: HeightsExporter = _export_heights
+    height_map_formats: Sequence[str] = exports.HEIGHT_MAP_FORMATS
     formats: Sequence[Format] = tuple(exports.FORMATS.values())
     usual_formats: Sequence[str] = ("result",)
     export_options: type | None = exports.ExportOptions

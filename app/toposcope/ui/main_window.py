@@ -40,6 +40,7 @@ from PySide6.QtWidgets import (
 from dffnets.shipped import shipped_cards
 from toposcope.core.adapted import Adapted
 from toposcope.core.curve import FocusCurve
+from toposcope.core.height_map import HEIGHT_MAP_SUFFIXES
 from toposcope.core.source import OpenOptions
 from toposcope.errors import ToposcopeError
 from toposcope.ui import theme
@@ -60,6 +61,7 @@ from toposcope.ui.controllers.capturing import CapturingController
 from toposcope.ui.controllers.estimating import EstimatingController
 from toposcope.ui.controllers.exporting import ExportingController
 from toposcope.ui.controllers.frames import FramesController
+from toposcope.ui.controllers.heights import HeightsController
 from toposcope.ui.controllers.looking import Looker
 from toposcope.ui.controllers.opening import OpeningController, problem
 from toposcope.ui.controllers.pictures import PicturesController
@@ -71,7 +73,7 @@ from toposcope.ui.engine import Engine
 from toposcope.ui.images import image_of
 from toposcope.ui.preferences import Preferences
 from toposcope.ui.pyramid import Picture
-from toposcope.ui.resolve import ViewState, resolve, shown_kinds
+from toposcope.ui.resolve import ViewState, opened_name, resolve, shown_kinds
 from toposcope.ui.session import MODES, Kinds, Offer, Session, State
 from toposcope.ui.theme import ThemeName
 from toposcope.ui.views.adapt_panel import AdaptPanel
@@ -95,10 +97,14 @@ from toposcope.ui.views.watch_view import WatchDialog
 from toposcope.ui.workers import LatestRunner
 
 _SUFFIXES: Final = "tif tiff jpg jpeg png bmp webp czi nd2 lif lof xlef oif oib lsm stk".split()
+_IMAGES: Final = " ".join(f"*.{suffix} *.{suffix.upper()}" for suffix in _SUFFIXES)
+_HEIGHTS: Final = " ".join(f"*{suffix} *{suffix.upper()}" for suffix in HEIGHT_MAP_SUFFIXES)
 FILE_FILTER: Final = (
-    f"Images and microscopes' files ({' '.join(f'*.{suffix} *.{suffix.upper()}' for suffix in _SUFFIXES)})"
-    ";;All files (*)"
+    f"All that can be opened ({_IMAGES} {_HEIGHTS});;Images and microscopes' files ({_IMAGES})"
+    f";;Height maps ({_HEIGHTS});;All files (*)"
 )
+STACK_FILTER: Final = f"Images and microscopes' files ({_IMAGES});;All files (*)"
+HEIGHTS_FILTER: Final = f"Height maps ({_HEIGHTS});;All files (*)"
 PICTURE_FILTER: Final = "PNG (*.png);;TIFF (*.tif *.tiff);;JPEG (*.jpg *.jpeg)"
 NETWORK_FILTER: Final = "Adapted networks (*.safetensors)"
 NUMBERS_FILTER: Final = "32-bit TIFF (*.tif *.tiff)"
@@ -196,13 +202,14 @@ class MainWindow(QMainWindow):
         self.surfaces = SurfaceController(session, self.surface, self)
         self.calibrating = CalibratingController(session, undo, self.calibration, self._ask_positions, self)
         self.exporting = ExportingController(
-            session, self.export_panel, engine.export, self._pinned_curves, sample, self
+            session, self.export_panel, engine.export, self._pinned_curves, sample, engine.export_heights, self
         )
         # last, so that everybody knows of a new stack before its depth is computed
         self.estimating = EstimatingController(session, undo, engine.estimate, self.methods, self)
         self.times = TimesController(
             session, self.opening, self.estimating, engine.estimate, self._ask_times_folder, self
         )
+        self.heights = HeightsController(session, self.estimating, self)
         self.adapting = AdaptingController(
             session,
             undo,
@@ -374,6 +381,7 @@ class MainWindow(QMainWindow):
             "next_time": lambda: self.times.step(1),
             "previous_time": lambda: self.times.step(-1),
             "run_other": self._run_other,
+            "compare_heights": self.ask_heights,
             "next_a": lambda: self._next_side("A"),
             "next_b": lambda: self._next_side("B"),
             "swap_sides": self._swap_sides,
@@ -491,24 +499,24 @@ class MainWindow(QMainWindow):
             self.setWindowTitle(now.title)
         if differs("start_page"):
             self._show_start_page(now.start_page)
-        if differs("frames"):
-            self.strip.set_frames(now.frames)
+        if differs("frames", "is_height_map"):
+            self.strip.set_frames(now.frames, now.is_height_map)
         if differs("frames", "slices"):
             self.strip.set_current(now.slices.index)
             self.picture.set_slices(now.slices)
         if differs("slices", "frames", "runs", "shown_run"):
             self.curves.set_slice(self._curve_index(now.slices.index))
-        if differs("calibration"):
-            self.calibration.set_calibration(now.calibration)
-        if differs("mode", "modes"):
-            self.picture.set_modes(now.mode, now.modes)
+        if differs("calibration", "measured_pixel"):
+            self.calibration.set_calibration(now.calibration, now.measured_pixel)
+        if differs("mode", "modes", "is_height_map"):
+            self.picture.set_modes(now.mode, now.modes, now.is_height_map)
             for mode in MODES:
                 self.actions_by_name[f"mode_{mode}"].setEnabled(mode in now.modes)
                 self.actions_by_name[f"mode_{mode}"].setChecked(mode == now.mode)
         if differs("left", "right", "mode", "shown_run", "aligned"):
             self.pictures.set_requests(now.left, now.right)
-        if differs("has_curves"):
-            self.curves.set_kept(now.has_curves)
+        if differs("has_curves", "is_height_map"):
+            self.curves.set_kept(now.has_curves, now.is_height_map)
         if differs("times"):
             self.picture.set_times(now.times)
         if differs("channels", "mode"):
@@ -529,8 +537,12 @@ class MainWindow(QMainWindow):
         if differs("colour_map"):
             self.picture.set_colour_map(now.colour_map)
             self.surface.set_colour_map(now.colour_map)
-        if differs("sweep"):
-            self.sweep.set_notes(now.sweep)
+        if differs("sweep", "is_height_map"):
+            self.sweep.set_notes(now.sweep, now.is_height_map)
+        if differs("is_height_map"):
+            self.export_panel.set_offered(self.engine.height_map_formats if now.is_height_map else None)
+            if now.is_height_map:
+                self.surface.set_colour("height")
         if differs("adapt"):
             self.adapt.set_view(now.adapt)
         if differs("can_export"):
@@ -544,16 +556,30 @@ class MainWindow(QMainWindow):
                 self._note_timer.start()
             else:
                 self._note_timer.stop()
-        enabling = ("start_page", "has_parts", "times", "can_save_channels", "pins", "can_export", "job", "runs")
+        enabling = (
+            "start_page",
+            "has_stack",
+            "can_take_heights",
+            "has_parts",
+            "times",
+            "can_save_channels",
+            "pins",
+            "can_export",
+            "job",
+            "runs",
+        )
         if differs(*enabling, "aligned", "comparison", "adapt"):
             self._enable_actions(now)
 
     def _enable_actions(self, now: ViewState) -> None:
         acts, opened = self.actions_by_name, not now.start_page
-        for name in ("reopen", "close_stack", "run", "next_slice", "previous_slice", "first_slice", "last_slice"):
+        for name in ("run", "next_slice", "previous_slice", "first_slice", "last_slice", "next_show", "aligned"):
+            acts[name].setEnabled(now.has_stack)
+        for name in ("reopen", "close_stack"):
             acts[name].setEnabled(opened)
-        for name in ("zoom_in", "zoom_out", "zoom_fit", "zoom_pixels", "copy_picture", "save_picture", "aligned"):
+        for name in ("zoom_in", "zoom_out", "zoom_fit", "zoom_pixels", "copy_picture", "save_picture"):
             acts[name].setEnabled(opened)
+        acts["compare_heights"].setEnabled(now.can_take_heights)
         for name in ("remove_pin", "remove_pins", "copy_pins"):
             acts[name].setEnabled(bool(now.pins))
         acts["other_part"].setEnabled(now.has_parts)
@@ -566,7 +592,6 @@ class MainWindow(QMainWindow):
         several = len(now.runs) > 1
         for name in ("next_a", "next_b", "swap_sides"):
             acts[name].setEnabled(several)
-        acts["next_show"].setEnabled(opened)
         for name in ("line_left", "line_right", "line_middle"):
             acts[name].setEnabled(now.mode == "compare")
         acts["save_numbers"].setEnabled(now.comparison.ready)
@@ -604,7 +629,7 @@ class MainWindow(QMainWindow):
     # what the user asks for
 
     def open(self, paths: Path | Sequence[Path]) -> None:
-        """Open a stack."""
+        """Open a stack, or a height map."""
         self.opening.open(paths)
 
     def open_sample(self) -> None:
@@ -627,6 +652,14 @@ class MainWindow(QMainWindow):
         if names:
             self.preferences.folder = str(Path(names[0]).parent)
             self.open([Path(name) for name in names])
+
+    def ask_heights(self) -> None:
+        """Let the user choose a height map to compare the shown result with."""
+        title = "Compare with a height map"
+        name, _ = QFileDialog.getOpenFileName(self, title, self.preferences.folder, HEIGHTS_FILTER)
+        if name:
+            self.preferences.folder = str(Path(name).parent)
+            self.heights.compare(Path(name))
 
     def show_capture(self) -> CapturingController:
         """Show the window that takes stacks; it is made when it is asked for."""
@@ -730,7 +763,7 @@ class MainWindow(QMainWindow):
 
     def ask_adapt_files(self) -> None:
         """Let the user choose files to learn from."""
-        names, _ = QFileDialog.getOpenFileNames(self, "Add stacks to learn from", self.preferences.folder, FILE_FILTER)
+        names, _ = QFileDialog.getOpenFileNames(self, "Add stacks to learn from", self.preferences.folder, STACK_FILTER)
         if names:
             self.preferences.folder = str(Path(names[0]).parent)
             self._adapt(lambda: self.adapting.add([Path(name) for name in names]))
@@ -795,11 +828,12 @@ class MainWindow(QMainWindow):
 
     def save_picture(self) -> None:
         """Let the user choose a file for what is shown."""
-        stack, view = self.session.state.stack, self._view_state
-        if stack is None or view is None or view.left is None:
+        state, view = self.session.state, self._view_state
+        if state.shape is None or view is None or view.left is None:
             return
         kind = "compare" if view.mode == "compare" else view.left.layer.kind
-        name = f"{stack.name}-{kind}.png".replace("/", "_")
+        stem = f"{state.stack.name}-{kind}" if state.stack else f"{Path(opened_name(state)).stem}-heights"
+        name = f"{stem}.png".replace("/", "_")
         path = self._ask_file("Save picture as", name, PICTURE_FILTER)
         if path is not None:
             self.pictures.save(path)
@@ -928,6 +962,7 @@ class MainWindow(QMainWindow):
             self.adapting.cancel()
             return
         self.opening.runner.cancel()
+        self.heights.cancel()
         self.estimating.cancel()
         self.exporting.runner.cancel()
         self.times.cancel()
@@ -1089,6 +1124,7 @@ class MainWindow(QMainWindow):
         return [
             *(controller.runner for controller in controllers),
             self.opening.looking,
+            self.heights.runner,
             self.times.runner,
             self.times.batch,
             *self.adapting.runners(),

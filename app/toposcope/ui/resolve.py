@@ -230,6 +230,10 @@ class ViewState:
     channels: ChannelChoice | None
     times: TimeState | None
     can_save_channels: bool
+    has_stack: bool
+    is_height_map: bool
+    measured_pixel: Sourced[float] | None
+    can_take_heights: bool
     job: Job | None
     message: Message | None
     adapt: AdaptView
@@ -238,20 +242,21 @@ class ViewState:
 def resolve(state: State, methods: Mapping[str, MethodCard] | None = None) -> ViewState:
     """Return what the views show in ``state``; ``methods`` are those that can be offered."""
     stack, run = state.stack, state.run
-    mode = state.mode if state.mode in available_modes(state) else "slice"
+    modes = available_modes(state)
+    mode: Mode = state.mode if state.mode in modes else "depth" if state.height_map is not None else "slice"
     left, right = wanted_pictures(state, mode)
     return ViewState(
-        title=f"{titled(stack)} – Toposcope" if stack else "Toposcope",
-        start_page=stack is None,
+        title=" – ".join([*([opened_name(state)] if opened_name(state) else []), "Toposcope"]),
+        start_page=state.subject is None,
         frames=frame_rows(stack, state.skipped) if stack else (),
         slices=slice_state(stack, state.slice_index),
         calibration=calibration(stack, state.edit, run) if stack else None,
         mode=mode,
-        modes=available_modes(state),
+        modes=modes,
         left=left,
         right=right,
         comparison=comparison(state, mode, methods or {}),
-        pixel_um=stack.pixel_um.value if stack and stack.pixel_um else None,
+        pixel_um=state.pixel_um.value if state.pixel_um else None,
         pins=state.pins,
         chosen_pin=state.chosen_pin,
         readout=readout(state),
@@ -261,17 +266,41 @@ def resolve(state: State, methods: Mapping[str, MethodCard] | None = None) -> Vi
         shown_run=state.shown_run,
         colour_map=state.colour_map,
         aligned=state.aligned,
-        sweep=run.result.sweep.notes if run and run.reduction == 1 else None,
+        sweep=run.result.sweep.notes if run and run.reduction == 1 and not run.measured else None,
         can_export=run is not None and run.reduction == 1,
         has_curves=run is None or run.result.volume is not None,
         has_parts=stack is not None and bool(stack.parts),
         channels=channel_choice(state, mode),
         times=time_state(state),
         can_save_channels=channel_choice(state, "all_in_focus") is not None,
+        has_stack=stack is not None,
+        is_height_map=state.height_map is not None,
+        measured_pixel=measured_pixel(state),
+        can_take_heights=stack is not None and reference_run(state) is not None and "heights" not in state.jobs,
         job=shown_job(state.jobs),
         message=state.message,
         adapt=adapt_view(state.adapt, state.opened.path if state.opened else None),
     )
+
+
+def measured_pixel(state: State) -> Sourced[float] | None:
+    """Return the side of a pixel of the height map that is open, 0 where its file does not tell; None without one."""
+    if state.height_map is None:
+        return None
+    return state.pixel_um or Sourced(0.0, "the file does not tell")
+
+
+def opened_name(state: State) -> str:
+    """Return what is open, for users; empty when nothing is."""
+    if state.stack is not None:
+        return titled(state.stack)
+    return state.height_map.name if state.height_map is not None else ""
+
+
+def reference_run(state: State) -> Run | None:
+    """Return the computed result that a height map is laid over: the one that is shown, else the newest."""
+    computed = [run for run in state.full_runs if not run.measured]
+    return state.run if state.run in computed else next(reversed(computed), None)
 
 
 def shown_job(jobs: Mapping[str, Job]) -> Job | None:
@@ -281,6 +310,8 @@ def shown_job(jobs: Mapping[str, Job]) -> Job | None:
 
 def available_modes(state: State) -> frozenset[Mode]:
     """Return the modes that have something to show."""
+    if state.height_map is not None:
+        return frozenset({"depth"})
     if state.stack is None:
         return frozenset()
     if state.run is None:
@@ -293,7 +324,7 @@ def available_modes(state: State) -> frozenset[Mode]:
 
 def wanted_pictures(state: State, mode: Mode) -> tuple[PictureRequest | None, PictureRequest | None]:
     """Return the pictures of the left (or only) and of the right side."""
-    if state.stack is None:
+    if state.shape is None:
         return None, None
     if mode == "compare":
         first, second = paired(state)
@@ -601,7 +632,7 @@ def method_state(state: State) -> MethodState:
         automatic=state.automatic,
         can_run=state.stack is not None,
         running=running,
-        outdated=run is not None and not running and run.inputs != state.inputs,
+        outdated=run is not None and not running and not run.measured and run.inputs != state.inputs,
         facts=run.facts if run else "",
     )
 
@@ -646,19 +677,21 @@ def _setting_text(value: object) -> str:
 
 def readout(state: State) -> str:
     """Return the text of the status bar for the pixel under the cursor."""
-    if state.cursor is None or state.stack is None:
+    if state.cursor is None or state.shape is None:
         return ""
     row, column = state.cursor
     parts = [f"x {column}  y {row}"]
-    if state.stack.pixel_um:
-        pixel = state.stack.pixel_um.value
+    if state.pixel_um:
+        pixel = state.pixel_um.value
         parts.append(f"({column * pixel:.5g}, {row * pixel:.5g} µm)")
     if (pair := compared_runs(state)) is not None:
         parts += _compared_readout(*pair, row, column)
     elif (run := state.run) is not None:
         i, j = map_pixel(run, row, column)
         depth = float(run.result.depth[i, j])
-        if math.isnan(depth):
+        if state.height_map is not None:
+            parts.append("not measured here" if math.isnan(depth) else f"height {depth:.5g} {run.result.unit_symbol}")
+        elif math.isnan(depth):
             parts.append("no depth here")
         else:
             parts.append(f"depth {depth:.4g} {run.result.unit_symbol}")
@@ -687,11 +720,11 @@ def pin_table(state: State, curves: Sequence[tuple[Pin, FocusCurve]]) -> str:
 
     Depths are in the stack's unit; x and y in pixels, and in micrometres where that is known.
     """
-    run, stack = state.run, state.stack
-    if run is None or stack is None:
+    run = state.run
+    if run is None or state.shape is None:
         return ""
     unit, known = run.result.unit_symbol, {pin.number: curve for pin, curve in curves}
-    pixel = stack.pixel_um.value if stack.pixel_um else None
+    pixel = state.pixel_um.value if state.pixel_um else None
     header = ["pin", "x / px", "y / px", *(["x / µm", "y / µm"] if pixel else [])]
     header += [f"depth / {unit}", f"peak / {unit}", f"width / {unit}", "confidence", "verdict"]
     lines = ["\t".join(header)]

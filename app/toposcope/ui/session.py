@@ -14,8 +14,9 @@ from typing import Any, Final, Literal, get_args
 
 from PySide6.QtCore import QObject, Signal
 
-from toposcope.core.calibration import Kind, Side, Unit
+from toposcope.core.calibration import Kind, Side, Sourced, Unit
 from toposcope.core.estimate import EstimateSettings
+from toposcope.core.height_map import HeightMap
 from toposcope.core.jobs import Progress
 from toposcope.core.result import DepthResult
 from toposcope.core.stack import FocalStack
@@ -72,7 +73,11 @@ class Inputs:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Run:
-    """A result in the history. ``reduction`` is above 1 for a preview at reduced size, ``facts`` says what it is."""
+    """A result in the history.
+
+    ``reduction`` is above 1 for a preview at reduced size, ``facts`` says what it is. ``measured`` are the heights
+    of an instrument, which no settings make anew.
+    """
 
     number: int
     title: str
@@ -80,6 +85,7 @@ class Run:
     inputs: Inputs
     reduction: int = 1
     facts: str = ""
+    measured: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +139,8 @@ class Message:
 class State:
     """Everything the window knows, in one frozen value.
 
-    ``opened`` is the stack as it was read, ``stack`` the same with ``edit`` applied; ``skipped`` and
+    ``opened`` is the stack as it was read, ``stack`` the same with ``edit`` applied; ``height_map`` is what is open
+    instead of a stack, its heights as a result being the only run; ``skipped`` and
     ``slice_index`` count its frames. ``pair`` are the numbers of the runs A and B, ``compared`` what is shown
     of them side by side (None: what suits them), ``split`` where the line between them stands, 0..1 of the
     width. ``channel`` is what the all-in-focus picture shows, None for that of the stack. ``ranges`` holds the
@@ -142,6 +149,7 @@ class State:
 
     opened: FocalStack | None = None
     stack: FocalStack | None = None
+    height_map: HeightMap | None = None
     edit: CalibrationEdit = field(default_factory=CalibrationEdit)
     skipped: frozenset[int] = frozenset()
     settings: EstimateSettings = field(default_factory=lambda: EstimateSettings(keep_volume=True))
@@ -164,6 +172,25 @@ class State:
     jobs: Mapping[str, Job] = field(default_factory=dict)
     message: Message | None = None
     adapt: AdaptState = field(default_factory=AdaptState)
+
+    @property
+    def subject(self) -> FocalStack | HeightMap | None:
+        """What is open, as it was read."""
+        return self.opened if self.opened is not None else self.height_map
+
+    @property
+    def shape(self) -> tuple[int, int] | None:
+        """Rows and columns of pictures at full size, None while nothing is open."""
+        if self.stack is not None:
+            return self.stack.shape
+        return self.run.result.shape if self.height_map is not None and self.run is not None else None
+
+    @property
+    def pixel_um(self) -> Sourced[float] | None:
+        """The side of a pixel at full size, None where it is not known."""
+        if self.stack is not None:
+            return self.stack.pixel_um
+        return self.run.result.pixel_um if self.height_map is not None and self.run is not None else None
 
     @property
     def run(self) -> Run | None:

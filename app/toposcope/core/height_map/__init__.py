@@ -12,14 +12,15 @@ from toposcope.core.height_map.formats import (
     is_height_map,
     reader_lines,
 )
-from toposcope.core.height_map.model import HeightMap, as_result, described, from_result, squared
-from toposcope.core.height_map.placing import LEVELS, Level, Place, Placed, lay_over, level_to, parse_place
+from toposcope.core.height_map.model import METHOD, HeightMap, as_result, described, from_result, squared
+from toposcope.core.height_map.placing import LEVELS, Level, Place, Placed, lay_over, level_to, on_result, parse_place
 from toposcope.core.height_map.reading import read_height_map
 
 __all__ = [
     "HEIGHT_MAP_SUFFIXES",
     "INSTALL_LINE",
     "LEVELS",
+    "METHOD",
     "HeightMap",
     "Level",
     "Place",
@@ -31,6 +32,7 @@ __all__ = [
     "is_height_map",
     "lay_over",
     "level_to",
+    "on_result",
     "parse_place",
     "read_height_map",
     "reader_lines",

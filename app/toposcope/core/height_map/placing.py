@@ -10,17 +10,19 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
-from toposcope.core.calibration import Floats
+from toposcope.core.calibration import MICROMETRES, Floats
 from toposcope.core.height_map.grid import resampled
-from toposcope.core.height_map.model import HeightMap
+from toposcope.core.height_map.model import METHOD, HeightMap, from_result
 from toposcope.core.jobs import Progress, Report, part, silent
+from toposcope.core.result import DepthResult
+from toposcope.core.sweep import SweepReport
 from toposcope.errors import CalibrationError, SettingsError, StackError
 
 Level = Literal["none", "offset", "plane"]
@@ -30,13 +32,14 @@ Place = Literal["auto", "same"] | tuple[float, float]
 
 SAME_FIELD: Final = 0.02
 """Share by which two fields may differ in size and still be taken for the same one."""
-ALIKE: Final = 0.5
+ALIKE: Final = 0.6
 """Correlation from which on two surfaces are believed to be the same place."""
 OVERLAP: Final = 0.3
 """Share of the smaller map that must lie on the other one."""
 
 _COARSE: Final = 512  # places along the longer side while all shifts are tried
 _FEWEST: Final = 24  # and at least so many along the shorter side of the smaller map
+_ENOUGH: Final = 200  # places that must be known in both: fewer are alike by chance somewhere
 _FINE: Final = 1_000_000  # places that are enough for least squares
 _CANDIDATES: Final = 16
 _APART: Final = 2  # places between two candidates
@@ -163,6 +166,46 @@ def level_to(reference: Floats, moved: Floats, level: Level) -> tuple[Floats, st
     return fitted, "offset and tilt removed by least squares"
 
 
+def on_result(
+    height_map: HeightMap, result: DepthResult, level: Level = "plane", place: Place = "auto", report: Report = silent
+) -> tuple[DepthResult, str]:
+    """Return the height map as a result of the same pixels, unit and picture as ``result``, and how it was laid over.
+
+    So it can be shown beside it, subtracted from it and exported like any result.
+
+    Raises
+    ------
+    CalibrationError, StackError
+        As `lay_over` and `from_result` do.
+    """
+    reference = from_result(result).z_um
+    pixel = result.pixel_um
+    placed = lay_over(height_map, reference, pixel.value if pixel else None, place, report)
+    levelled, how = level_to(reference, placed.z_um, level)
+    heights = levelled / MICROMETRES[result.unit]
+    positions = result.positions.value
+    depth = (heights + positions[0] if result.near.value == "high" else positions[-1] - heights).astype(np.float32)
+    valid = np.isfinite(depth)
+    name = height_map.name
+    made = replace(
+        result,
+        depth=depth,
+        confidence=valid.astype(np.float32),
+        valid=valid,
+        volume=None,
+        sweep=SweepReport((), np.zeros(depth.shape, np.uint8)),
+        provenance=replace(
+            result.provenance,
+            method=METHOD,
+            settings={"level": level, "place": placed.text},
+            source=name,
+            seconds=0.0,
+            inputs={},
+        ),
+    )
+    return made, "; ".join([placed.text, *([how] if how else [])])
+
+
 def _field(extent: tuple[float, float]) -> str:
     return f"{extent[1]:.4g} × {extent[0]:.4g} µm"
 
@@ -246,7 +289,7 @@ def _best_shift(fixed: Floats, moving: Floats, report: Report) -> tuple[tuple[in
 
     count = np.rint(correlation(m1, m2))
     fewest = OVERLAP * min(np.isfinite(fixed).sum(), np.isfinite(moving).sum())
-    enough = count >= max(fewest, 9)
+    enough = count >= max(fewest, _ENOUGH)
     safe = np.maximum(count, 1)
     s1, s2 = correlation(f1, m2), correlation(m1, f2)
     product = correlation(f1, f2) - s1 * s2 / safe

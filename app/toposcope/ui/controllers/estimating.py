@@ -16,13 +16,14 @@ from PySide6.QtCore import QObject, QTimer
 from PySide6.QtGui import QUndoStack
 
 from toposcope.core.estimate import EstimateSettings, MethodCard
+from toposcope.core.height_map import METHOD
 from toposcope.core.jobs import Progress, Report
 from toposcope.core.result import DepthResult
 from toposcope.core.stack import FocalStack
 from toposcope.errors import OutputError, ToposcopeError
 from toposcope.ui.commands import push
 from toposcope.ui.controllers.opening import problem
-from toposcope.ui.resolve import kept_runs, preview_reduction, run_facts, run_title, worked_stack
+from toposcope.ui.resolve import kept_runs, preview_reduction, reference_run, run_facts, run_title, worked_stack
 from toposcope.ui.session import Inputs, Job, Offer, Run, Session, State
 from toposcope.ui.workers import LatestRunner
 
@@ -83,6 +84,22 @@ class EstimatingController(QObject):
         self._numbers += 1
         facts = f"{run_facts(result)}\nStored result; compute it again for its focus curves"
         return Run(self._numbers, run_title(inputs, self._methods, 1), result, inputs, 1, facts)
+
+    def take(self, result: DepthResult, title: str, facts: str) -> Run:
+        """Put heights that an instrument measured beside the results of the stack, as B, and return them."""
+        state = self._session.state
+        self._numbers += 1
+        self._full += 1
+        inputs = replace(state.inputs, settings=replace(state.settings, method=METHOD, options=None))
+        run = Run(self._numbers, f"{self._full}  {title}", result, inputs, facts=facts, measured=True)
+        computed = reference_run(state)
+        reference = computed.number if computed is not None else run.number
+        kept = kept_runs(state.runs, run, reference)
+        self._session.set(runs=kept, pair=(reference, run.number), mode="difference")
+        for old in state.runs:
+            if old not in kept and old.result.volume is not None:
+                old.result.volume.close()
+        return run
 
     def run_method(self, name: str) -> None:
         """Compute the depth by another method with its defaults; its choice can be undone."""

@@ -9,6 +9,7 @@ from typing import Any
 from PySide6.QtCore import QObject
 
 from toposcope.core.curve import FocusCurve
+from toposcope.core.height_map import HeightMap
 from toposcope.core.jobs import Progress, Report, part
 from toposcope.core.result import DepthResult
 from toposcope.ui.controllers.opening import problem
@@ -18,6 +19,10 @@ from toposcope.ui.workers import LatestRunner
 
 Exporter = Callable[[DepthResult, str, Path, Sequence[FocusCurve], Any, Report], Sequence[Path]]
 """Writes one format into a folder, with the curves of the pins where it takes them; returns the files."""
+
+
+HeightsExporter = Callable[[HeightMap, str, Path, Any, Report], Sequence[Path]]
+"""Writes a height map in one format into a folder; returns the files."""
 
 
 class ExportingController(QObject):
@@ -33,10 +38,11 @@ class ExportingController(QObject):
         export: Exporter,
         curves: Callable[[], Sequence[FocusCurve]],
         sample: Path | None = None,
+        export_heights: HeightsExporter | None = None,
         parent: QObject | None = None,
     ) -> None:
         super().__init__(parent)
-        self._sample = sample
+        self._sample, self._export_heights = sample, export_heights
         self._session, self._panel, self._export, self._curves = session, panel, export, curves
         self.runner = LatestRunner("export", self)
         self.runner.returned.connect(self._on_written)
@@ -52,6 +58,7 @@ class ExportingController(QObject):
         if run is None or not formats:
             return
         result, curves = run.result, tuple(self._curves())
+        heights, write_heights = self._session.state.height_map, self._export_heights
         self._session.set(message=None)
         self._session.set_job("export", Job("Export", Progress(0.0)))
 
@@ -60,7 +67,10 @@ class ExportingController(QObject):
             for i, name in enumerate(formats):
                 steps = part(report, i / len(formats), (i + 1) / len(formats))
                 steps(Progress(0.0, name))
-                written += self._export(result, name, folder, curves, options, steps)
+                if heights is not None and write_heights is not None:
+                    written += write_heights(heights, name, folder, options, steps)
+                else:
+                    written += self._export(result, name, folder, curves, options, steps)
             return written
 
         self.runner.start(work)
@@ -69,6 +79,8 @@ class ExportingController(QObject):
         if now.opened is not before.opened and now.opened is not None:
             path = None if now.opened.path == self._sample else now.opened.path
             self._panel.set_folder(proposed_folder(path, now.opened.name))
+        elif now.height_map is not before.height_map and now.height_map is not None:
+            self._panel.set_folder(proposed_folder(now.height_map.path, now.height_map.name, "converted"))
 
     def _on_progressed(self, progress: Progress) -> None:
         self._session.set_job("export", Job("Export", progress))
@@ -82,8 +94,8 @@ class ExportingController(QObject):
         self._session.set(message=problem(error))
 
 
-def proposed_folder(path: Path | None, name: str) -> Path:
+def proposed_folder(path: Path | None, name: str, what: str = "depth") -> Path:
     """Return where results of a stack go by default: beside it, never into it."""
     home = Path.home()
     beside = path.parent if path is not None else home
-    return beside / f"{path.stem if path is not None else name}-depth"
+    return beside / f"{path.stem if path is not None else name}-{what}"

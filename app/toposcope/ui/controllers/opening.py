@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from PySide6.QtCore import QObject
 from PySide6.QtGui import QUndoStack
 
-from toposcope.core.jobs import Progress, Report
+from toposcope.core.height_map import METHOD, HeightMap, as_result, described, is_height_map, read_height_map
+from toposcope.core.jobs import Progress, Report, part
+from toposcope.core.result import DepthResult
 from toposcope.core.source import Choice, ChoiceNeeded, OpenOptions, preview
 from toposcope.core.stack import FocalStack
 from toposcope.errors import FrameError, ToposcopeError
@@ -32,9 +34,19 @@ class Opener(Protocol):
     def __call__(self, path: Path | Sequence[Path], options: OpenOptions, report: Report) -> FocalStack: ...
 
 
-class OpeningController(QObject):
-    """Opens what the user points at. ``ask`` puts the file's questions and returns answers, or None.
+@dataclass(frozen=True, slots=True, eq=False)
+class _Heights:
+    """A height map that was read, the same as a result, and what it is in words."""
 
+    height_map: HeightMap
+    result: DepthResult
+    facts: str
+
+
+class OpeningController(QObject):
+    """Opens what the user points at, stacks and height maps.
+
+    ``ask`` puts the file's questions and returns answers, or None.
     ``sample`` is the stack that comes with the program: it needs no place among recent files.
     """
 
@@ -54,6 +66,7 @@ class OpeningController(QObject):
         self._session, self._undo, self._preferences = session, undo, preferences
         self._open_stack, self._ask = open_stack, ask
         self._wanted: tuple[Paths, OpenOptions] | None = None
+        self._height_maps = 0
         self.looking = LatestRunner("look", self)
         self.runner = LatestRunner("open", self)
         self.runner.returned.connect(self._on_opened)
@@ -73,7 +86,13 @@ class OpeningController(QObject):
         self._session.set(message=None)
         self._session.set_job("open", Job("Opening", Progress(0.0, _name(wanted))))
         target = wanted if isinstance(wanted, Path) else list(wanted)
-        self.runner.start(lambda report: self._open_stack(target, options, report))
+
+        def work(report: Report) -> FocalStack | _Heights:
+            if isinstance(target, Path) and is_height_map(target):
+                return _read_heights(target, report)
+            return self._open_stack(target, options, report)
+
+        self.runner.start(work)
 
     def retry(self, **changes: Any) -> None:
         """Open what was wanted last once more, with changed options."""
@@ -151,8 +170,11 @@ class OpeningController(QObject):
     def _on_progressed(self, progress: Progress) -> None:
         self._session.set_job("open", Job("Opening", progress))
 
-    def _on_opened(self, stack: FocalStack) -> None:
+    def _on_opened(self, stack: FocalStack | _Heights) -> None:
         self._session.set_job("open", None)
+        if isinstance(stack, _Heights):
+            self._show_heights(stack)
+            return
         self._replace_stack(stack)
         if stack.path is not None and stack.path == self._sample:
             return
@@ -163,20 +185,37 @@ class OpeningController(QObject):
 
     def _replace_stack(self, stack: FocalStack | None) -> None:
         """Begin anew with ``stack``; what belonged to the one before is closed."""
+        self._replace(stack)
+
+    def _show_heights(self, read: _Heights) -> None:
+        """Begin anew with a height map: its heights are the only result."""
+        inputs = replace(self._session.state.inputs, edit=CalibrationEdit(), skipped=frozenset())
+        inputs = replace(inputs, settings=replace(inputs.settings, method=METHOD, options=None))
+        self._height_maps += 1
+        # below 0: no number of a computed result, nor that of the height map before, whose pictures may be shown
+        run = Run(-self._height_maps, read.height_map.name, read.result, inputs, facts=read.facts, measured=True)
+        self._replace(None, read.height_map, run)
+        if read.height_map.path is not None:
+            self._preferences.add_recent(read.height_map.path)
+        if read.height_map.notes:
+            self._session.set(message=Message(note_lines(read.height_map), "info"))
+
+    def _replace(self, stack: FocalStack | None, height_map: HeightMap | None = None, run: Run | None = None) -> None:
         before = self._session.state
         self._undo.clear()
         self._session.set(
             opened=stack,
             stack=stack,
+            height_map=height_map,
             edit=CalibrationEdit(),
             skipped=frozenset(),
-            runs=(),
-            shown_run=None,
+            runs=(run,) if run is not None else (),
+            shown_run=run.number if run is not None else None,
             pins=(),
             chosen_pin=None,
             cursor=None,
             ranges={},
-            mode="slice",
+            mode="slice" if run is None else "depth",
             channel=None,
             slice_index=stack.n // 2 if stack else 0,
             message=None,
@@ -196,6 +235,19 @@ class OpeningController(QObject):
             # without its only file there is nothing to go on with
             message = replace(message, offers=(again,))
         self._session.set(message=message)
+
+
+def note_lines(height_map: HeightMap) -> str:
+    """Return the notes of a height map as sentences, one a line."""
+    return "\n".join(f"{note[:1].upper()}{note[1:]}." for note in height_map.notes)
+
+
+def _read_heights(path: Path, report: Report) -> _Heights:
+    height_map = read_height_map(path, part(report, 0.0, 0.7))
+    result = as_result(height_map, part(report, 0.7, 1.0))
+    rows, _ = described(height_map)
+    facts = [f"{name}: {text}" for name, text in rows if name not in ("height map", "note")]
+    return _Heights(height_map, result, "\n".join(line[0].upper() + line[1:] for line in facts))
 
 
 def _release(before: State) -> None:

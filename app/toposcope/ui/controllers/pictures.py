@@ -165,7 +165,7 @@ class PicturesController(QObject):
                 self._fetch(where, recoloured=bool(before and request and before.layer == request.layer))
 
     def _on_changed(self, before: State, now: State) -> None:
-        if now.opened is not before.opened:
+        if now.subject is not before.subject:
             for runner in (*self.runners.values(), self.ahead):
                 runner.drop()
             self.cache.clear()
@@ -191,7 +191,7 @@ class PicturesController(QObject):
         if where == "left":  # maps that may take a while are shown there only
             self.ahead.drop()
             self._set_slow_job(None)
-        if request is None or state.stack is None:
+        if request is None or state.shape is None:
             self._view.set_picture(where, None)
             return
         key = self._key(request, state)
@@ -221,8 +221,8 @@ class PicturesController(QObject):
         return layer.kind, layer.index
 
     def _work(self, request: PictureRequest, key: Key, state: State, final: bool) -> Work | None:
-        stack, run = state.stack, state.run_of(request.layer.index)
-        if stack is None:
+        stack, shape, run = state.stack, state.shape, state.run_of(request.layer.index)
+        if shape is None:
             return None
         if request.layer.kind == "slice":
             return self._slice_work(request.layer.index, key, state, final)
@@ -230,11 +230,11 @@ class PicturesController(QObject):
             return None
         if request.layer.kind == "difference":
             return self._difference_work(request, key, state, final)
-        if request.layer.channel is not None:
+        if request.layer.channel is not None and stack is not None:
             return self._channel_work(run, request.layer.channel, key, stack)
-        if request.layer.kind == "all_in_focus" and request.shared:
+        if request.layer.kind == "all_in_focus" and request.shared and stack is not None:
             return self._fused_work(run, key, stack)
-        kind, shape = request.layer.kind, stack.shape
+        kind = request.layer.kind
         others = [state.run_of(number) for number in request.shared if number != run.number]
         beside = others[0].result if others and others[0] is not None else None
         peaks = self._peaks.get(run.number)
@@ -435,10 +435,10 @@ class PicturesController(QObject):
         state = self._session.state
         sides = [self._side(where, state) for where in ("left", "right") if self._requests[where] is not None]
         shown = [side for side in sides if side is not None]
-        if not shown or state.stack is None:
+        pixel, shape, split = state.pixel_um, state.shape, state.split
+        if not shown or shape is None:
             return None
         names = _heading(shown, state)
-        pixel, shape, split = state.stack.pixel_um, state.stack.shape, state.split
         pixel_um = pixel.value if pixel else None
 
         def draw(report: Report) -> Picture:

@@ -65,9 +65,9 @@ class PinsController(QObject):
     def add(self, row: int, column: int) -> None:
         """Set a pin."""
         state = self._session.state
-        if state.stack is None:
+        if state.shape is None:
             return
-        height, width = state.stack.shape
+        height, width = state.shape
         if not (0 <= row < height and 0 <= column < width):
             return
         taken = {pin.number for pin in state.pins}

@@ -85,11 +85,11 @@ class SurfaceController(QObject):
 
     def full_pixel(self, row: int, column: int) -> tuple[int, int]:
         """Return the pixel of the full-size picture for a picked pixel of the shown map."""
-        run, stack = self._session.state.run, self._session.state.stack
-        if run is None or stack is None:
+        run, shape = self._session.state.run, self._session.state.shape
+        if run is None or shape is None:
             return row, column
         k = run.reduction
-        return min(row * k + k // 2, stack.shape[0] - 1), min(column * k + k // 2, stack.shape[1] - 1)
+        return min(row * k + k // 2, shape[0] - 1), min(column * k + k // 2, shape[1] - 1)
 
     def save_screenshot(self, path: Path, width: int = 2400, height: int = 1600, transparent: bool = False) -> None:
         """Write the view as a picture, larger than it is on the screen; a ``transparent`` ground needs a PNG."""

@@ -22,7 +22,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from toposcope.core.calibration import UNIT_SYMBOLS, UNITS
+from toposcope.core.calibration import UNIT_SYMBOLS, UNITS, Sourced
 from toposcope.ui.resolve import Calibration
 
 KIND_TITLES: Final = {"microscope": "Microscope: heights", "camera": "Camera: distances"}
@@ -115,15 +115,19 @@ class CalibrationPanel(QWidget):
         self._edit.clicked.connect(self.positionsRequested)
         self._reset.clicked.connect(self.resetRequested)
 
-    def set_calibration(self, calibration: Calibration | None) -> None:
-        """Show this calibration; None while no stack is open."""
+    def set_calibration(self, calibration: Calibration | None, measured: Sourced[float] | None = None) -> None:
+        """Show this calibration; None while no stack is open. ``measured`` is the pixel of a height map instead."""
         self._calibration = calibration
         self.setEnabled(calibration is not None)
         if calibration is None:
-            self._range.setText("No stack is open")
+            self._range.setText("No stack is open" if measured is None else "None: a height map has no slices")
             self._show_lens(False)
             for label in self._origins.values():
                 label.clear()
+            self._pixel.setValue(0.0)
+            if measured is not None:
+                self._pixel.setValue(measured.value)
+                self._say("pixel", measured.origin, False)
             self._reset.setVisible(False)
             return
         c = calibration

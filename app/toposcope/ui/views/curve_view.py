@@ -60,6 +60,9 @@ class PinCurve(NamedTuple):
 XAxis = Literal["position", "slice"]
 
 EMPTY_TEXT: Final = "Click a pixel in the picture to see its focus curve."
+HEIGHT_MAP_TEXT: Final = (
+    "A height map has no slices, so its pixels have no focus curve. Open a focal stack to see some."
+)
 NOT_KEPT_TEXT: Final = "No focus curves are kept with this result. Compute the depth again (Ctrl+R) to have them."
 KEY_TEXT: Final = "filled: probability · dotted: measure · dashed: depth · bar: width · ▽ other peaks"
 COMPARED_KEY_TEXT: Final = "dots: probability · dotted: measure · upright: depth · bar: width · ▽ other peaks"
@@ -164,9 +167,9 @@ class CurveView(QWidget):
 
     # setters, called by a controller
 
-    def set_kept(self, kept: bool) -> None:
-        """Say whether the shown result has curves; without a result it may have."""
-        self._empty.setText(EMPTY_TEXT if kept else NOT_KEPT_TEXT)
+    def set_kept(self, kept: bool, is_height_map: bool = False) -> None:
+        """Say whether the shown result has curves; without a result it may have, a height map never has."""
+        self._empty.setText(HEIGHT_MAP_TEXT if is_height_map else EMPTY_TEXT if kept else NOT_KEPT_TEXT)
 
     def set_curves(self, curves: Sequence[PinCurve], names: tuple[str, str] = ("", "")) -> None:
         """Show these curves, in the order of their pins; none shows a hint instead.

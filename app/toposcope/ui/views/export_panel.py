@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -75,6 +75,7 @@ class ExportPanel(QWidget):
         self._show = QPushButton("Open the folder")
         self._show.setVisible(False)
         self._able = False
+        self._offered: frozenset[str] | None = None
         self._build()
         self.apply_theme()
 
@@ -110,6 +111,17 @@ class ExportPanel(QWidget):
         self._able = able
         self._check()
 
+    def set_offered(self, names: Collection[str] | None) -> None:
+        """Offer only these formats, None for all; the others keep their marks for later."""
+        self._offered = None if names is None else frozenset(names)
+        for i in range(self._list.count()):
+            item = self._list.item(i)
+            item.setHidden(not self._is_offered(item))
+        self._check()
+
+    def _is_offered(self, item: QListWidgetItem) -> bool:
+        return self._offered is None or item.data(Qt.ItemDataRole.UserRole) in self._offered
+
     def set_folder(self, folder: Path) -> None:
         """Propose a folder; one that the user typed stays."""
         self._folder.setText(str(folder))
@@ -129,7 +141,9 @@ class ExportPanel(QWidget):
         """Return the names of the chosen formats."""
         items = (self._list.item(i) for i in range(self._list.count()))
         return tuple(
-            item.data(Qt.ItemDataRole.UserRole) for item in items if item.checkState() == Qt.CheckState.Checked
+            item.data(Qt.ItemDataRole.UserRole)
+            for item in items
+            if item.checkState() == Qt.CheckState.Checked and self._is_offered(item)
         )
 
     def set_formats(self, names: Sequence[str]) -> None:

@@ -21,7 +21,7 @@ from PySide6.QtCore import (
     QTimer,
     Signal,
 )
-from PySide6.QtGui import QColor, QImage, QKeyEvent, QMouseEvent, QPainter, QPen
+from PySide6.QtGui import QColor, QImage, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QListView,
@@ -190,6 +190,9 @@ def check_box(row: QRect) -> QRect:
     return QRect(row.right() - 22, row.top() + 9, 16, 16)
 
 
+HEIGHT_MAP_TEXT: Final = "A height map has no slices."
+
+
 class FilmStrip(QListView):
     """All frames of the stack; shows which one is looked at."""
 
@@ -199,6 +202,7 @@ class FilmStrip(QListView):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self._empty_text = ""
         self.frames = QFrameListModel(self)
         self.setModel(self.frames)
         self.setItemDelegate(_Delegate(self))
@@ -218,9 +222,20 @@ class FilmStrip(QListView):
     def sizeHint(self) -> QSize:
         return QSize(240, 420)
 
-    def set_frames(self, rows: Sequence[FrameRow]) -> None:
-        """Show these frames."""
+    def set_frames(self, rows: Sequence[FrameRow], is_height_map: bool = False) -> None:
+        """Show these frames; a height map has none, and the strip says so."""
         self.frames.set_rows(tuple(rows))
+        self._empty_text = HEIGHT_MAP_TEXT if is_height_map else ""
+        self.viewport().update()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        super().paintEvent(event)
+        if self._empty_text and not self.frames.rows:
+            painter = QPainter(self.viewport())
+            painter.setPen(QColor(theme.colours().muted))
+            room = self.viewport().rect().adjusted(16, 16, -16, -16)
+            painter.drawText(room, Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap, self._empty_text)
+            painter.end()
 
     def set_current(self, index: int) -> None:
         """Mark the frame that is looked at and bring it into view."""

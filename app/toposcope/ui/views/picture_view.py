@@ -38,6 +38,7 @@ MODE_TITLES: Final[dict[Mode, tuple[str, str]]] = {
     "compare": ("A | B", "Two results with a line to drag between them (7)"),
     "difference": ("A − B", "Where two results differ, and by how much (8)"),
 }
+HEIGHT_TITLE: Final = ("Height", "What the instrument has measured, counted from the lowest height (3)")
 SHORT_TITLES: Final[dict[Mode, str]] = {
     "all_in_focus": "Sharp",
     "confidence": "Conf.",
@@ -73,7 +74,7 @@ class PictureView(QWidget):
         self.canvas = Canvas(self)
         self.range_bar = RangeBar(self)
         self._modes: dict[Mode, QToolButton] = {}
-        self._narrow = self._tiny = False
+        self._narrow = self._tiny = self._is_height_map = False
         self._mode_list = QComboBox()
         self._maps = QComboBox()
         self._channels = QComboBox()
@@ -244,12 +245,17 @@ class PictureView(QWidget):
         checked = f"QToolButton:checked {{ background: {c.accent}; color: {c.accent_text}; border-radius: 3px; }}"
         padding = 2 if self._tiny else 4 if self._narrow else 8
         for mode, button in self._modes.items():
-            title = MODE_TITLES[mode][0]
+            title = HEIGHT_TITLE[0] if mode == "depth" and self._is_height_map else MODE_TITLES[mode][0]
             button.setText(SHORT_TITLES.get(mode, title) if self._narrow else title)
             button.setStyleSheet(f"QToolButton {{ padding: 4px {padding}px; border: none; }} {checked}")
 
-    def set_modes(self, mode: Mode, available: frozenset[Mode]) -> None:
-        """Show which mode is on and which have something to show."""
+    def set_modes(self, mode: Mode, available: frozenset[Mode], is_height_map: bool = False) -> None:
+        """Show which mode is on and which have something to show; what a height map has is no depth but a height."""
+        title, tip = HEIGHT_TITLE if is_height_map else MODE_TITLES["depth"]
+        self._modes["depth"].setText(title)
+        self._modes["depth"].setToolTip(tip)
+        self._mode_list.setItemText(MODES.index("depth"), title)
+        self._is_height_map = is_height_map
         for name, button in self._modes.items():
             button.setEnabled(name in available)
             button.setChecked(name == mode)

@@ -29,7 +29,7 @@ class StartPage(QWidget):
         title.setFont(font)
         hint = QLabel(
             "Drop a folder of photographs, a multi-page TIFF or several files anywhere in this window.\n"
-            "JPEG, PNG, TIFF, BMP and WebP; grey or colour; 8 or 16 bit.",
+            "JPEG, PNG, TIFF, BMP and WebP; grey or colour; 8 or 16 bit. Height maps such as X3P and GWY, too.",
             alignment=Qt.AlignmentFlag.AlignCenter,
         )
         hint.setProperty("role", "muted")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QScrollArea, QVBoxLayout, QWidget
@@ -10,6 +11,9 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QScrollA
 from toposcope.core.sweep import SweepNote
 from toposcope.ui import theme
 from toposcope.ui.rendering import LACK_COLOURS, LACK_TITLES
+
+EMPTY_TEXT: Final = "Advice for the next sweep appears here, once the depth is computed."
+HEIGHT_MAP_TEXT: Final = "A height map has no slices, so there is no sweep to give advice on."
 
 
 class SweepPanel(QScrollArea):
@@ -22,17 +26,19 @@ class SweepPanel(QScrollArea):
         self.setWidgetResizable(True)
         self.setFrameShape(QFrame.Shape.NoFrame)
         self._notes: tuple[SweepNote, ...] | None = None
+        self._is_height_map = False
         self.set_notes(None)
 
-    def set_notes(self, notes: Sequence[SweepNote] | None) -> None:
-        """Show these notes; None while there is no result."""
+    def set_notes(self, notes: Sequence[SweepNote] | None, is_height_map: bool = False) -> None:
+        """Show these notes; None while there is no result, or a height map, which no sweep was made for."""
+        self._is_height_map = is_height_map
         self._notes = None if notes is None else tuple(notes)
         page = QWidget()
         layout = QVBoxLayout(page)
         layout.setContentsMargins(10, 10, 10, 10)
         layout.setSpacing(10)
         if notes is None:
-            layout.addWidget(_words("Advice for the next sweep appears here, once the depth is computed.", muted=True))
+            layout.addWidget(_words(HEIGHT_MAP_TEXT if is_height_map else EMPTY_TEXT, muted=True))
         elif not notes:
             layout.addWidget(_words("This sweep lacks nothing: the surface lies inside it, with steps fine enough."))
         for note in notes or ():
@@ -47,7 +53,7 @@ class SweepPanel(QScrollArea):
 
     def apply_theme(self) -> None:
         """Take icons of the theme."""
-        self.set_notes(self._notes)
+        self.set_notes(self._notes, self._is_height_map)
 
     def text(self) -> str:
         """Return the notes as text, for the clipboard."""

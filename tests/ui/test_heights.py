@@ -1,0 +1,284 @@
+"""Height maps in the window: opened by themselves, and compared with a result; what has no slices says so."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from PIL import Image
+from PySide6.QtCore import QMimeData, QPointF, Qt, QUrl
+from PySide6.QtGui import QDropEvent, QGuiApplication
+from PySide6.QtWidgets import QFileDialog
+from pytestqt.qtbot import QtBot
+
+from surfaces import field
+from toposcope.core.export import write_gwy, write_x3p
+from toposcope.core.height_map import HeightMap, from_result, read_height_map
+from toposcope.core.jobs import Progress, Report
+from toposcope.ui import theme
+from toposcope.ui.controllers import heights, opening
+from toposcope.ui.engine import Engine
+from toposcope.ui.main_window import MainWindow
+from toposcope.ui.views import curve_view, film_strip, sweep_panel
+from window_fakes import fake_curve, make_result, make_stack, private_preferences, quick_estimate
+
+Make = Callable[[], MainWindow]
+
+
+@pytest.fixture
+def make(qtbot: QtBot, tmp_path: Path) -> Iterator[Make]:
+    theme.apply("dark")
+    windows: list[MainWindow] = []
+
+    def made() -> MainWindow:
+        engine = replace(
+            Engine(),
+            open_stack=lambda path, options, report: make_stack(),
+            estimate=quick_estimate,
+            curve_at=fake_curve,
+        )
+        window = MainWindow(engine, private_preferences(tmp_path))
+        qtbot.addWidget(window)
+        windows.append(window)
+        with qtbot.waitExposed(window):
+            window.show()
+        return window
+
+    yield made
+    for window in windows:
+        window.shutdown()
+
+
+@pytest.fixture
+def measured(tmp_path: Path) -> Path:
+    made = field((40, 60), (0.5, 0.5))
+    made.z_um[5:8, 20:30] = np.nan
+    path = tmp_path / "groove.x3p"
+    write_x3p(replace(made, z_um=made.z_um + 70_000.0), path)
+    return path
+
+
+def opened(window: MainWindow) -> bool:
+    state = window.session.state
+    return state.height_map is not None and not state.jobs and window.picture.canvas.picture("left") is not None
+
+
+def with_depth(qtbot: QtBot, make: Make) -> MainWindow:
+    window = make()
+    window.open(Path("any"))
+    qtbot.waitUntil(lambda: window.session.state.run is not None and not window.session.state.jobs)
+    return window
+
+
+def test_a_height_map_is_shown_with_what_it_has(qtbot: QtBot, make: Make, measured: Path) -> None:
+    window = make()
+    data = QMimeData()
+    data.setUrls([QUrl.fromLocalFile(str(measured))])
+    event = QDropEvent(
+        QPointF(50, 50),
+        Qt.DropAction.CopyAction,
+        data,
+        Qt.MouseButton.LeftButton,
+        Qt.KeyboardModifier.NoModifier,
+    )
+    window.dropEvent(event)
+    qtbot.waitUntil(lambda: opened(window))
+    state, acts = window.session.state, window.actions_by_name
+    assert state.run is not None
+    assert state.message is None
+    assert window.windowTitle() == "groove.x3p – Toposcope"
+    assert window._pages.currentWidget() is window.picture
+    assert window.preferences.recent == (measured,)
+    # heights from the lowest one, voids and pixel kept
+    truth = read_height_map(measured).z_um
+    assert_allclose(state.run.result.heights(), truth - np.nanmin(truth), atol=1e-4)
+    assert window._view_state is not None
+    assert window._view_state.pixel_um == pytest.approx(0.5)
+    assert window.picture._modes["depth"].text() == "Height"
+    assert [mode for mode, button in window.picture._modes.items() if button.isEnabled()] == ["depth"]
+    # what needs slices says that there are none
+    assert window.curves._empty.text() == curve_view.HEIGHT_MAP_TEXT
+    assert window.strip._empty_text == film_strip.HEIGHT_MAP_TEXT
+    assert window.sweep._is_height_map
+    assert sweep_panel.HEIGHT_MAP_TEXT.startswith("A height map has no slices")
+    assert window.calibration._range.text() == "None: a height map has no slices"
+    assert window.calibration._pixel.value() == pytest.approx(0.5)
+    assert "ISO 25178-72 X3P" in window.method._facts.text()
+    for name in ("run", "next_slice", "aligned", "compare_heights", "mode_slice", "save_numbers"):
+        assert not acts[name].isEnabled(), name
+    for name in ("export", "save_picture", "copy_picture", "close_stack", "reopen", "zoom_fit"):
+        assert acts[name].isEnabled(), name
+    # what is under the cursor, and pins as numbers
+    window.session.set(cursor=(10, 12))
+    assert f"height {truth[10, 12] - np.nanmin(truth):.5g} µm" in window.status._readout.text()
+    window.session.set(cursor=(6, 25))
+    assert "not measured here" in window.status._readout.text()
+    window.pins.add(10, 12)
+    acts["copy_pins"].trigger()
+    cells = QGuiApplication.clipboard().text().splitlines()[1].split("\t")
+    assert cells[:5] == ["1", "12", "10", "6", "5"]
+    assert float(cells[5]) == pytest.approx(truth[10, 12] - np.nanmin(truth), rel=1e-4)
+    acts["run"].trigger()
+    assert window.session.state.jobs == {}
+
+
+def test_a_height_map_is_exported_in_formats_that_show_heights(
+    qtbot: QtBot, make: Make, measured: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    window = make()
+    window.open(measured)
+    qtbot.waitUntil(lambda: opened(window))
+    panel = window.export_panel
+    assert panel.folder() == tmp_path / "groove-converted"
+    panel.set_formats(["result", "gwy", "stl", "picture_png"])
+    assert panel.formats() == ("stl", "gwy")
+    panel.request()
+    qtbot.waitUntil(lambda: panel._said.text().startswith("Wrote"), timeout=20_000)
+    back = read_height_map(tmp_path / "groove-converted" / "groove.gwy")
+    assert_allclose(back.z_um, read_height_map(measured).z_um, rtol=1e-12)
+    assert (tmp_path / "groove-converted" / "groove.stl").stat().st_size > 84
+    # the picture, with its colour bar
+    asked: list[str] = []
+
+    def choose(parent: Any, title: str, name: str, kinds: str) -> tuple[str, str]:
+        asked.append(Path(name).name)
+        return str(tmp_path / "a.png"), kinds.partition(";;")[0]
+
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", choose)
+    window.actions_by_name["save_picture"].trigger()
+    qtbot.waitUntil(lambda: (tmp_path / "a.png").exists())
+    assert asked == ["groove-heights.png"]
+    with Image.open(tmp_path / "a.png") as picture:
+        assert picture.width > 60
+
+
+def test_stacks_and_height_maps_take_each_others_place(qtbot: QtBot, make: Make, measured: Path) -> None:
+    window = with_depth(qtbot, make)
+    window.open(measured)
+    qtbot.waitUntil(lambda: opened(window))
+    assert window.session.state.stack is None
+    assert window.strip.frames.rows == ()
+    window.open(Path("any"))
+    qtbot.waitUntil(lambda: window.session.state.stack is not None and not window.session.state.jobs)
+    state = window.session.state
+    assert state.height_map is None
+    assert [run.measured for run in state.runs] == [False]
+    assert window.picture._modes["depth"].text() == "Depth"
+    assert window.curves._empty.text() == curve_view.EMPTY_TEXT
+    assert "result" in window.export_panel.formats()
+    window.open(measured)
+    qtbot.waitUntil(lambda: opened(window))
+    window.actions_by_name["reopen"].trigger()
+    qtbot.waitUntil(lambda: window.session.state.shown_run == -3 and opened(window))
+    window.actions_by_name["close_stack"].trigger()
+    assert window._pages.currentWidget() is window.start_page
+    assert window.session.state.subject is None
+
+
+def test_a_damaged_height_map_is_one_sentence_and_loses_nothing(qtbot: QtBot, make: Make, tmp_path: Path) -> None:
+    window = with_depth(qtbot, make)
+    before = window.session.state.stack
+    (tmp_path / "bad.gwy").write_bytes(b"GWYPGwyContainer\0")
+    window.open(tmp_path / "bad.gwy")
+    qtbot.waitUntil(lambda: window.session.state.message is not None)
+    state = window.session.state
+    assert state.message is not None
+    assert state.message.text.startswith("bad.gwy is cut off or damaged")
+    assert state.stack is before
+    assert state.jobs == {}
+
+
+def endless(path: Path, report: Report) -> HeightMap:
+    """Read until it is cancelled."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        report(Progress(0.3, "reading"))
+        time.sleep(0.002)
+    raise AssertionError("never cancelled")
+
+
+def test_opening_can_be_stopped(qtbot: QtBot, make: Make, measured: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(opening, "read_height_map", endless)
+    window = make()
+    window.open(measured)
+    qtbot.waitUntil(lambda: "reading" in window.session.state.jobs["open"].progress.text)
+    window.actions_by_name["cancel"].trigger()
+    qtbot.waitUntil(lambda: window.session.state.jobs == {})
+    assert window.session.state.subject is None
+
+
+def test_the_result_is_compared_with_a_height_map(
+    qtbot: QtBot, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    window = with_depth(qtbot, make)
+    made = from_result(make_result(make_stack()))
+    tilt = np.linspace(0, 3, made.shape[1])[None, :]
+    raised = made.z_um + 500.0 + tilt
+    raised[20:25, 30:40] += 2.0
+    write_gwy(replace(made, z_um=raised), tmp_path / "confocal.gwy")
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *arguments: (str(tmp_path / "confocal.gwy"), ""))
+    window.actions_by_name["compare_heights"].trigger()
+    qtbot.waitUntil(lambda: len(window.session.state.runs) == 2, timeout=20_000)
+    qtbot.waitUntil(lambda: window.picture._statistics.isVisible())
+    state = window.session.state
+    first, second = state.runs
+    assert (second.title, second.measured, state.mode) == ("2  confocal.gwy", True, "difference")
+    assert state.pair == (first.number, second.number)
+    assert state.shown_run == first.number
+    # level with the result again, but for the step, which the plane takes a little of
+    difference = first.result.depth - second.result.depth
+    assert np.nanmedian(difference[22, 31:39]) == pytest.approx(-2.0, abs=0.15)
+    assert abs(np.nanmedian(difference)) < 0.1
+    assert_array_equal(np.isnan(second.result.depth), ~first.result.valid)
+    assert state.message is not None
+    assert state.message.text.startswith("confocal.gwy laid over the same field; offset and tilt removed")
+    assert window.picture._statistics.text().startswith("Mean 0.0")
+    # the readout tells both; a later result keeps A and comes as B; the height map stays
+    window.session.set(cursor=(22, 35))
+    assert "A − B −" in window.status._readout.text()
+    window.actions_by_name["run_other"].trigger()
+    qtbot.waitUntil(lambda: len(window.session.state.runs) == 3)
+    # showing the height map in 3D does not call it out of date
+    window.session.set(shown_run=second.number)
+    assert window._view_state is not None
+    assert not window._view_state.method.outdated
+    assert window._view_state.sweep is None
+    assert "Measured by" in window.method._facts.text()
+
+
+def test_a_height_map_that_does_not_fit_is_one_sentence(qtbot: QtBot, make: Make, tmp_path: Path) -> None:
+    window = with_depth(qtbot, make)
+    rng = np.random.default_rng(2)
+    write_x3p(replace(field((30, 30), (9.0, 9.0)), z_um=rng.normal(size=(30, 30))), tmp_path / "other.x3p")
+    window.heights.compare(tmp_path / "other.x3p")
+    qtbot.waitUntil(lambda: window.session.state.message is not None, timeout=20_000)
+    state = window.session.state
+    assert state.message is not None
+    assert state.message.text.startswith("other.x3p shows 270 × 270 µm, the other surface 32 × 24 µm, and no place")
+    assert len(state.runs) == 1
+    assert state.jobs == {}
+
+
+def test_laying_over_can_be_stopped(qtbot: QtBot, make: Make, measured: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(heights, "read_height_map", endless)
+    window = with_depth(qtbot, make)
+    window.heights.compare(measured)
+    qtbot.waitUntil(lambda: window.session.state.jobs["heights"].progress.text == "reading")
+    assert not window.actions_by_name["compare_heights"].isEnabled()
+    window.actions_by_name["cancel"].trigger()
+    qtbot.waitUntil(lambda: window.session.state.jobs == {})
+    assert len(window.session.state.runs) == 1
+    assert window.actions_by_name["compare_heights"].isEnabled()
+
+
+def test_without_a_result_there_is_nothing_to_compare_with(qtbot: QtBot, make: Make, measured: Path) -> None:
+    window = make()
+    assert not window.actions_by_name["compare_heights"].isEnabled()
+    window.heights.compare(measured)
+    assert window.session.state.jobs == {}
