@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 from PySide6.QtCore import QMimeData, QPointF, Qt, QUrl
@@ -26,6 +27,7 @@ from toposcope.ui.controllers import heights, opening
 from toposcope.ui.engine import Engine
 from toposcope.ui.main_window import MainWindow
 from toposcope.ui.views import curve_view, film_strip, sweep_panel
+from toposcope.ui.views.heights_dialog import HeightsDialog
 from window_fakes import fake_curve, make_result, make_stack, private_preferences, quick_estimate
 
 Make = Callable[[], MainWindow]
@@ -110,9 +112,9 @@ def test_a_height_map_is_shown_with_what_it_has(qtbot: QtBot, make: Make, measur
     assert window.calibration._range.text() == "None: a height map has no slices"
     assert window.calibration._pixel.value() == pytest.approx(0.5)
     assert "ISO 25178-72 X3P" in window.method._facts.text()
-    for name in ("run", "next_slice", "aligned", "compare_heights", "mode_slice", "save_numbers"):
+    for name in ("run", "next_slice", "aligned", "mode_slice", "mode_compare", "save_numbers"):
         assert not acts[name].isEnabled(), name
-    for name in ("export", "save_picture", "copy_picture", "close_stack", "reopen", "zoom_fit"):
+    for name in ("export", "compare_heights", "save_picture", "copy_picture", "close_stack", "reopen", "zoom_fit"):
         assert acts[name].isEnabled(), name
     # what is under the cursor, and pins as numbers
     window.session.set(cursor=(10, 12))
@@ -223,6 +225,10 @@ def test_the_result_is_compared_with_a_height_map(
     raised[20:25, 30:40] += 2.0
     write_gwy(replace(made, z_um=raised), tmp_path / "confocal.gwy")
     monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *arguments: (str(tmp_path / "confocal.gwy"), ""))
+    answers = [0, 1]
+    monkeypatch.setattr(HeightsDialog, "exec", lambda dialog: answers.pop(0))
+    window.actions_by_name["compare_heights"].trigger()
+    assert window.session.state.jobs == {}  # cancelled in the dialog
     window.actions_by_name["compare_heights"].trigger()
     qtbot.waitUntil(lambda: len(window.session.state.runs) == 2, timeout=20_000)
     qtbot.waitUntil(lambda: window.picture._statistics.isVisible())
@@ -250,6 +256,61 @@ def test_the_result_is_compared_with_a_height_map(
     assert not window._view_state.method.outdated
     assert window._view_state.sweep is None
     assert "Measured by" in window.method._facts.text()
+
+
+def test_two_height_maps_are_compared_in_the_window(
+    qtbot: QtBot, make: Make, measured: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    window = make()
+    window.open(measured)
+    qtbot.waitUntil(lambda: opened(window))
+    other = field((60, 90), (1 / 3, 1 / 3))
+    write_gwy(replace(other, z_um=other.z_um + 70_001.5), tmp_path / "other.gwy")
+    window.heights.compare(tmp_path / "other.gwy", "none")
+    qtbot.waitUntil(lambda: len(window.session.state.runs) == 2, timeout=20_000)
+    qtbot.waitUntil(lambda: window.picture._statistics.isVisible())
+    state = window.session.state
+    assert [run.title for run in state.runs] == ["1  groove.x3p", "2  other.gwy"]
+    assert window.picture._statistics.text().startswith("Mean −1.500 µm · median −1.500 µm")
+    assert "slice" not in window.picture._statistics.text()
+    window.actions_by_name["mode_compare"].trigger()
+    qtbot.waitUntil(lambda: window.picture.canvas.picture("right") is not None)
+    assert window._view_state is not None
+    assert window._view_state.comparison.names == ("A  Height · 1  groove.x3p", "B  Height · 2  other.gwy")
+    assert all("slice" not in kinds for kinds, _ in window._view_state.comparison.shows)
+    for kinds, _ in window._view_state.comparison.shows:
+        window._show_of_sides(kinds)
+        qtbot.waitUntil(lambda: not any(runner.busy for runner in window.pictures.runners.values()))
+    # the numbers, and the one that is shown as a file
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *arguments, **options: (str(tmp_path / "d.tif"), ""))
+    window.actions_by_name["save_numbers"].trigger()
+    qtbot.waitUntil(lambda: (tmp_path / "d.tif").exists())
+    assert np.nanmean(tifffile.imread(tmp_path / "d.tif")) == pytest.approx(-1.5, abs=0.01)
+    for number, offset in ((state.runs[1].number, 1.5), (state.runs[0].number, 70_000.0)):
+        window.session.set(shown_run=number)
+        window.exporting.export(["x3p"], tmp_path / "out")
+        qtbot.waitUntil(lambda: window.export_panel._said.text().startswith("Wrote"), timeout=20_000)
+        (path,) = (tmp_path / "out").iterdir()
+        truth = read_height_map(measured).z_um - 70_000.0
+        low = np.nanmin(truth) if offset == 1.5 else 0.0
+        assert np.nanmedian(read_height_map(path).z_um - truth) == pytest.approx(offset - low, abs=0.02)
+        path.unlink()
+        window.export_panel.set_written(())
+
+
+def test_the_dialog_asks_for_level_and_place(qtbot: QtBot) -> None:
+    dialog = HeightsDialog("a.x3p", "the result 1  Default")
+    qtbot.addWidget(dialog)
+    assert (dialog.level, dialog.place) == ("plane", "auto")
+    assert not dialog.row_box.isEnabled()
+    dialog.level_box.setCurrentIndex(2)
+    dialog.place_box.setCurrentIndex(2)
+    dialog.row_box.setValue(12.5)
+    dialog.column_box.setValue(-3.0)
+    assert dialog.row_box.isEnabled()
+    assert (dialog.level, dialog.place) == ("none", (12.5, -3.0))
+    dialog.place_box.setCurrentIndex(1)
+    assert dialog.place == "same"
 
 
 def test_a_height_map_that_does_not_fit_is_one_sentence(qtbot: QtBot, make: Make, tmp_path: Path) -> None:

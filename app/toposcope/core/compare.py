@@ -153,7 +153,10 @@ def compare(a: DepthResult, b: DepthResult, report: Report = silent) -> Differen
     known = values[np.isfinite(values)]
     step = typical_step(a.positions.value)
     steps = np.diff(a.positions.value)
-    if np.allclose(steps, step, rtol=1e-6):  # the same by a tenth of the work
+    usual = step
+    if not a.provenance.frames:  # a height map, whose positions are no slices
+        step, usual, beyond = math.nan, step / 50, 0
+    elif np.allclose(steps, step, rtol=1e-6):  # the same by a tenth of the work
         beyond = int(np.count_nonzero(np.abs(known) > step * (1 + TOLERANCE)))
     else:
         beyond = _beyond(a, b, part(report, 0.2, 0.7))
@@ -164,9 +167,9 @@ def compare(a: DepthResult, b: DepthResult, report: Report = silent) -> Differen
         step,
         a.pixel_um.value if a.pixel_um else None,
         (float(a.valid.mean()), float(b.valid.mean())),
-        beyond / known.size if known.size else math.nan,
+        beyond / known.size if known.size and not math.isnan(step) else math.nan,
         _apart(a, b),
-        step,
+        usual,
     )
     report(Progress(1.0, "difference"))
     return found

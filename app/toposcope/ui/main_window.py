@@ -73,7 +73,7 @@ from toposcope.ui.engine import Engine
 from toposcope.ui.images import image_of
 from toposcope.ui.preferences import Preferences
 from toposcope.ui.pyramid import Picture
-from toposcope.ui.resolve import ViewState, opened_name, resolve, shown_kinds
+from toposcope.ui.resolve import ViewState, opened_name, reference_run, resolve, shown_kinds
 from toposcope.ui.session import MODES, Kinds, Offer, Session, State
 from toposcope.ui.theme import ThemeName
 from toposcope.ui.views.adapt_panel import AdaptPanel
@@ -83,6 +83,7 @@ from toposcope.ui.views.curve_view import CurveView
 from toposcope.ui.views.dialogs import AboutDialog, ShortcutsDialog
 from toposcope.ui.views.export_panel import ExportPanel
 from toposcope.ui.views.film_strip import FilmStrip
+from toposcope.ui.views.heights_dialog import HeightsDialog
 from toposcope.ui.views.message_bar import MessageBar
 from toposcope.ui.views.method_panel import MethodPanel
 from toposcope.ui.views.open_dialog import OpenDialog
@@ -659,7 +660,16 @@ class MainWindow(QMainWindow):
         name, _ = QFileDialog.getOpenFileName(self, title, self.preferences.folder, HEIGHTS_FILTER)
         if name:
             self.preferences.folder = str(Path(name).parent)
-            self.heights.compare(Path(name))
+            self._compare_heights(Path(name))
+
+    def _compare_heights(self, path: Path) -> None:
+        run = reference_run(self.session.state)
+        if run is None:
+            return
+        dialog = HeightsDialog(path.name, f"the result {run.title}" if not run.measured else run.title, self)
+        if dialog.exec():
+            self.heights.compare(path, dialog.level, dialog.place)
+        dialog.deleteLater()
 
     def show_capture(self) -> CapturingController:
         """Show the window that takes stacks; it is made when it is asked for."""
@@ -831,19 +841,21 @@ class MainWindow(QMainWindow):
         state, view = self.session.state, self._view_state
         if state.shape is None or view is None or view.left is None:
             return
-        kind = "compare" if view.mode == "compare" else view.left.layer.kind
-        stem = f"{state.stack.name}-{kind}" if state.stack else f"{Path(opened_name(state)).stem}-heights"
-        name = f"{stem}.png".replace("/", "_")
+        kind: str = "compare" if view.mode == "compare" else view.left.layer.kind
+        title = state.stack.name if state.stack else Path(opened_name(state)).stem
+        kind = "heights" if kind == "depth" and state.stack is None else kind
+        name = f"{title}-{kind}.png".replace("/", "_")
         path = self._ask_file("Save picture as", name, PICTURE_FILTER)
         if path is not None:
             self.pictures.save(path)
 
     def save_numbers(self) -> None:
         """Let the user choose a file for the difference of A and B as numbers."""
-        stack, view = self.session.state.stack, self._view_state
-        if stack is None or view is None or not view.comparison.ready:
+        state, view = self.session.state, self._view_state
+        if view is None or not view.comparison.ready:
             return
-        name = f"{stack.name}-difference.tif".replace("/", "_")
+        title = state.stack.name if state.stack else Path(opened_name(state)).stem
+        name = f"{title}-difference.tif".replace("/", "_")
         path = self._ask_file("Save the difference as", name, NUMBERS_FILTER)
         if path is not None:
             self.pictures.save_numbers(path)

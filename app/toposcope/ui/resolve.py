@@ -60,6 +60,12 @@ SHOWS: Final[tuple[tuple[Kinds, str], ...]] = (
     (("slice", "depth"), "Slice | Depth"),
 )
 """What can be seen side by side: of both results the same, in the same colours, or two things."""
+HEIGHT_SHOWS: Final[tuple[tuple[Kinds, str], ...]] = (
+    (("depth", "depth"), "Height"),
+    (("all_in_focus", "all_in_focus"), "Shaded relief"),
+    (("all_in_focus", "depth"), "Shaded relief | Height"),
+)
+"""The same of height maps, which have no slices."""
 FIRST_METHODS: Final = ("default", "light")
 """The methods that are worth a second opinion, in this order, before all others."""
 TYPED: Final = "typed in"
@@ -276,7 +282,7 @@ def resolve(state: State, methods: Mapping[str, MethodCard] | None = None) -> Vi
         has_stack=stack is not None,
         is_height_map=state.height_map is not None,
         measured_pixel=measured_pixel(state),
-        can_take_heights=stack is not None and reference_run(state) is not None and "heights" not in state.jobs,
+        can_take_heights=reference_run(state) is not None and "heights" not in state.jobs,
         job=shown_job(state.jobs),
         message=state.message,
         adapt=adapt_view(state.adapt, state.opened.path if state.opened else None),
@@ -298,7 +304,9 @@ def opened_name(state: State) -> str:
 
 
 def reference_run(state: State) -> Run | None:
-    """Return the computed result that a height map is laid over: the one that is shown, else the newest."""
+    """Return what a height map is laid over: the computed result that is shown, else the newest; or the open map."""
+    if state.height_map is not None:
+        return next(iter(state.full_runs), None)
     computed = [run for run in state.full_runs if not run.measured]
     return state.run if state.run in computed else next(reversed(computed), None)
 
@@ -311,7 +319,7 @@ def shown_job(jobs: Mapping[str, Job]) -> Job | None:
 def available_modes(state: State) -> frozenset[Mode]:
     """Return the modes that have something to show."""
     if state.height_map is not None:
-        return frozenset({"depth"})
+        return frozenset({"depth", "compare", "difference"} if len(state.full_runs) > 1 else {"depth"})
     if state.stack is None:
         return frozenset()
     if state.run is None:
@@ -409,7 +417,7 @@ def comparison(state: State, mode: Mode, methods: Mapping[str, MethodCard]) -> C
         results=run_rows(state),
         a=first.number if first else 0,
         b=second.number if second else 0,
-        shows=SHOWS,
+        shows=SHOWS if state.height_map is None else HEIGHT_SHOWS,
         show=kinds,
         names=(side_name("A", kinds[0], first), side_name("B", kinds[1], second)),
         split=state.split,
@@ -423,7 +431,10 @@ def side_name(letter: str, kind: LayerKind, run: Run | None) -> str:
     """Return what stands over one side: "A  Depth · 1  Default"."""
     if kind == "slice" or run is None:
         return f"{letter}  Current slice"
-    return f"{letter}  {LAYER_TITLES[kind]} · {run.title}"
+    title = LAYER_TITLES[kind]
+    if not run.result.provenance.frames:  # a height map that is open, or one laid over it
+        title = {"depth": "Height", "all_in_focus": "Shaded relief"}.get(kind, title)
+    return f"{letter}  {title} · {run.title}"
 
 
 def other_method(state: State, methods: Mapping[str, MethodCard]) -> Offer | None:

@@ -140,7 +140,7 @@ class State:
     """Everything the window knows, in one frozen value.
 
     ``opened`` is the stack as it was read, ``stack`` the same with ``edit`` applied; ``height_map`` is what is open
-    instead of a stack, its heights as a result being the only run; ``skipped`` and
+    instead of a stack, its heights as a result being the first run; ``skipped`` and
     ``slice_index`` count its frames. ``pair`` are the numbers of the runs A and B, ``compared`` what is shown
     of them side by side (None: what suits them), ``split`` where the line between them stands, 0..1 of the
     width. ``channel`` is what the all-in-focus picture shows, None for that of the stack. ``ranges`` holds the
@@ -177,6 +177,11 @@ class State:
     def subject(self) -> FocalStack | HeightMap | None:
         """What is open, as it was read."""
         return self.opened if self.opened is not None else self.height_map
+
+    @property
+    def shown_height_map(self) -> HeightMap | None:
+        """The height map that is open, while it is what is shown; None while another one laid over it is."""
+        return self.height_map if self.runs and self.run is self.runs[0] else None
 
     @property
     def shape(self) -> tuple[int, int] | None:

@@ -159,7 +159,7 @@ def as_result(height_map: HeightMap, report: Report = silent) -> DepthResult:
     """Return a height map as a result, for all that shows and exports those: square pixels, grey shaded relief.
 
     Depths are in micrometres, counted from the lowest height that was measured: instruments count from anywhere,
-    which single precision could not hold. Positions are that height, the middle and the highest.
+    which single precision could not hold. Positions are that height, the middle and the highest; there are no frames.
 
     Raises
     ------
@@ -188,7 +188,7 @@ def as_result(height_map: HeightMap, report: Report = silent) -> DepthResult:
         None,
         None,
         SweepReport((), np.zeros(depth.shape, np.uint8)),
-        Provenance(__version__, METHOD, {}, height_map.name, (height_map.name,), 0.0, {}),
+        Provenance(__version__, METHOD, {}, height_map.name, (), 0.0, {}),
     )
 
 

@@ -167,22 +167,28 @@ def level_to(reference: Floats, moved: Floats, level: Level) -> tuple[Floats, st
 
 
 def on_result(
-    height_map: HeightMap, result: DepthResult, level: Level = "plane", place: Place = "auto", report: Report = silent
+    height_map: HeightMap,
+    result: DepthResult,
+    level: Level = "plane",
+    place: Place = "auto",
+    report: Report = silent,
+    zero_um: float = 0.0,
 ) -> tuple[DepthResult, str]:
     """Return the height map as a result of the same pixels, unit and picture as ``result``, and how it was laid over.
 
-    So it can be shown beside it, subtracted from it and exported like any result.
+    So it can be shown beside it, subtracted from it and exported like any result. ``zero_um`` is what the heights of
+    ``result`` count from, where that is known.
 
     Raises
     ------
     CalibrationError, StackError
         As `lay_over` and `from_result` do.
     """
-    reference = from_result(result).z_um
+    reference = from_result(result).z_um + zero_um
     pixel = result.pixel_um
     placed = lay_over(height_map, reference, pixel.value if pixel else None, place, report)
     levelled, how = level_to(reference, placed.z_um, level)
-    heights = levelled / MICROMETRES[result.unit]
+    heights = (levelled - zero_um) / MICROMETRES[result.unit]
     positions = result.positions.value
     depth = (heights + positions[0] if result.near.value == "high" else positions[-1] - heights).astype(np.float32)
     valid = np.isfinite(depth)

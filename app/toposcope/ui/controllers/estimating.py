@@ -91,7 +91,8 @@ class EstimatingController(QObject):
         self._numbers += 1
         self._full += 1
         inputs = replace(state.inputs, settings=replace(state.settings, method=METHOD, options=None))
-        run = Run(self._numbers, f"{self._full}  {title}", result, inputs, facts=facts, measured=True)
+        number = self._full if state.height_map is None else len(state.runs) + 1
+        run = Run(self._numbers, f"{number}  {title}", result, inputs, facts=facts, measured=True)
         computed = reference_run(state)
         reference = computed.number if computed is not None else run.number
         kept = kept_runs(state.runs, run, reference)

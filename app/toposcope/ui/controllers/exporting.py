@@ -58,7 +58,7 @@ class ExportingController(QObject):
         if run is None or not formats:
             return
         result, curves = run.result, tuple(self._curves())
-        heights, write_heights = self._session.state.height_map, self._export_heights
+        heights, write_heights = self._session.state.shown_height_map, self._export_heights
         self._session.set(message=None)
         self._session.set_job("export", Job("Export", Progress(0.0)))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PySide6.QtCore import QObject
 
-from toposcope.core.height_map import HeightMap, on_result, read_height_map
+from toposcope.core.height_map import HeightMap, Level, Place, on_result, read_height_map
 from toposcope.core.jobs import Progress, Report, part
 from toposcope.core.result import DepthResult
 from toposcope.ui.controllers.estimating import EstimatingController
@@ -41,18 +41,20 @@ class HeightsController(QObject):
         self.runner.progressed.connect(self._on_progressed)
         session.changed.connect(self._on_changed)
 
-    def compare(self, path: Path) -> None:
+    def compare(self, path: Path, level: Level = "plane", place: Place = "auto") -> None:
         """Compare the result that is shown with the heights in ``path``, as A less B."""
-        run = reference_run(self._session.state)
+        run, opened = reference_run(self._session.state), self._session.state.height_map
         if run is None:
             return
         result = run.result
+        low = opened.range_um if opened is not None else None
+        zero_um = low[0] if low is not None else 0.0  # shown heights count from the lowest
         self._session.set(message=None)
         self._session.set_job(JOB, Job("Height map", Progress(0.0, path.name)))
 
         def work(report: Report) -> _Laid:
             height_map = read_height_map(path, part(report, 0.0, 0.3))
-            laid, text = on_result(height_map, result, report=part(report, 0.3, 1.0))
+            laid, text = on_result(height_map, result, level, place, part(report, 0.3, 1.0), zero_um)
             return _Laid(height_map, laid, text)
 
         self.runner.start(work)
@@ -62,7 +64,7 @@ class HeightsController(QObject):
         self.runner.cancel()
 
     def _on_changed(self, before: State, now: State) -> None:
-        if now.opened is not before.opened:  # its place was among the results of another stack
+        if now.subject is not before.subject:  # its place was among the results of another stack
             self.runner.drop()
             self._session.set_job(JOB, None)
 

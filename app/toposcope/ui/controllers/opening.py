@@ -193,7 +193,9 @@ class OpeningController(QObject):
         inputs = replace(inputs, settings=replace(inputs.settings, method=METHOD, options=None))
         self._height_maps += 1
         # below 0: no number of a computed result, nor that of the height map before, whose pictures may be shown
-        run = Run(-self._height_maps, read.height_map.name, read.result, inputs, facts=read.facts, measured=True)
+        run = Run(
+            -self._height_maps, f"1  {read.height_map.name}", read.result, inputs, facts=read.facts, measured=True
+        )
         self._replace(None, read.height_map, run)
         if read.height_map.path is not None:
             self._preferences.add_recent(read.height_map.path)
@@ -217,6 +219,7 @@ class OpeningController(QObject):
             ranges={},
             mode="slice" if run is None else "depth",
             channel=None,
+            compared=None if height_map is not None else self._session.state.compared,
             slice_index=stack.n // 2 if stack else 0,
             message=None,
         )

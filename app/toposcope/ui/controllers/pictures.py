@@ -278,9 +278,9 @@ class PicturesController(QObject):
     def _difference_work(self, request: PictureRequest, key: Key, state: State, final: bool) -> Work | None:
         layer = request.layer
         first, second = state.run_of(layer.index), state.run_of(layer.against)
-        if first is None or second is None or state.stack is None:
+        if first is None or second is None or state.shape is None:
             return None
-        shape, subtract = state.stack.shape, self._subtraction(first, second)
+        shape, subtract = state.shape, self._subtraction(first, second)
         scale = 1 if final else quick_scale(shape)
         if self._known_difference(first, second) is None:
             self._set_slow_job("difference", Progress(0.0))
