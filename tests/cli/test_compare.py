@@ -109,12 +109,12 @@ def test_a_result_is_compared_with_a_height_map_both_ways(run: Run, tmp_path: Pa
     pair = [stored(tmp_path / "one"), measured(tmp_path, "groove.x3p", 80.0)]
     done = run("compare", *(pair[::-1] if turned else pair), "-o", tmp_path / "out")
     assert done.code == cli.DONE
-    assert "laid over   groove.x3p laid over the same field; offset and tilt removed by least squares" in done.out
+    assert "laid over   groove.x3p laid over the same field (correlation 1.00); offset and tilt removed by" in done.out
     assert "mean 0.00 µm · median 0.00 µm · standard deviation 0.00 µm" in done.out
     assert "97.9 % known in both" in done.out
     raw = run("compare", *pair, "-o", tmp_path / "out", "--level", "none", "--json").facts
     assert raw["mean"] == pytest.approx(-81.5, abs=1e-4)  # 80 and the middle of the tilt
-    assert raw["note"] == "groove.x3p laid over the same field"
+    assert raw["note"] == "groove.x3p laid over the same field (correlation 1.00)"
 
 
 def test_two_height_maps_are_compared(run: Run, tmp_path: Path) -> None:
@@ -136,6 +136,7 @@ def test_height_maps_that_do_not_fit_are_one_sentence(run: Run, tmp_path: Path) 
     done = run("compare", one, one, "-o", tmp_path / "out", "--level", "plane")
     assert done.code == cli.USAGE
     assert "are for height maps" in sentence(done)
+    assert run("compare", one, one, "-o", tmp_path / "out", "--mirror", "rows").code == cli.USAGE
     (tmp_path / "bad.gwy").write_bytes(b"GWYP\0")
     assert "bad.gwy is cut off or damaged" in sentence(
         run("compare", one, tmp_path / "bad.gwy", "-o", tmp_path / "out")

@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -34,6 +35,7 @@ from toposcope.core.height_map import (
     is_height_map,
     lay_over,
     level_to,
+    mirrored,
     parse_place,
     read_height_map,
     reader_lines,
@@ -506,7 +508,11 @@ def test_the_same_grid_is_taken_as_it_is_holes_and_all() -> None:
     measured.z_um[4:7, 9] = NAN
     placed = lay_over(measured, measured.z_um, 0.5)
     assert_array_equal(placed.z_um, measured.z_um)
-    assert (placed.corner, placed.found, placed.text) == ((0.0, 0.0), False, "laid over the same field")
+    assert (placed.corner, placed.found, placed.text) == (
+        (0.0, 0.0),
+        False,
+        "laid over the same field (correlation 1.00)",
+    )
 
 
 def test_another_pixel_of_the_same_field_gives_the_same_heights() -> None:
@@ -556,6 +562,54 @@ def test_surfaces_that_are_not_alike_are_refused_with_both_fields() -> None:
     other = HeightMap(rng.normal(size=(50, 50)), Sourced(1.0, "test"), Sourced(1.0, "test"), "noise")
     with pytest.raises(StackError, match="noise shows 50 × 50 µm, the other surface 80 × 60 µm, and no place is found"):
         lay_over(other, field((60, 80), (1.0, 1.0)).z_um, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("mirror", "words"), [("rows", "top to bottom"), ("columns", "left to right"), ("both", "180°")]
+)
+def test_maps_that_are_mirrored_are_told_and_turned(mirror: Any, words: str) -> None:
+    reference = field((60, 80), (1.0, 1.0))
+    turned = mirrored(reference, mirror)
+    found = compare_heights(reference, turned)
+    assert "beware" in found.note
+    assert words in found.note
+    assert f"--mirror {mirror})" in found.note
+    again = compare_heights(reference, turned, mirror=mirror)
+    assert again.deviation < 1e-6
+    assert "beware" not in again.note
+    part = mirrored(field((36, 48), (1.0, 1.0), (12.0, 20.0)), mirror)
+    assert compare_heights(reference, part, mirror=mirror).deviation < 0.01
+
+
+def test_a_mirrored_map_that_is_found_nowhere_is_told_how_it_would_be() -> None:
+    rng = np.random.default_rng(8)
+    rough = cv2.GaussianBlur(rng.normal(size=(120, 150)), (0, 0), 2.0)
+    reference = HeightMap(rough, Sourced(1.0, "test"), Sourced(1.0, "test"), "rough")
+    part = mirrored(replace(reference, z_um=rough[30:90, 50:120]), "columns")
+    with pytest.raises(
+        StackError, match=r"is found when it is mirrored left to right: choose that \(--mirror columns\)"
+    ):
+        lay_over(part, rough, 1.0)
+    placed = lay_over(mirrored(part, "columns"), rough, 1.0)
+    assert placed.corner == pytest.approx((30, 50), abs=0.01)
+    assert "smaller" not in placed.text
+    beyond = lay_over(replace(reference, z_um=rough[:, :100]), rough[:, 30:], 1.0)
+    assert beyond.corner == pytest.approx((0, -30), abs=0.01)
+    assert beyond.text.endswith("70 % of the smaller one lies on the other")
+
+
+def test_a_surface_that_repeats_itself_is_told() -> None:
+    # grooves 40 apart and slow bumps along them, twice the same in the field
+    x, y = np.arange(160.0)[None, :], np.arange(90.0)[:, None]
+    grooves = np.sin(2 * np.pi * x / 40) * (2 + np.cos(2 * np.pi * y / 45 + 0.4 * np.sin(2 * np.pi * x / 40)))
+    placed = lay_over(HeightMap(grooves[10:50, 30:80], Sourced(1.0, "t"), Sourced(1.0, "t"), "part"), grooves, 1.0)
+    assert "beware: the surface repeats itself, row" in placed.text
+    assert (placed.corner[1] - 30) % 40 == pytest.approx(0, abs=0.05) or (placed.corner[1] - 30) % 40 > 39.95
+
+
+def test_flat_surfaces_have_no_correlation_to_tell() -> None:
+    flat = ramp(z_um=np.zeros((9, 9)), pixel_y_um=Sourced(0.5, "test"))
+    assert lay_over(flat, np.ones((9, 9)), 0.5).text == "laid over the same field"
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -243,7 +243,7 @@ def test_the_result_is_compared_with_a_height_map(
     assert abs(np.nanmedian(difference)) < 0.1
     assert_array_equal(np.isnan(second.result.depth), ~first.result.valid)
     assert state.message is not None
-    assert state.message.text.startswith("confocal.gwy laid over the same field; offset and tilt removed")
+    assert state.message.text.startswith("confocal.gwy laid over the same field")
     assert window.picture._statistics.text().startswith("Mean 0.0")
     # the readout tells both; a later result keeps A and comes as B; the height map stays
     window.session.set(cursor=(22, 35))
@@ -301,7 +301,10 @@ def test_two_height_maps_are_compared_in_the_window(
 def test_the_dialog_asks_for_level_and_place(qtbot: QtBot) -> None:
     dialog = HeightsDialog("a.x3p", "the result 1  Default")
     qtbot.addWidget(dialog)
-    assert (dialog.level, dialog.place) == ("plane", "auto")
+    assert (dialog.level, dialog.place, dialog.mirror) == ("plane", "auto", "none")
+    dialog.mirror_box.setCurrentIndex(1)
+    assert dialog.mirror_box.currentText() == "Mirrored top to bottom"
+    assert dialog.mirror == "rows"
     assert not dialog.row_box.isEnabled()
     dialog.level_box.setCurrentIndex(2)
     dialog.place_box.setCurrentIndex(2)

@@ -41,6 +41,11 @@ def _add_heights(parser: argparse.ArgumentParser) -> None:
         help="what is removed by least squares before: nothing, an offset, or offset and tilt (default: plane)",
     )
     group.add_argument(
+        "--mirror",
+        choices=("none", "rows", "columns", "both"),
+        help="turn it first: mirrored top to bottom (rows), left to right (columns), or by 180° (both) (default: none)",
+    )
+    group.add_argument(
         "--place",
         metavar="PLACE",
         help="where it lies: auto (the same field, else found by its shape), same (middle on middle), or ROW,COL of "
@@ -58,11 +63,13 @@ def _compare(options: argparse.Namespace, report: Report) -> Answer:
     a, b = (_read(path, part(report, 0.1 * i, 0.1 * i + 0.1)) for i, path in enumerate((options.a, options.b)))
     steps = part(report, 0.2, 0.8)
     if isinstance(a, DepthResult) and isinstance(b, DepthResult):
-        if options.level or options.place:
-            raise SettingsError("--level and --place are for height maps; two results are compared as they lie.")
+        if options.level or options.place or options.mirror:
+            raise SettingsError(
+                "--level, --place and --mirror are for height maps; two results are compared as they lie."
+            )
         found = compare(a, b, steps)
     else:
-        found = compare_heights(a, b, options.level or "plane", place, steps)
+        found = compare_heights(a, b, options.level or "plane", place, steps, options.mirror or "none")
     names = tuple(
         one.name if isinstance(one, HeightMap) else result_name(path, one)
         for path, one in ((options.a, a), (options.b, b))

@@ -21,7 +21,18 @@ from toposcope.core.align import STILL
 from toposcope.core.calibration import MICROMETRES, UNIT_SYMBOLS, Floats, Unit, typical_step
 from toposcope.core.curve import format_length
 from toposcope.core.export import made_folder, together, write_bytes, write_float_tiff, write_image
-from toposcope.core.height_map import HeightMap, Level, Place, from_result, lay_over, level_to, squared
+from toposcope.core.height_map import (
+    MIRROR_WORDS,
+    HeightMap,
+    Level,
+    Mirror,
+    Place,
+    from_result,
+    lay_over,
+    level_to,
+    mirrored,
+    squared,
+)
 from toposcope.core.jobs import Progress, Report, part, silent
 from toposcope.core.pictures import Picture, map_picture
 from toposcope.core.result import DepthResult
@@ -181,6 +192,7 @@ def compare_heights(
     level: Level = "plane",
     place: Place = "auto",
     report: Report = silent,
+    mirror: Mirror = "none",
 ) -> Difference:
     """Return the heights of ``a`` less those of ``b`` in micrometres, one of which was measured by an instrument.
 
@@ -192,6 +204,7 @@ def compare_heights(
     level : what is removed by least squares before: nothing, an offset, or an offset and a tilt. Instruments count
         heights from anywhere.
     place : where the height map (B, where both are) lies on the other; see `toposcope.core.height_map.lay_over`
+    mirror : what is done to it before; see `toposcope.core.height_map.mirrored`
 
     Raises
     ------
@@ -207,6 +220,7 @@ def compare_heights(
     first, second = (from_result(one) if isinstance(one, DepthResult) else one for one in (a, b))
     b_stays = isinstance(b, DepthResult) and not isinstance(a, DepthResult)
     staying, moving = (second, first) if b_stays else (first, second)
+    moving = mirrored(moving, mirror)
     staying = squared(staying, part(report, 0.0, 0.1))
     pixel = staying.pixel_x_um
     placed = lay_over(moving, staying.z_um, pixel.value if pixel else None, place, part(report, 0.1, 0.8))
@@ -218,7 +232,11 @@ def compare_heights(
     beyond = math.nan
     if known.size and not math.isnan(step):
         beyond = float(np.count_nonzero(np.abs(known) > step * (1 + TOLERANCE))) / known.size
-    words = [f"{moving.name} {placed.text}", *([how] if how else [])]
+    words = [
+        f"{moving.name} {placed.text}",
+        *([MIRROR_WORDS[mirror]] if mirror != "none" else []),
+        *([how] if how else []),
+    ]
     return _difference(
         values,
         "um",

@@ -668,7 +668,7 @@ class MainWindow(QMainWindow):
             return
         dialog = HeightsDialog(path.name, f"the result {run.title}" if not run.measured else run.title, self)
         if dialog.exec():
-            self.heights.compare(path, dialog.level, dialog.place)
+            self.heights.compare(path, dialog.level, dialog.place, dialog.mirror)
         dialog.deleteLater()
 
     def show_capture(self) -> CapturingController:

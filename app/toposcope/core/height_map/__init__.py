@@ -12,7 +12,18 @@ from toposcope.core.height_map.formats import (
     is_height_map,
     reader_lines,
 )
-from toposcope.core.height_map.model import METHOD, HeightMap, as_result, described, from_result, squared
+from toposcope.core.height_map.model import (
+    METHOD,
+    MIRROR_WORDS,
+    MIRRORS,
+    HeightMap,
+    Mirror,
+    as_result,
+    described,
+    from_result,
+    mirrored,
+    squared,
+)
 from toposcope.core.height_map.placing import LEVELS, Level, Place, Placed, lay_over, level_to, on_result, parse_place
 from toposcope.core.height_map.reading import read_height_map
 
@@ -21,8 +32,11 @@ __all__ = [
     "INSTALL_LINE",
     "LEVELS",
     "METHOD",
+    "MIRRORS",
+    "MIRROR_WORDS",
     "HeightMap",
     "Level",
+    "Mirror",
     "Place",
     "Placed",
     "as_result",
@@ -32,6 +46,7 @@ __all__ = [
     "is_height_map",
     "lay_over",
     "level_to",
+    "mirrored",
     "on_result",
     "parse_place",
     "read_height_map",

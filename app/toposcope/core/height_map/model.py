@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal, get_args
 
 import cv2
 import numpy as np
@@ -22,6 +22,13 @@ from toposcope.errors import CalibrationError, StackError
 
 METHOD: Final = "height map"
 """What stands for the method in a result that was not computed but measured."""
+Mirror = Literal["none", "rows", "columns", "both"]
+MIRRORS: Final[tuple[Mirror, ...]] = get_args(Mirror)
+MIRROR_WORDS: Final[dict[Mirror, str]] = {
+    "rows": "mirrored top to bottom",
+    "columns": "mirrored left to right",
+    "both": "turned by 180°",
+}
 SQUARE: Final = 1e-3
 """Share by which the two sides of a pixel may differ and still be called equal."""
 LIGHT: Final = (-1.0, 1.0)
@@ -121,6 +128,17 @@ def described(height_map: HeightMap) -> tuple[list[tuple[str, str]], dict[str, A
         "notes": list(height_map.notes),
     }
     return rows, facts
+
+
+def mirrored(height_map: HeightMap, mirror: Mirror) -> HeightMap:
+    """Return the height map mirrored top to bottom (rows), left to right (columns) or both, which turns it by 180°.
+
+    Programs do not agree on which row comes first.
+    """
+    if mirror == "none":
+        return height_map
+    z = height_map.z_um[:: -1 if mirror in ("rows", "both") else 1, :: -1 if mirror in ("columns", "both") else 1]
+    return replace(height_map, z_um=z, notes=(*height_map.notes, MIRROR_WORDS[mirror]))
 
 
 def squared(height_map: HeightMap, report: Report = silent) -> HeightMap:

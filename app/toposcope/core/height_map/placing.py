@@ -15,11 +15,11 @@ from typing import Final, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft
+from scipy import fft, ndimage
 
 from toposcope.core.calibration import MICROMETRES, Floats
 from toposcope.core.height_map.grid import resampled
-from toposcope.core.height_map.model import METHOD, HeightMap, from_result
+from toposcope.core.height_map.model import METHOD, MIRROR_WORDS, HeightMap, Mirror, from_result, mirrored
 from toposcope.core.jobs import Progress, Report, part, silent
 from toposcope.core.result import DepthResult
 from toposcope.core.sweep import SweepReport
@@ -34,7 +34,15 @@ SAME_FIELD: Final = 0.02
 """Share by which two fields may differ in size and still be taken for the same one."""
 ALIKE: Final = 0.6
 """Correlation from which on two surfaces are believed to be the same place."""
-OVERLAP: Final = 0.3
+WHOLE: Final = 0.95
+"""Share of the smaller map from which on it is not told how much of it lies on the other one."""
+SURE: Final = 0.9
+"""Correlation from which on nobody asks whether a map is mirrored."""
+BETTER: Final = 0.1
+"""Correlation by which a mirrored map must agree better for a word of warning."""
+RIVAL: Final = 0.05
+"""Correlation by which another place may agree less and is told."""
+OVERLAP: Final = 0.5
 """Share of the smaller map that must lie on the other one."""
 
 _COARSE: Final = 512  # places along the longer side while all shifts are tried
@@ -42,7 +50,8 @@ _FEWEST: Final = 24  # and at least so many along the shorter side of the smalle
 _ENOUGH: Final = 200  # places that must be known in both: fewer are alike by chance somewhere
 _FINE: Final = 1_000_000  # places that are enough for least squares
 _CANDIDATES: Final = 16
-_APART: Final = 2  # places between two candidates
+_APART: Final = 12  # parts of the smallest side that two candidates lie from each other
+_DETAIL: Final = 8  # parts of the smallest side that a detail may be broad
 _TURNS: Final = 15
 _SETTLED: Final = 0.002  # pixels
 _WILD: Final = 4.0  # times the usual deviation
@@ -97,7 +106,7 @@ def lay_over(
     reference_um : (H, W) heights of the other surface in micrometres, NaN in voids
     pixel_um : the side of its pixels, None where that is not known: then both must have as many
     place : ``auto`` takes fields of the same size for the same field and looks for the place of others by the
-        shape of the surface. Maps that are turned or mirrored are not found.
+        shape of the surface. Maps that are mirrored are not found, but told; those turned by other than 180° are not.
 
     Raises
     ------
@@ -110,7 +119,9 @@ def lay_over(
     pixels, extent = height_map.pixels_um, height_map.extent_um
     if pixels is None or extent is None or pixel_um is None:
         if height_map.shape == shape and not isinstance(place, tuple):
-            return Placed(height_map.z_um, (0.0, 0.0), False, "laid over pixel by pixel: a pixel size is not known")
+            agreement = _agreement(height_map.z_um, reference_um, same=True)
+            text = f"laid over pixel by pixel{agreement}; a pixel size is not known"
+            return Placed(height_map.z_um, (0.0, 0.0), False, text)
         who = height_map.name if pixels is None else "the other surface"
         raise CalibrationError(
             f"{who} tells no pixel size, and {height_map.name} has {height_map.shape[1]} × {height_map.shape[0]} "
@@ -126,23 +137,85 @@ def lay_over(
     elif place == "same" or same:
         corner, text = middle, "laid over the same field" if same else "laid with its middle on the middle"
     else:
-        corner, likeness = _find(height_map, pixels, reference_um, pixel_um, part(report, 0.0, 0.8))
+        corner, likeness, rival = _find(height_map, pixels, reference_um, pixel_um, part(report, 0.0, 0.4))
+        better: tuple[float, Mirror] = (-1.0, "none")
+        if likeness < SURE:
+            steps = part(report, 0.4, 0.8)
+            for k, mirror in enumerate(MIRROR_WORDS):
+                turn = part(steps, k / len(MIRROR_WORDS), (k + 1) / len(MIRROR_WORDS))
+                better = max(
+                    better, (_find(mirrored(height_map, mirror), pixels, reference_um, pixel_um, turn)[1], mirror)
+                )
+        would = better[0] >= max(ALIKE, likeness + BETTER)
         if likeness < ALIKE:
+            advice = (
+                f"It is found when it is {MIRROR_WORDS[better[1]]}: choose that (--mirror {better[1]})."
+                if would
+                else "Check both pixel sizes, crop to the same field, or say where the upper left corner lies (--place "
+                "ROW,COL); maps that are turned by other than 180° must be turned back first."
+            )
             raise StackError(
                 f"{height_map.name} shows {_field(extent)}, the other surface {_field(field)}, and no place is found "
-                "where the two look alike. Check both pixel sizes, crop to the same field, or say where the upper left "
-                "corner lies (--place ROW,COL); maps that are turned or mirrored must be turned back first."
+                f"where the two look alike. {advice}"
             )
         found = True
         text = (
             f"found at row {corner[0] / pixel_um:.1f}, column {corner[1] / pixel_um:.1f} (correlation {likeness:.2f})"
         )
+        text += _warning(better[1], better[0]) if would else ""
+        if rival is not None:
+            text += (
+                "; beware: the surface repeats itself, "
+                f"row {rival[0] / pixel_um:.0f}, column {rival[1] / pixel_um:.0f} agrees nearly as well"
+            )
     z = resampled(height_map.z_um, pixels, shape, pixel_um, corner, part(report, 0.8, 1.0))
+    if found and (inside := _inside(corner, extent, field)) < WHOLE:
+        text += f", {100 * inside:.0f} % of the smaller one lies on the other"
+    if not found:
+        text += _agreement(z, reference_um, same)
     if not np.isfinite(z).any():
         raise StackError(
             f"no height of {height_map.name} lies on the other surface there. Say another place (--place ROW,COL)."
         )
     return Placed(z, (corner[0] / pixel_um, corner[1] / pixel_um), found, text)
+
+
+def _inside(corner: tuple[float, float], extent: tuple[float, float], field: tuple[float, float]) -> float:
+    """Return the share of the smaller field that lies on the larger one, with the corner of the first on the second."""
+    sides = [max(0.0, min(at + size, n) - max(at, 0.0)) for at, size, n in zip(corner, extent, field, strict=True)]
+    return sides[0] * sides[1] / min(extent[0] * extent[1], field[0] * field[1])
+
+
+def _agreement(laid: Floats, reference: Floats, same: bool) -> str:
+    """Return how well two surfaces on one grid agree, for users, and where ``same`` if they would when mirrored."""
+    every = max(1, math.isqrt(laid.size // _FINE))
+    one, other = reference[::every, ::every], laid[::every, ::every]
+    likeness = _alike(one, other)
+    if math.isnan(likeness):
+        return ""
+    text = f" (correlation {likeness:.2f})"
+    if same and likeness < ALIKE:
+        turned: dict[Mirror, Floats] = {"rows": other[::-1], "columns": other[:, ::-1], "both": other[::-1, ::-1]}
+        better = {mirror: _alike(one, z) for mirror, z in turned.items()}
+        best = max(better, key=lambda mirror: -1.0 if math.isnan(better[mirror]) else better[mirror])
+        if better[best] >= max(ALIKE, likeness + BETTER):
+            text += _warning(best, better[best])
+    return text
+
+
+def _warning(mirror: Mirror, likeness: float) -> str:
+    words = MIRROR_WORDS[mirror]
+    return f"; beware: {words} it would agree better (correlation {likeness:.2f}, --mirror {mirror})"
+
+
+def _alike(one: Floats, other: Floats) -> float:
+    """Return the correlation of two surfaces on one grid where both are known, tilts taken out; NaN if flat."""
+    known = np.isfinite(one) & np.isfinite(other)
+    if np.count_nonzero(known) < 9:
+        return math.nan
+    first, second = (_flat(np.where(known, z, np.nan))[known] for z in (one, other))
+    spread = float(first @ first) * float(second @ second)
+    return float(first @ second) / math.sqrt(spread) if spread > 1e-12 else math.nan
 
 
 def level_to(reference: Floats, moved: Floats, level: Level) -> tuple[Floats, str]:
@@ -243,8 +316,11 @@ def _flat(z: Floats) -> Floats:
 
 def _find(
     height_map: HeightMap, pixels: tuple[float, float], reference: Floats, pixel_um: float, report: Report
-) -> tuple[tuple[float, float], float]:
-    """Return where the corner of the map lies on the reference, (down, right) in micrometres, and the correlation."""
+) -> tuple[tuple[float, float], float, tuple[float, float] | None]:
+    """Return where the corner of the map lies on the reference, (down, right) in micrometres, and the correlation.
+
+    Last, another place at which the two agree nearly as well, None if there is none; a correlation of -1 for no place.
+    """
     field = [n * pixel_um for n in reference.shape]
     extent = [n * pixel for n, pixel in zip(height_map.shape, pixels, strict=True)]
     large, small = max(*field, *extent), min(*field, *extent)
@@ -252,10 +328,14 @@ def _find(
     report(Progress(0.0, "looking for the place of the height map"))
     fixed = _coarse(reference, (pixel_um, pixel_um), field, coarse)
     moving = _coarse(height_map.z_um, pixels, extent, coarse)
-    shift, likeness = _best_shift(fixed, moving, part(report, 0.0, 0.5))
+    places = _best_shift(fixed, moving, part(report, 0.0, 0.5))
+    if not places:
+        return (0.0, 0.0), -1.0, None
+    (shift, likeness), *others = places
     corner = shift[0] * coarse, shift[1] * coarse
     if likeness < ALIKE:
-        return corner, likeness
+        return corner, likeness, None
+    rival = next(((k[0] * coarse, k[1] * coarse) for k, one in others if one >= likeness - RIVAL), None)
     fine = max(pixel_um, math.sqrt(field[0] * field[1] / _FINE))
     begin = corner
     for step, (pitch, reach) in enumerate(((coarse, 2 * coarse), (fine, 2 * coarse))):
@@ -264,7 +344,7 @@ def _find(
         refined = _refined(height_map, pixels, on, pitch, corner, steps)
         if max(abs(refined[0] - begin[0]), abs(refined[1] - begin[1])) <= reach:  # else it ran away
             corner = refined
-    return corner, likeness
+    return corner, likeness, rival
 
 
 def _coarse(z: Floats, pixels: tuple[float, float], extent: list[float], pitch: float) -> Floats:
@@ -272,16 +352,52 @@ def _coarse(z: Floats, pixels: tuple[float, float], extent: list[float], pitch: 
     return resampled(z, pixels, shape, pitch, (0.0, 0.0))
 
 
-def _best_shift(fixed: Floats, moving: Floats, report: Report) -> tuple[tuple[int, int], float]:
-    """Return the shift (down, right) at which ``moving`` fits best on ``fixed``, and the correlation there.
+def _best_shift(fixed: Floats, moving: Floats, report: Report) -> list[tuple[tuple[int, int], float]]:
+    """Return shifts (down, right) of ``moving`` on ``fixed`` and the correlations there, the best first.
 
-    The correlation of all shifts at once, of what both know at each (Padfield 2012, masked registration).
+    Candidates come from the surfaces less their planes, and from their details: what is a tilt of a small map may be
+    the shape of a large one. The best is the one that agrees most once its own tilts are out; one at which more of
+    the smaller map lies on the other one is preferred, since a little of a surface is easily alike.
+    """
+    sides = min(*fixed.shape, *moving.shape)
+    apart = max(2, sides // _APART)
+    candidates: list[tuple[int, int]] = []
+    for k, detail in enumerate((False, True)):
+        one, other = (_details(z, sides / _DETAIL) if detail else _flat(z) for z in (fixed, moving))
+        candidates += _peaks(_correlations(one, other, part(report, 0.5 * k, 0.5 * k + 0.5)), fixed.shape, apart)
+    whole = min(np.count_nonzero(np.isfinite(fixed)), np.count_nonzero(np.isfinite(moving)))
+    scored = []
+    for shift in dict.fromkeys(candidates):
+        one, other = _overlap(fixed, moving, shift)
+        alike = _alike(one, other)
+        if not math.isnan(alike):
+            share = np.count_nonzero(np.isfinite(one) & np.isfinite(other)) / whole
+            scored.append((alike * share**0.25, shift, alike))
+    scored.sort(reverse=True)
+    best = [(shift, alike) for _, shift, alike in scored]
+    # neighbours of the best are no other place
+    far = [(k, one) for k, one in best[1:] if max(abs(i - j) for i, j in zip(k, best[0][0], strict=True)) > 2 * apart]
+    return [*best[:1], *far]
+
+
+def _details(z: Floats, width: float) -> Floats:
+    """Return heights less what is broader than ``width`` places, voids left out of the mean."""
+    known = np.isfinite(z)
+    weights = ndimage.gaussian_filter(known.astype(np.float64), width, mode="constant")
+    broad = ndimage.gaussian_filter(np.where(known, z, 0.0), width, mode="constant") / np.maximum(weights, 1e-9)
+    return _flat(np.where(known, z - broad, np.nan))
+
+
+def _correlations(fixed: Floats, moving: Floats, report: Report) -> Floats:
+    """Return the correlation at each shift of ``moving``, of what both know there; -1 where that is too little.
+
+    All shifts at once, by Fourier transforms (Padfield 2012, masked registration); shifts below 0 count from the end.
     """
     size = [fft.next_fast_len(n + m - 1, real=True) for n, m in zip(fixed.shape, moving.shape, strict=True)]
 
     def transforms(z: Floats) -> list[NDArray[np.complex128]]:
         known = np.isfinite(z)
-        values = np.where(known, _flat(z), 0.0)
+        values = np.where(known, z, 0.0)
         return [fft.rfft2(one, size) for one in (known.astype(np.float64), values, values * values)]
 
     report(Progress(0.1, "looking for the place of the height map"))
@@ -301,37 +417,23 @@ def _best_shift(fixed: Floats, moving: Floats, report: Report) -> tuple[tuple[in
     product = correlation(f1, f2) - s1 * s2 / safe
     spread = np.maximum(correlation(q1, m2) - s1 * s1 / safe, 0) * np.maximum(correlation(m1, q2) - s2 * s2 / safe, 0)
     enough &= spread > (1e-6 * safe) ** 2
-    likeness = np.where(enough, product / np.sqrt(np.where(enough, spread, 1.0)), -1.0)
     report(Progress(1.0, "looking for the place of the height map"))
-    return _best_of(fixed, moving, likeness)
+    return np.where(enough, product / np.sqrt(np.where(enough, spread, 1.0)), -1.0)
 
 
-def _best_of(fixed: Floats, moving: Floats, likeness: Floats) -> tuple[tuple[int, int], float]:
-    """Return the best of the likeliest shifts once tilts are out, which hide what a small map has in common.
-
-    ``likeness`` holds the correlation of each shift, shifts below 0 counted from the end. A shift at which more of
-    the smaller map lies on the other one is preferred, since a little of a surface is easily alike.
-    """
+def _peaks(likeness: Floats, shape: tuple[int, ...], apart: int) -> list[tuple[int, int]]:
+    """Return the shifts of the highest correlations, ``apart`` from each other; ``shape`` is that of the fixed map."""
     likeness = likeness.copy()
-    whole = min(np.isfinite(fixed).sum(), np.isfinite(moving).sum())
-    best: tuple[float, tuple[int, int], float] = (-1.0, (0, 0), -1.0)
+    found = []
     for _ in range(_CANDIDATES):
         at = np.unravel_index(int(np.argmax(likeness)), likeness.shape)
         if likeness[at] <= 0:
             break
-        shift = tuple(
-            int(k) if k < n else int(k) - of for k, n, of in zip(at, fixed.shape, likeness.shape, strict=True)
-        )
-        near = [np.arange(k - _APART, k + _APART + 1) % of for k, of in zip(at, likeness.shape, strict=True)]
+        down, right = (int(k) if k < n else int(k) - of for k, n, of in zip(at, shape, likeness.shape, strict=True))
+        found.append((down, right))
+        near = [np.arange(k - apart, k + apart + 1) % of for k, of in zip(at, likeness.shape, strict=True)]
         likeness[np.ix_(*near)] = -1.0
-        one, other = _overlap(fixed, moving, (shift[0], shift[1]))
-        known = np.isfinite(one) & np.isfinite(other)
-        one, other = (_flat(np.where(known, z, np.nan))[known] for z in (one, other))
-        spread = float(one @ one) * float(other @ other)
-        alike = float(one @ other) / math.sqrt(spread) if spread > 0 else -1.0
-        score = alike * (known.sum() / whole) ** 0.25
-        best = max(best, (score, (shift[0], shift[1]), alike))
-    return best[1], best[2]
+    return found
 
 
 def _overlap(fixed: Floats, moving: Floats, shift: tuple[int, int]) -> tuple[Floats, Floats]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PySide6.QtCore import QObject
 
-from toposcope.core.height_map import HeightMap, Level, Place, on_result, read_height_map
+from toposcope.core.height_map import HeightMap, Level, Mirror, Place, mirrored, on_result, read_height_map
 from toposcope.core.jobs import Progress, Report, part
 from toposcope.core.result import DepthResult
 from toposcope.ui.controllers.estimating import EstimatingController
@@ -41,7 +41,7 @@ class HeightsController(QObject):
         self.runner.progressed.connect(self._on_progressed)
         session.changed.connect(self._on_changed)
 
-    def compare(self, path: Path, level: Level = "plane", place: Place = "auto") -> None:
+    def compare(self, path: Path, level: Level = "plane", place: Place = "auto", mirror: Mirror = "none") -> None:
         """Compare the result that is shown with the heights in ``path``, as A less B."""
         run, opened = reference_run(self._session.state), self._session.state.height_map
         if run is None:
@@ -53,7 +53,7 @@ class HeightsController(QObject):
         self._session.set_job(JOB, Job("Height map", Progress(0.0, path.name)))
 
         def work(report: Report) -> _Laid:
-            height_map = read_height_map(path, part(report, 0.0, 0.3))
+            height_map = mirrored(read_height_map(path, part(report, 0.0, 0.3)), mirror)
             laid, text = on_result(height_map, result, level, place, part(report, 0.3, 1.0), zero_um)
             return _Laid(height_map, laid, text)
 

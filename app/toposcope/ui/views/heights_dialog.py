@@ -15,7 +15,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from toposcope.core.height_map import Level, Place
+from toposcope.core.height_map import MIRROR_WORDS, Level, Mirror, Place
 
 LEVEL_TITLES: Final[dict[Level, str]] = {
     "plane": "Remove offset and tilt",
@@ -41,6 +41,10 @@ class HeightsDialog(QDialog):
         self.level_box = QComboBox()
         for level, title in LEVEL_TITLES.items():
             self.level_box.addItem(title, level)
+        self.mirror_box = QComboBox()
+        self.mirror_box.addItem("As it is", "none")
+        for mirror, title in MIRROR_WORDS.items():
+            self.mirror_box.addItem(title[:1].upper() + title[1:], mirror)
         self.place_box = QComboBox()
         for place, title in PLACE_TITLES.items():
             self.place_box.addItem(title, place)
@@ -58,6 +62,7 @@ class HeightsDialog(QDialog):
         form = QFormLayout(self)
         form.addRow(words)
         form.addRow("Level", self.level_box)
+        form.addRow("Turn", self.mirror_box)
         form.addRow("Place", self.place_box)
         form.addRow("", self._corner)
         form.addRow(buttons)
@@ -68,6 +73,12 @@ class HeightsDialog(QDialog):
         """What is removed by least squares before."""
         level: Level = self.level_box.currentData()
         return level
+
+    @property
+    def mirror(self) -> Mirror:
+        """How it is turned before."""
+        mirror: Mirror = self.mirror_box.currentData()
+        return mirror
 
     @property
     def place(self) -> Place:
