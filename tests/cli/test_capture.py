@@ -86,7 +86,7 @@ def test_the_step_is_proposed_from_the_depth_of_field(run: Run, tmp_path: Path) 
     [
         (("--top", "3"), 2, "give --top and --bottom"),
         (("--top", "3", "--bottom", "9", "--step", "1"), 2, "Exchange the two"),
-        (("--top", "300", "--bottom", "9", "--step", "1"), 2, "leaves the range of the stage, -100 to 200 um"),
+        (("--top", "300", "--bottom", "9", "--step", "1"), 2, "leaves the range of the stage, -100 to 200 µm"),
         ((*SWEEP, "--na", "1.4"), 2, "refractive index above it"),
         ((*SWEEP, "--depth", "magic"), 2, "there is no method 'magic'"),
         ((*SWEEP, "--resume"), 2, "leave --top out"),

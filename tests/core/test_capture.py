@@ -95,7 +95,7 @@ def test_steps_are_made_equal_within_the_range() -> None:
     [
         ((10.0, 0.0, 1.0), "Exchange the two"),
         ((0.0, 10.0, 0.0), "must be above 0"),
-        ((0.0, 10.0, 6.0), "at most 5 um"),
+        ((0.0, 10.0, 6.0), "at most 5 µm"),
         ((0.0, 10.0, 0.0001), "are more than 5000"),
         ((0.0, math.inf, 1.0), "finite"),
         ((0.0, 10.0, 1.0, 0.0), "out of range"),
@@ -109,7 +109,7 @@ def test_a_plan_that_makes_no_sense_is_refused(values: tuple[Any, ...], words: s
 
 def test_a_plan_beyond_the_stage_is_refused_before_anything_moves(tmp_path: Path) -> None:
     microscope = small()
-    with pytest.raises(SettingsError, match=r"leaves the range of the stage, -100 to 200 um"):
+    with pytest.raises(SettingsError, match=r"leaves the range of the stage, -100 to 200 µm"):
         begin_sweep(microscope, SweepPlan(-120, 10, 2), tmp_path / "a.ome.tif")
     assert microscope.moves == 0
     assert not list(tmp_path.iterdir())
@@ -351,6 +351,31 @@ def test_a_sweep_takes_the_place_of_no_file(tmp_path: Path) -> None:
     assert (tmp_path / "a.ome.tif").read_bytes() == content
 
 
+def test_going_on_takes_the_place_of_no_file_either(tmp_path: Path) -> None:
+    path = tmp_path / "a.ome.tif"
+    swept(small(), path, report=_raises_at("slice 4 "))
+    path.write_bytes(b"of somebody else")
+    outcome = run_sweep(small(), PlaneStore.open(path))
+    assert (outcome.ended, outcome.path) == ("fault", None)
+    assert "a.ome.tif is there already and holds something else. Move it away" in outcome.text
+    assert path.read_bytes() == b"of somebody else"
+    assert outcome.taken == PLAN.n
+    path.unlink()
+    assert run_sweep(small(), PlaneStore.open(path)).ended == "done"
+
+
+def test_a_folder_that_outlived_its_file_is_taken_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if the computer had gone off after the OME-TIFF was written."""
+    path = tmp_path / "a.ome.tif"
+    with monkeypatch.context() as patch:
+        patch.setattr(PlaneStore, "discard", lambda self: None)
+        swept(small(), path)
+    content = path.read_bytes()
+    assert run_sweep(small(), PlaneStore.open(path)).path == path
+    assert path.read_bytes() == content
+    assert not (tmp_path / "a.slices").exists()
+
+
 def test_there_must_be_something_to_go_on_with(tmp_path: Path) -> None:
     with pytest.raises(CaptureError, match=r"a\.slices does not exist\."):
         PlaneStore.open(tmp_path / "a.ome.tif")
@@ -441,7 +466,7 @@ def test_a_stage_that_does_not_arrive_stops_the_sweep_at_once(tmp_path: Path) ->
     microscope, outcome = fault(tmp_path, Fault("timeout", 4, times=1))
     assert (outcome.ended, outcome.taken) == ("fault", 3)
     assert isinstance(outcome.error, StageError)
-    assert outcome.text.startswith("the stage did not arrive at 8 um within 10 s. 3 of 7 slices are kept")
+    assert outcome.text.startswith("the stage did not arrive at 8 µm within 10 s. 3 of 7 slices are kept")
     go_on(microscope, tmp_path)
 
 
@@ -457,7 +482,7 @@ def test_a_stage_that_is_stuck_is_not_taken_at_its_word(tmp_path: Path) -> None:
 def test_a_stage_that_cannot_come_back_is_told_of(tmp_path: Path) -> None:
     _, outcome = fault(tmp_path, Fault("timeout", 4))
     assert outcome.text.endswith(
-        "The stage could not be brought back to 9.0 µm; it says 6.0 µm (the stage did not arrive at 9 um within 10 s)."
+        "The stage could not be brought back to 9.0 µm; it says 6.0 µm (the stage did not arrive at 9 µm within 10 s)."
     )
 
 

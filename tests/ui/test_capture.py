@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from PySide6.QtCore import Qt, QTimer
 from PySide6.QtWidgets import QFileDialog
 from pytestqt.qtbot import QtBot
@@ -20,6 +21,7 @@ from pytestqt.qtbot import QtBot
 from toposcope.core.capture import Fault, Optics, SimulatedMicroscope, planes
 from toposcope.core.capture.simulated import relief
 from toposcope.core.stack import Plane
+from toposcope.errors import CaptureError
 from toposcope.ui import theme
 from toposcope.ui.capture_state import CaptureState, resolve_capture
 from toposcope.ui.controllers.capturing import CapturingController, next_name
@@ -113,7 +115,7 @@ def test_a_sweep_needs_a_file_and_a_plan_that_makes_sense() -> None:
     wrong = resolve_capture(replace(state, path=Path("a.ome.tif"), top_um=200))
     assert not wrong.can_start
     assert wrong.plan_is_wrong
-    assert wrong.plan == "The sweep from 2 to 200 um leaves the range of the stage, 0 to 100 um."
+    assert wrong.plan == "The sweep from 2 to 200 µm leaves the range of the stage, 0 to 100 µm."
 
 
 def test_while_it_runs_only_pause_and_abort_are_left() -> None:
@@ -260,6 +262,41 @@ def test_the_proposal_fills_in_a_better_sweep(qtbot: QtBot, make: Make, tmp_path
     dialog._start.click()
     ended(qtbot, controller)
     assert (tmp_path / "a-2.ome.tif").is_file()
+
+
+def test_a_sweep_begun_at_once_is_exposed_as_was_typed(qtbot: QtBot, make: Make, tmp_path: Path) -> None:
+    """The click on Start takes the focus from the exposure, and comes before the camera has answered."""
+
+    class Slow(SimulatedMicroscope):
+        def set_exposure(self, exposure_ms: float) -> None:
+            time.sleep(0.15)
+            super().set_exposure(exposure_ms)
+
+    controller = planned(qtbot, make(small(Slow)), tmp_path / "a.ome.tif")
+    dialog = controller._dialog
+    for exposure_ms in (21.0, 22.0, 23.0):  # answers that come late undo nothing
+        dialog._exposure.setValue(exposure_ms)
+    qtbot.waitUntil(lambda: controller._exposures_asked == 1, timeout=20_000)
+    assert dialog._exposure.value() == 23.0
+    dialog._exposure.setValue(24.0)
+    dialog._start.click()
+    ended(qtbot, controller)
+    with tifffile.TiffFile(tmp_path / "a.ome.tif") as tiff:
+        assert (tiff.ome_metadata or "").count('ExposureTime="24"') == 7
+    assert controller.state.exposure_ms == 24.0
+
+
+def test_an_exposure_that_the_camera_refuses_is_told_and_taken_back(qtbot: QtBot, make: Make) -> None:
+    class Stubborn(SimulatedMicroscope):
+        def set_exposure(self, exposure_ms: float) -> None:
+            raise CaptureError("the camera exposes 10 ms only.")
+
+    controller = connected(qtbot, make(small(Stubborn)))
+    controller._dialog._exposure.setValue(50.0)
+    qtbot.waitUntil(lambda: controller.state.message is not None, timeout=20_000)
+    assert controller.state.message is not None
+    assert controller.state.message.text == "The camera exposes 10 ms only."
+    assert controller._dialog._exposure.value() == 10.0
 
 
 def test_abort_keeps_the_slices_and_the_sweep_can_go_on(qtbot: QtBot, make: Make, tmp_path: Path) -> None:

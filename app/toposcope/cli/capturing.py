@@ -28,7 +28,9 @@ def add_capture(commands: Commands) -> None:
     )
     which.add_argument("--config", type=Path, metavar="CFG", help="configuration file of Micro-Manager")
     parser.add_argument("-o", "--output", required=True, type=Path, metavar="OUT", help="the OME-TIFF to make")
-    sweep = parser.add_argument_group("the sweep (lengths such as 12.5 or 12.5um, in the stage's coordinate)")
+    sweep = parser.add_argument_group(
+        "the sweep (lengths in micrometres, 12.5, or with their unit, 0.2mm; as the stage counts)"
+    )
     sweep.add_argument("--top", type=_micrometres, metavar="Z", help="greatest z")
     sweep.add_argument("--bottom", type=_micrometres, metavar="Z", help="least z")
     sweep.add_argument(

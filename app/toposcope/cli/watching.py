@@ -53,7 +53,9 @@ def add_watch(commands: Commands) -> None:
         "or at Ctrl-C, of which a second one gives up.",
     )
     ends.add_argument("--slices", type=count, default=0, metavar="N", help="number of slices of a sweep")
-    ends.add_argument("--idle", type=seconds, metavar="SECONDS", help="when nothing new came for so long")
+    ends.add_argument(
+        "--idle", type=seconds, metavar="SECONDS", help="when nothing new came for so long, from the first slice on"
+    )
     ends.add_argument(
         "--sweeps", action="store_true", help="go on with the next sweep; results go to OUT/sweep_001, sweep_002, ..."
     )
@@ -105,7 +107,7 @@ def _watch(options: argparse.Namespace, report: Report) -> Answer:
     answers: list[Answer] = []
     while True:
         with _stoppable(told):
-            why = _follow(watch, options, told, report)
+            why = _follow(watch, options, told, report, bool(answers))
         if watch.n == 0 and answers:
             break
         if watch.n == 0 and told.stopped:
@@ -150,8 +152,8 @@ def _stoppable(told: _Told) -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _follow(watch: FolderWatch, options: argparse.Namespace, told: _Told, report: Report) -> str:
-    """Look at the folder until the sweep ends, and return why it did."""
+def _follow(watch: FolderWatch, options: argparse.Namespace, told: _Told, report: Report, is_next: bool) -> str:
+    """Look at the folder until the sweep ends, and return why it did; ``is_next`` of a sweep after the first."""
     while True:
         if told.stopped:
             return "Stopped."
@@ -163,7 +165,7 @@ def _follow(watch: FolderWatch, options: argparse.Namespace, told: _Told, report
             _write_preview(watch, options.output, told)
         if (why := watch.ended(options.idle)) is not None:
             return why
-        if options.sweeps and options.idle is not None and not watch.n and watch.idle_s >= options.idle:
+        if is_next and options.idle is not None and not watch.n and watch.idle_s >= options.idle:
             return f"Nothing new came for {options.idle:g} s."
         _wait(told, report, Progress(share, news.problem or watch.status()))
 

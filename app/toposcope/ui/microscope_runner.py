@@ -219,8 +219,9 @@ class MicroscopeRunner(QObject):
                 microscope.z_um(),
                 microscope.white,
             )
-        except ToposcopeError:
-            microscope.close()
+        except Exception:
+            with suppress(ToposcopeError):  # why it does not answer says more than that it does not close
+                microscope.close()
             raise
         self._microscope = microscope
         step = connection.optics.proposed_step_um

@@ -41,21 +41,21 @@ class SweepPlan:
             raise SettingsError("top, bottom, step and times of a sweep must be finite numbers.")
         if self.top_um <= self.bottom_um:
             raise SettingsError(
-                f"the top of the sweep ({self.top_um:g} um) must be above its bottom ({self.bottom_um:g} um). "
+                f"the top of the sweep ({self.top_um:g} µm) must be above its bottom ({self.bottom_um:g} µm). "
                 "Exchange the two to sweep the same range."
             )
         if self.step_um <= 0:
-            raise SettingsError(f"the step is {self.step_um:g} um; it must be above 0.")
+            raise SettingsError(f"the step is {self.step_um:g} µm; it must be above 0.")
         if self.step_um > (self.top_um - self.bottom_um) / (MIN_FRAMES - 1) * (1 + 1e-9):
             raise SettingsError(
-                f"a step of {self.step_um:g} um gives fewer than {MIN_FRAMES} slices over "
-                f"{self.top_um - self.bottom_um:g} um. Take a step of at most "
-                f"{(self.top_um - self.bottom_um) / (MIN_FRAMES - 1):g} um."
+                f"a step of {self.step_um:g} µm gives fewer than {MIN_FRAMES} slices over "
+                f"{self.top_um - self.bottom_um:g} µm. Take a step of at most "
+                f"{(self.top_um - self.bottom_um) / (MIN_FRAMES - 1):g} µm."
             )
         if self.n > MAX_SLICES:
             raise SettingsError(
                 f"{self.n} slices are more than {MAX_SLICES}. Take a step of at least "
-                f"{(self.top_um - self.bottom_um) / (MAX_SLICES - 1):.3g} um, or a smaller range."
+                f"{(self.top_um - self.bottom_um) / (MAX_SLICES - 1):.3g} µm, or a smaller range."
             )
         if self.exposure_ms is not None and not MIN_EXPOSURE_MS <= self.exposure_ms <= MAX_EXPOSURE_MS:
             raise SettingsError(
@@ -98,8 +98,8 @@ class SweepPlan:
         low, high = limits_um
         if self.bottom_um < low or self.top_um > high:
             raise SettingsError(
-                f"the sweep from {self.bottom_um:g} to {self.top_um:g} um leaves the range of the stage, "
-                f"{low:g} to {high:g} um."
+                f"the sweep from {self.bottom_um:g} to {self.top_um:g} µm leaves the range of the stage, "
+                f"{low:g} to {high:g} µm."
             )
 
     def approach_um(self, first_um: float, limits_um: tuple[float, float] | None) -> float:

@@ -193,11 +193,22 @@ class PlaneStore:
         Raises
         ------
         OutputError
-            If it cannot be written, or does not read back as it was taken. The folder then stays.
+            If it cannot be written, does not read back as it was taken, or something else bears its name. The folder
+            then stays.
         """
         indices = sorted(self.planes, key=lambda i: self.planes[i].z_um)
         planes = [self.planes[i] for i in indices]
         name = self.folder.name.removesuffix(FOLDER_SUFFIX)
+        if self.path.exists():  # it was made, and the computer went off before the folder was gone; or it is another's
+            try:
+                self._check(planes, report)
+            except OutputError as error:
+                raise OutputError(
+                    f"{self.path.name} is there already and holds something else. Move it away, then go on with the "
+                    f"sweep: its slices are kept in {self.folder.name}."
+                ) from error
+            self.discard()
+            return self.path
         write_ome_tiff(self.path, name, lambda k: self.read(indices[k]), self.facts, planes, part(report, 0, 0.7))
         self._check(planes, part(report, 0.7, 1))
         self.discard()

@@ -107,14 +107,14 @@ class SimulatedMicroscope:
         self._ask("stage")
         low, high = self.z_limits_um
         if not low <= z_um <= high:
-            raise StageError(f"the stage cannot go to {z_um:g} um; it reaches from {low:g} to {high:g} um.")
+            raise StageError(f"the stage cannot go to {z_um:g} µm; it reaches from {low:g} to {high:g} µm.")
         number, self.moves = self.moves, self.moves + 1
         if self._has("timeout", number):
             self.sleep(min(timeout_s, 0.2))
-            raise StageError(f"the stage did not arrive at {z_um:g} um within {timeout_s:g} s.")
+            raise StageError(f"the stage did not arrive at {z_um:g} µm within {timeout_s:g} s.")
         needed = abs(z_um - self._says) / self.speed_um_s + self.settle_s
         if needed > timeout_s:
-            raise StageError(f"the stage did not arrive at {z_um:g} um within {timeout_s:g} s.")
+            raise StageError(f"the stage did not arrive at {z_um:g} µm within {timeout_s:g} s.")
         self.sleep(needed)
         if not self._has("stuck", number):
             self._says = float(z_um)

@@ -43,6 +43,8 @@ class CapturingController(QObject):
         self._dialog, self._connect = dialog, connect
         self.state = CaptureState()
         self._closed = False
+        self._exposures_asked = 0  # that the camera has not answered yet
+        self._exposed_ms = self.state.exposure_ms  # what it answered last
         self.runner = MicroscopeRunner(self)
         self._join_runner()
         self._join_dialog()
@@ -54,7 +56,7 @@ class CapturingController(QObject):
         runner.failed.connect(self._on_failed)
         runner.pictured.connect(self._on_pictured)
         runner.moved.connect(lambda z_um: self._set(z_um=z_um))
-        runner.exposed.connect(lambda exposure_ms: self._set(exposure_ms=exposure_ms, curve=None))
+        runner.exposed.connect(self._on_exposed)
         runner.progressed.connect(self._on_progressed)
         runner.sliceTaken.connect(self._on_slice_taken)
         runner.swept.connect(self._on_swept)
@@ -67,7 +69,7 @@ class CapturingController(QObject):
         dialog.moveRequested.connect(self.move_to)
         dialog.moveByRequested.connect(self.move_by)
         dialog.sharpestRequested.connect(self.go_to_sharpest)
-        dialog.exposureEdited.connect(self.runner.set_exposure)
+        dialog.exposureEdited.connect(self.set_exposure)
         dialog.planEdited.connect(lambda changes: self._set(**changes))
         dialog.endRequested.connect(self.set_end)
         dialog.stepRequested.connect(self.propose_step)
@@ -124,6 +126,12 @@ class CapturingController(QObject):
         z_um = None if self.state.curve is None else sharpest_z(self.state.curve, self.state.region)
         if z_um is not None:
             self.move_to(z_um)
+
+    def set_exposure(self, exposure_ms: float) -> None:
+        """Expose so long; a sweep that is begun at once does so, too."""
+        self._exposures_asked += 1
+        self._set(exposure_ms=exposure_ms)
+        self.runner.set_exposure(exposure_ms)
 
     def set_end(self, end: str) -> None:
         """Make the place of the stage the top or the bottom of the sweep."""
@@ -211,7 +219,7 @@ class CapturingController(QObject):
         plan = self.state.proposal.plan
         self._set(bottom_um=plan.bottom_um, top_um=plan.top_um, step_um=plan.step_um, proposal=None)
         if plan.exposure_ms is not None and plan.exposure_ms != self.state.exposure_ms:
-            self.runner.set_exposure(plan.exposure_ms)
+            self.set_exposure(plan.exposure_ms)
 
     def _forget_curve(self) -> None:
         self.runner.forget_curve()
@@ -227,7 +235,7 @@ class CapturingController(QObject):
     # what the microscope answers
 
     def _on_connected(self, connection: Connection) -> None:
-        optics = connection.optics
+        optics, self._exposed_ms = connection.optics, connection.exposure_ms
         changes: dict[str, Any] = {"na": optics.na or 0.0, "pixel_um": optics.pixel_um or 0.0}
         if self.state.step_um <= 0:
             changes["step_um"] = optics.proposed_step_um or 1.0
@@ -245,8 +253,17 @@ class CapturingController(QObject):
         )
         self.set_live(True)
 
+    def _on_exposed(self, exposure_ms: float) -> None:
+        self._exposed_ms = exposure_ms
+        self._exposures_asked -= 1
+        # answers to earlier wishes must not undo what was typed since
+        self._set(curve=None, **({} if self._exposures_asked else {"exposure_ms": exposure_ms}))
+
     def _on_failed(self, what: str, error: Exception) -> None:
         changes: dict[str, Any] = {"connecting": False}
+        if what == "exposure":
+            self._exposures_asked -= 1
+            changes |= {} if self._exposures_asked else {"exposure_ms": self._exposed_ms}
         if what in ("live", "sweep"):
             changes |= {"live": self.state.live and what != "live"}
         if what == "sweep":
