@@ -193,6 +193,39 @@ def test_thumbnails_beside_each_slice_are_left_out_by_name(folder: Path, clock: 
     assert watch.stack().n == 4
 
 
+def test_copy_of_a_slice_is_left_out(folder: Path, clock: Clock, look: Look) -> None:
+    frames = frames_of(6)
+    watch = FolderWatch(folder, now=clock)
+    for i, frame in enumerate(frames):
+        put(folder, f"a_{i}.png", frame)
+        look(watch)
+        if i == 4:
+            put(folder, "a_3 (copy).png", frames[3])
+            assert look(watch).notes == ("a_3 (copy).png is pixel by pixel a_3.png once more: left out.",)
+    assert watch.n == 6
+    assert watch.stack().n == 6
+    np.testing.assert_array_equal(watch.growing.depth(), truth(frames, [float(i) for i in range(6)]))
+    for name in ("a_7.png", "a_8.png"):  # black ones are alike without being copies
+        put(folder, name, np.zeros_like(frames[0]))
+    assert look(watch).arrived == ("a_7.png", "a_8.png")
+
+
+def test_advice_names_slices_that_are_missing(folder: Path, clock: Clock, look: Look) -> None:
+    watch = FolderWatch(folder, now=clock)
+    for i, frame in enumerate(frames_of(9)):
+        if i != 4:
+            put(folder, f"a_{i}.png", frame)
+    look(watch)
+    advice = watch.advice()
+    assert advice is not None
+    assert advice.reasons[0].startswith("Missing: a_4.png; what lies beyond is placed a step too near")
+    put(folder, "a_4.png", frames_of(9)[4])
+    look(watch)
+    advice = watch.advice()
+    assert advice is not None
+    assert "Missing" not in advice.text
+
+
 @pytest.mark.parametrize("named", [True, False])
 def test_order_does_not_matter(folder: Path, clock: Clock, look: Look, named: bool) -> None:
     frames = frames_of(9)
@@ -565,8 +598,8 @@ def test_same_position_twice_is_left_out(folder: Path, clock: Clock, look: Look)
     watch = FolderWatch(folder, now=clock)
     put(folder, "a1_z0.0um.png", frames[0])
     put(folder, "a2_z1.0um.png", frames[1])
-    put(folder, "a3_z1.0um.png", frames[1])
-    put(folder, "a4_z2.0um.png", frames[2])
+    put(folder, "a3_z1.0um.png", frames[2])
+    put(folder, "a4_z2.0um.png", frames[3])
     news = look(watch)
     assert watch.n == 3
     assert [one.name for one in news.left] == ["a3_z1.0um.png"]

@@ -160,14 +160,18 @@ def _follow(watch: FolderWatch, options: argparse.Namespace, told: _Told, report
         news = watch.look(lambda progress: report(Progress(math.nan, progress.text)))
         _tell(watch, news, told)
         share = watch.n / watch.slices if watch.slices else math.nan
-        report(Progress(share, news.problem or watch.status()))
+        report(Progress(share, _status(watch, news)))
         if news.changed:
             _write_preview(watch, options.output, told)
         if (why := watch.ended(options.idle)) is not None:
             return why
         if is_next and options.idle is not None and not watch.n and watch.idle_s >= options.idle:
             return f"Nothing new came for {options.idle:g} s."
-        _wait(told, report, Progress(share, news.problem or watch.status()))
+        _wait(told, report, Progress(share, _status(watch, news)))
+
+
+def _status(watch: FolderWatch, news: News) -> str:
+    return watch.status() if news.problem is None else "waiting for the folder"
 
 
 def _wait(told: _Told, report: Report, progress: Progress) -> None:

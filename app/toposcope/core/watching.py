@@ -20,6 +20,7 @@ import math
 import os
 import re
 import time
+import zlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -131,6 +132,7 @@ class _Sweep:
     named: bool = False  # whether the positions come from the names of the files
     stepped: bool = False  # whether they come from `FolderWatch.set_step`
     advisor: SweepAdvisor = field(default_factory=SweepAdvisor)
+    prints: dict[int, str] = field(default_factory=dict)  # which slice has which pixels, by their CRC
     refused: dict[str, tuple[Stamp, str]] = field(default_factory=dict)
     odd: list[str] = field(default_factory=list)  # files that are called otherwise than the slices
     following: str | None = None  # the slice that begins the next sweep
@@ -287,7 +289,15 @@ class FolderWatch:
         """Return what a better sweep would be, by the slices so far; None for too few of them."""
         sweep = self._sweep
         positions = dict(zip(sweep.names, sweep.z, strict=True))
-        return sweep.advisor.advise(positions, sweep.unit, sweep.kind, self.reduction > 1)
+        advice = sweep.advisor.advise(positions, sweep.unit, sweep.kind, self.reduction > 1)
+        missing = "" if sweep.pages is not None else missing_counters(sweep.names)
+        if advice is None or not missing:
+            return advice
+        counted = sweep.unit == "index" or sweep.stepped or self._options.z_step is not None
+        result = (
+            "what lies beyond is placed a step too near, for slices are counted" if counted else "depth is less sure"
+        )
+        return replace(advice, reasons=(f"Missing: {missing}; {result} there. Look for the rest.", *advice.reasons))
 
     def status(self) -> str:
         """Say how far the sweep is: "12 slices; sharpness still rises"."""
@@ -482,6 +492,9 @@ class FolderWatch:
             file.header, file.why = None, str(error).removeprefix(f"{name} ").rstrip(".")
             file.retry = self._now() + file.pause
             return False
+        if (twin := self._twin(plane)) is not None:
+            self._refuse(name, f"is pixel by pixel {twin} once more")
+            return False
         if not sweep.growing.move(z[:-1]) and not self._grow_again(z[:-1]):
             return False
         try:
@@ -490,12 +503,19 @@ class FolderWatch:
             self._refuse(name, f"does not fit: {str(error).rstrip('.')}")
             return False
         sweep.names.append(name)
+        sweep.prints[zlib.crc32(np.ascontiguousarray(plane).data)] = name
         sweep.advisor.add(plane, name)
         if self._taken is not None:
             self._taken(name, plane)
         sweep.stamps.append(file.stamp)
         self._put(placed)
         return True
+
+    def _twin(self, plane: Plane) -> str | None:
+        """Return the slice that holds the very same pixels: noise never repeats, so one is a copy of the other."""
+        return (
+            None if plane.min() == plane.max() else self._sweep.prints.get(zlib.crc32(np.ascontiguousarray(plane).data))
+        )
 
     def _put(self, placed: _Placed) -> None:
         """Let the slices of the sweep lie where they were placed."""
