@@ -230,7 +230,7 @@ def test_a_sweep_from_the_first_click_to_the_stack_in_the_window(
         assert dialog.film.count() == 7
         assert dialog.film.item(0).text() == "2 µm"
         assert dialog.depth_map.picture() is not None
-        assert "known for" in dialog._depth.title.text()
+        assert "% known" in dialog._depth.title.text()
         assert controller.state.message is not None
         assert controller.state.message.text.startswith("7 slices from 2 to 14 µm are in scan.ome.tif.")
         assert microscope.z_um() == 9.0

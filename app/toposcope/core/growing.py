@@ -102,6 +102,7 @@ class GrowingDepth:
         self._codes: Codes | None = None
         self._store = _Store()
         self._points: list[Values] = []
+        self._complete: tuple[int, str | None] | None = None  # by how many slices, and the answer
         self._whole: list[float] = []
         self._regions: list[NDArray[np.float64]] = []
 
@@ -266,6 +267,11 @@ class GrowingDepth:
         when no region gets sharper towards an end of what was seen. Surfaces still so far out of focus that nothing
         shows of them are not foreseen.
         """
+        if self._complete is None or self._complete[0] != self.n:  # it is asked for again and again
+            self._complete = self.n, self._why_complete()
+        return self._complete[1]
+
+    def _why_complete(self) -> str | None:
         if self.n < FEWEST_SLICES:
             return None
         curves = np.stack([self._points[slot] for slot in self._order])

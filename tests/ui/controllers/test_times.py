@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -200,3 +201,29 @@ def test_row_of_times_shows_and_asks(qtbot: QtBot) -> None:
     button = next(button for button in view.findChildren(QPushButton) if button.text() == "All times …")
     with qtbot.waitSignal(view.allTimesRequested):
         button.click()
+
+
+def test_results_of_a_batch_before_keep_their_settings_while_another_runs(qtbot: QtBot, setup: Setup) -> None:
+    setup.times.run()
+    qtbot.waitUntil(lambda: "times" not in setup.session.state.jobs)
+    before = setup.session.state.inputs
+    setup.session.set(settings=EstimateSettings("sml"))
+    assert setup.session.state.inputs != before
+    waiting = threading.Event()
+    estimate = setup.times._estimate
+
+    def held(stack: FocalStack, settings: EstimateSettings, report: Report = silent) -> DepthResult:
+        waiting.wait(20)
+        return estimate(stack, settings, report)
+
+    setup.times._estimate = held
+    try:
+        setup.times.run()
+        setup.times.show(3)
+        qtbot.waitUntil(lambda: setup.time == 3 and setup.session.state.run is not None)
+        run = setup.session.state.run
+        assert run is not None
+        assert run.inputs == before
+    finally:
+        waiting.set()
+        qtbot.waitUntil(lambda: "times" not in setup.session.state.jobs)

@@ -36,11 +36,12 @@ MOST_TOLD = 3
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Shown:
-    """A time point that was opened, with its stored result if there is one."""
+    """A time point that was opened, with its stored result if there is one, and what that was made with."""
 
     time: int
     stack: FocalStack
     result: DepthResult | None
+    inputs: Inputs | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,9 @@ class TimesController(QObject):
         self._session, self._opening, self._estimating = session, opening, estimating
         self._estimate, self._ask_folder = estimate, ask_folder
         self._batch: _Batch | None = None
+        # of the last batch that is done, as far as it is: another one may run already
         self._folders: dict[int, Path] = {}
+        self._inputs: Inputs | None = None
         self.runner = LatestRunner("time", self)
         self.runner.returned.connect(self._on_opened)
         self.runner.failed.connect(self._on_not_opened)
@@ -89,11 +92,11 @@ class TimesController(QObject):
         if time == part.chosen:
             self.runner.drop()
             return
-        reopen, folder = stack.reopen, self._folders.get(time)
+        reopen, folder, inputs = stack.reopen, self._folders.get(time), self._inputs
 
         def work(report: Report) -> _Shown:
             other = reopen({"time": time}, report)
-            return _Shown(time, other, None if folder is None else _stored(folder))
+            return _Shown(time, other, None if folder is None else _stored(folder), inputs)
 
         self.runner.follow(work)
 
@@ -144,14 +147,14 @@ class TimesController(QObject):
             if self.batch.busy:
                 self.batch.drop()
                 self._session.set_job("times", None)
-            self._batch, self._folders = None, {}
+            self._batch, self._folders, self._inputs = None, {}, None
             if now.times_done:
                 self._session.set(times_done=frozenset())
 
     def _on_opened(self, shown: _Shown) -> None:
         run = None
-        if shown.result is not None and self._batch is not None:
-            run = self._estimating.adopted(shown.result, self._batch.inputs)
+        if shown.result is not None and shown.inputs is not None:
+            run = self._estimating.adopted(shown.result, shown.inputs)
         self._opening.show_time(shown.stack, shown.time, run)
 
     def _on_not_opened(self, error: Exception) -> None:
@@ -168,7 +171,9 @@ class TimesController(QObject):
         if stack is None or batch is None:
             return
         self._found(finished_times(stack, batch.inputs.settings, batch.folder, also=_also(batch.inputs)))
-        text = f"Stopped; {len(self._folders)} time points are done. The same command goes on with the rest."
+        done = len(self._folders)
+        count = f"{done} time point{'s are' if done != 1 else ' is'} done"
+        text = f"Stopped; {count}. The same command goes on with the rest."
         self._session.set(message=Message(text, "info"))
 
     def _on_failed(self, error: Exception) -> None:
@@ -176,7 +181,7 @@ class TimesController(QObject):
         self._session.set(message=problem(error))
 
     def _found(self, folders: dict[int, Path]) -> None:
-        self._folders = folders
+        self._folders, self._inputs = folders, None if self._batch is None else self._batch.inputs
         self._session.set(times_done=frozenset(folders))
 
 

@@ -103,14 +103,13 @@ class CaptureDialog(QDialog):
     # building
 
     def _make_pictures(self) -> None:
-        self._camera = TitledCanvas("Camera")
-        self._depth = TitledCanvas("Depth: builds up with each slice of a sweep")
+        self._camera = TitledCanvas("Camera: not connected")
+        self._depth = TitledCanvas("Depth: builds up with each slice")
         self.live, self.depth_map = self._camera.canvas, self._depth.canvas
         self.live.setToolTip("Click a part of the picture to follow its sharpness; click it again for the whole")
         self.live.pinRequested.connect(self._on_clicked)
         self.film = SliceFilm()
         self.plot = SharpnessPlot()
-        self.plot.set_across("z (µm)")
         self._whole, self._part = self.plot.add_line(), self.plot.add_line()
         self._here = pg.InfiniteLine(0.0, angle=90)
         self._ends = pg.LinearRegionItem(movable=False)
@@ -353,7 +352,9 @@ class CaptureDialog(QDialog):
     ) -> None:
         """Add a slice to the film and show the depth that is known since."""
         self.show_live(picture, saturated, region)
-        small = cv2.resize(picture, (THUMBNAIL.width(), THUMBNAIL.height()), interpolation=cv2.INTER_AREA)
+        scale = min(THUMBNAIL.width() / picture.shape[1], THUMBNAIL.height() / picture.shape[0])
+        size = (max(1, round(scale * picture.shape[1])), max(1, round(scale * picture.shape[0])))
+        small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
         self.film.scrollToItem(self.film.add(icon_of(np.asarray(small, np.uint8)), f"{z_um:.4g} µm"))
         self._depth.show_depth(depth, "µm")
 
@@ -387,19 +388,21 @@ class CaptureDialog(QDialog):
         if curve is None or not len(curve.z):
             self._whole.setData([], [])
             self._part.setData([], [])
-            self._curve_text.setText("Move the stage to see where the picture is sharpest.")
+            text = "Move the stage to see where the picture is sharpest."
+            self._curve_text.setText(text)
+            self._curve_text.setToolTip(text)
             return
         self._whole.setData(curve.z, of_peak(curve.whole))
-        text = "Blue: whole picture"
+        text = "Blue: whole"
         if region is not None and region[0] < curve.regions.shape[0] and region[1] < curve.regions.shape[1]:
             self._part.setData(curve.z, of_peak(curve.regions[region]))
-            text += " · orange: framed part"
+            text += " · orange: frame"
         else:
             self._part.setData([], [])
-            text += " · click into it to follow a part"
-        text += " · dashed: stage · ground: sweep"
+            text += " · click into the picture to follow a part"
+        text += " · dashed: stage"
         self._curve_text.setText(text)
-        self._curve_text.setToolTip(text)
+        self._curve_text.setToolTip(f"{text} · shaded: sweep")
 
     def _show_x_range(self, state: CaptureState) -> None:
         places = [state.z_um] if math.isfinite(state.z_um) else []
@@ -407,6 +410,7 @@ class CaptureDialog(QDialog):
             places += [state.bottom_um, state.top_um]
         if state.curve is not None and len(state.curve.z):
             places += [float(state.curve.z[0]), float(state.curve.z[-1])]
+        self.plot.set_across("z (µm)", values=bool(places))
         if places:
             low, high = min(places), max(places)
             self.plot.setXRange(low, max(high, low + 1), padding=0.04)

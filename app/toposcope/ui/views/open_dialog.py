@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
 from PySide6.QtCore import QSize, Qt, Signal
-from PySide6.QtGui import QIcon, QPainter, QPixmap
+from PySide6.QtGui import QIcon, QPainter, QPixmap, QShowEvent
 from PySide6.QtWidgets import (
     QComboBox,
     QDialog,
@@ -146,8 +146,8 @@ class OpenDialog(QDialog):
         """How many positions there are to choose from; 0 where that is no question."""
         return self._series.count()
 
-    def showEvent(self, event: object) -> None:
-        super().showEvent(event)  # type: ignore[arg-type]
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
         self._look()
 
     def show_look(
@@ -176,19 +176,24 @@ class OpenDialog(QDialog):
             self._ask(question)
         for name in [name for name in self._boxes if name not in {question.name for question in questions}]:
             self._form.removeRow(self._boxes.pop(name))  # this position has only one
-        if all(self.chosen().get(name) == place for name, place in answers.items() if name in self.chosen()):
+        if self._is_chosen(answers):
             self._picture.setPixmap(_framed(pixmap, PICTURE))
             self._facts.setText("<br>".join(_fact(*row) for row in rows if row[0] in SHOWN_FACTS))
-            self._buttons.button(QDialogButtonBox.StandardButton.Open).setEnabled(True)
 
     def show_problem(self, answers: Mapping[str, int], text: str) -> None:
         """Say why there is no look at what ``answers`` choose."""
-        if all(self.chosen().get(name) == place for name, place in answers.items() if name in self.chosen()):
+        if self._is_chosen(answers):
             self._picture.setText("No picture")
             self._facts.setText(_escaped(text))
 
+    def _is_chosen(self, answers: Mapping[str, int]) -> bool:
+        """Whether these answers stand there now, as far as they are still asked for."""
+        chosen = self.chosen()
+        return all(chosen[name] == place for name, place in answers.items() if name in chosen)
+
     def _on_series(self) -> None:
         self._picture.setText("Looking …")
+        self._facts.clear()  # those of another one
         self._look()
 
     def _look(self) -> None:

@@ -23,6 +23,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from toposcope.core.curve import format_length
 from toposcope.core.pictures import colour_map
 from toposcope.ui import theme
 from toposcope.ui.images import image_of
@@ -84,10 +85,10 @@ class TitledCanvas(QWidget):
         low, high = (float(value) for value in np.quantile(known, (0.005, 0.995)))
         coloured = colour_map(depth, "viridis", low, max(high, low + 1e-6))
         self.canvas.set_picture("left", make_pyramid(np.ascontiguousarray(coloured)))
+        grain = max(high - low, 1e-6) / 10  # large coordinates of small heights lose no digits
+        words = (format_length(low, "(dark) to", grain), format_length(high, unit_symbol, grain))
         share = 100 * known.size / depth.size
-        self.set_title(
-            f"Depth so far: {low:.4g} (dark) to {high:.4g} {unit_symbol}, known for {share:.0f} %{more and ', '}{more}"
-        )
+        self.set_title(f"Depth {words[0]} {words[1]}, {share:.0f} % known{', ' if more else ''}{more}")
 
 
 class SharpnessPlot(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph ships no types
