@@ -135,7 +135,7 @@ def test_curves_of_pins_that_stay_are_not_read_again(qtbot: QtBot, closing: list
     qtbot.waitUntil(lambda: _numbers(view) == [1, 2])
     assert read == [(1, 1), (2, 2)]
     session.set(runs=(make_run(stack, 2),), shown_run=2)  # another result: all of them
-    qtbot.waitUntil(lambda: len(read) == 4)
+    qtbot.waitUntil(lambda: len(read) == 4 and not controller.runner.busy)
 
 
 def test_both_curves_of_a_pin_are_read_while_two_results_are_compared(qtbot: QtBot, closing: list[Any]) -> None:
