@@ -15,6 +15,7 @@ from pytestqt.qtbot import QtBot
 
 import scenes
 from toposcope.core import watching as core_watching
+from toposcope.core.jobs import Cancelled, CancelToken, Progress, silent
 from toposcope.core.source import OpenOptions, open_stack
 from toposcope.core.watching import FolderWatch
 from toposcope.ui.controllers import watching
@@ -272,6 +273,28 @@ def test_closed_problem_does_not_come_back_until_it_is_another(
     controller.runner.returned.connect(looks.append)
     qtbot.waitUntil(lambda: len(looks) > 2, timeout=10_000)
     assert controller.state.message is None
+
+
+def test_what_a_look_took_in_before_it_was_broken_off_is_shown(folder: Path) -> None:
+    for i in range(5):
+        put(folder, i)
+    task = watching._Task(folder, 0.0)
+    watching.look(task, quick_watch, silent)
+    time.sleep(0.1)
+    token = CancelToken()
+
+    def stop_at_the_fourth(progress: Progress) -> None:
+        if progress.text == "reading a_z6um.png":
+            token.cancel()
+
+    with pytest.raises(Cancelled):
+        watching.look(task, quick_watch, lambda progress: (stop_at_the_fourth(progress), token.guard()(progress))[0])
+    seen = watching.look(task, quick_watch, silent, placed=True)
+    assert [row.name for row in seen.rows] == ["a_z0um.png", "a_z2um.png", "a_z4um.png"]
+    assert set(seen.thumbnails) == {row.name for row in seen.rows}
+    assert seen.curve is not None
+    assert len(seen.curve.z) == 3
+    assert seen.depth is not None
 
 
 def test_window_stays_quick_while_slices_are_read(

@@ -245,7 +245,7 @@ def look(task: _Task, watch_folder: FolderWatcher, report: Report, placed: bool 
     if task.used:
         watch.next_sweep()
         task.used = False
-    task.fresh.clear()
+        task.fresh.clear()
     step_um = task.step_um  # the window may change it meanwhile
     watch.set_step(step_um or None)
     news = watch.place() if placed else watch.look(report)
@@ -257,7 +257,8 @@ def look(task: _Task, watch_folder: FolderWatcher, report: Report, placed: bool 
         if name == watch.newest:
             newest = to_display(plane, *task.limits)
     task.fresh.clear()
-    growing, changed = watch.growing, news.changed and watch.n > 0
+    # what a look took in before it was broken off by Stop is shown, too
+    growing, changed = watch.growing, (news.changed or placed) and watch.n > 0
     symbol = watch.unit_symbol
     rows = tuple(
         WatchRow(name, place_text(z, symbol)) for name, z in zip(watch.names, watch.positions.tolist(), strict=True)
