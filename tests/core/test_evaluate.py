@@ -28,7 +28,7 @@ from toposcope.core.evaluate.scoring import Answer, turning_points
 from toposcope.core.evaluate.worker import answer_of, peak_bytes
 from toposcope.core.jobs import Cancelled, Progress
 from toposcope.core.method import EstimateSettings
-from toposcope.core.networks import ProbabilityVolume
+from toposcope.core.scales import ProbabilityVolume
 from toposcope.core.stack import ArraySource, FocalStack
 from toposcope.errors import SettingsError, StackError
 

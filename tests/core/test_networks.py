@@ -21,7 +21,7 @@ from toposcope.core.calibration import Sourced
 from toposcope.core.curve import curve_at
 from toposcope.core.estimate import METHODS, EstimateSettings, estimate
 from toposcope.core.jobs import Cancelled, Progress
-from toposcope.core.networks import ProbabilityVolume
+from toposcope.core.scales import ProbabilityVolume
 from toposcope.core.scratch import ScratchArray
 from toposcope.core.settings import checked
 from toposcope.core.stack import ArraySource, FocalStack

@@ -10,9 +10,9 @@ import hashlib
 import time
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,11 +25,15 @@ from toposcope.core.jobs import Progress, Report, part
 from toposcope.core.method import EstimateSettings, MethodCard, compose
 from toposcope.core.provenance import input_hashes
 from toposcope.core.result import DepthResult
+from toposcope.core.scales import NAMED, Answer, MeanPosition, ProbabilityVolume, factors_for, merge, reduced_shape
 from toposcope.core.scratch import ScratchArray
 from toposcope.core.settings import setting
 from toposcope.core.stack import FocalStack, to_grey
 from toposcope.core.sweep import SweepExaminer
 from toposcope.errors import SettingsError, StackError
+
+if TYPE_CHECKING:
+    from torch import nn
 
 UNKNOWN: Final = 0.92
 """Spread of a curve, as a share of that of a flat one, above which the network does not know."""
@@ -52,36 +56,15 @@ class NetworkSettings:
         step=64,
         unit="px",
     )
+    scale: str = setting(
+        "automatic",
+        "Size",
+        "at which the network looks; automatic takes that at which it is surest, and finer ones where they agree",
+        choices=("automatic", *NAMED),
+    )
     fill: bool = setting(
         False, "Fill voids", "give pixels that the network does not know its mean position there, at confidence 0"
     )
-
-
-class ProbabilityVolume:
-    """Focus volume of a network: its probabilities, (N, H, W) in half precision; see `FocusVolume`."""
-
-    def __init__(self, shape: tuple[int, int, int], scratch: Path | None = None) -> None:
-        self.shape = shape
-        self._array = ScratchArray(shape, np.float16, scratch)
-
-    def add(self, window: tuple[slice, slice], shares: NDArray[np.float32]) -> None:
-        """Add probabilities times blending weights (N, h, w) at rows and columns of ``window``."""
-        self._array.values[(slice(None), *window)] += shares.astype(np.float16)
-
-    def probability(self, row: int, column: int) -> NDArray[np.float32]:
-        curve: NDArray[np.float32] = self._array.values[:, row, column].astype(np.float32)
-        curve /= curve.sum()  # rounding to half precision undone
-        return curve
-
-    def measure(self, row: int, column: int) -> None:
-        return None
-
-    def plane(self, i: int) -> NDArray[np.float32]:
-        plane: NDArray[np.float32] = self._array.values[i].astype(np.float32)
-        return plane
-
-    def close(self) -> None:
-        self._array.close()
 
 
 def network_methods() -> list[MethodCard]:
@@ -104,7 +87,7 @@ def run_network(card: WeightsCard, stack: FocalStack, settings: EstimateSettings
     device = chosen_device(settings.device)
     import torch
 
-    from dffnets.predict import MAX_SLICES, predict_tiles
+    from dffnets.predict import MAX_SLICES
 
     if settings.threads:
         torch.set_num_threads(settings.threads)
@@ -126,15 +109,8 @@ def run_network(card: WeightsCard, stack: FocalStack, settings: EstimateSettings
     # grey as exact as the frames are: whole numbers of 16 bits, or floats on a scale of their own
     is_float = np.dtype(stack.source.dtype).kind == "f"
     frames = ScratchArray(shape, np.float32 if is_float else np.uint16, settings.scratch)
-    volume = ProbabilityVolume(shape, settings.scratch) if settings.keep_volume else None
     place = stack.coordinate.astype(np.float32)
-    positions = MeanPosition(stack.shape, place)
-
-    def add(window: Tile, shares: NDArray[np.float32]) -> None:
-        positions.add(window, shares)
-        if volume is not None:
-            volume.add(window.slices, shares)
-
+    answers: list[Answer] = []
     try:
         for i in range(stack.n):
             report(Progress(0.2 + 0.2 * i / stack.n, f"reading slice {i + 1} of {stack.n}"))
@@ -144,20 +120,13 @@ def run_network(card: WeightsCard, stack: FocalStack, settings: EstimateSettings
             frames.values[i] = grey if is_float else np.rint(grey * 65535)
             fuser.add(i, plane, measure)
             examiner.add(i, plane, measure)
-        told = part(report, 0.4, 0.95)
-        tile = min(options.tile, card.largest_tile)
-        predict_tiles(
-            network,
-            frames.values,
-            place,
-            add,
-            card.multiple,
-            device,
-            tile,
-            max(min(OVERLAP, tile // 2), tile // 4),
-            lambda share: told(Progress(share, f"{card.title} on {device}")),
-        )
-        mean, spread = positions.mean, positions.relative_spread()
+        factors = factors_for(stack.shape, options.scale)
+        shares = np.cumsum([0.0] + [1 / factor**2 for factor in factors])
+        for factor, begun, ended in zip(factors, shares, shares[1:], strict=False):
+            told = part(report, 0.4 + 0.55 * float(begun / shares[-1]), 0.4 + 0.55 * float(ended / shares[-1]))
+            answers.append(_looked(card, network, frames.values, place, factor, settings, device, told))
+        merged = merge(answers, stack.shape, place, stack.void)
+        mean, spread = merged.mean, merged.relative_spread
         confidence: NDArray[np.float32] = np.clip(1 - spread, 0, 1)
         confidence[spread >= UNKNOWN] = 0
         if stack.void is not None:
@@ -174,17 +143,18 @@ def run_network(card: WeightsCard, stack: FocalStack, settings: EstimateSettings
             coordinate,
             confidence,
             picture,
-            volume,
+            merged.volume(),
             sweep,
             time.monotonic() - begin,
             input_hashes(stack.source, part(report, 0.98, 1.0)),
             device=device,
             weights=sha256,
             network=card.name,
+            reduced_by=str(merged.factor),
         )
     except BaseException:
-        if volume is not None:
-            volume.close()
+        for answer in answers:
+            answer.close()
         raise
     finally:
         frames.close()
@@ -192,25 +162,55 @@ def run_network(card: WeightsCard, stack: FocalStack, settings: EstimateSettings
     return result
 
 
-class MeanPosition:
-    """Mean focus position of each pixel, and how far the shares of the slices spread, from tiles as they come.
+def _looked(
+    card: WeightsCard,
+    network: nn.Module,
+    frames: NDArray[Any],
+    place: NDArray[np.float32],
+    factor: int,
+    settings: EstimateSettings,
+    device: str,
+    report: Report,
+) -> Answer:
+    """Return what the network says of grey ``frames`` (N, H, W) reduced by ``factor``."""
+    from dffnets.predict import predict_tiles
 
-    ``shape`` (H, W); ``place`` (N,) focus coordinates of the slices. ``mean`` (H, W) is in the same coordinate.
-    """
+    n, *shape = frames.shape
+    height, width = reduced_shape((shape[0], shape[1]), factor)
+    volume = ProbabilityVolume((n, height, width), settings.scratch) if settings.keep_volume else None
+    positions = MeanPosition((height, width), place)
+    reduced = ScratchArray((n, height, width), frames.dtype, settings.scratch) if factor > 1 else None
+    size = "" if factor == 1 else f", at 1/{factor} of the size"
 
-    def __init__(self, shape: tuple[int, int], place: NDArray[np.float32]) -> None:
-        self._place = place
-        self.mean, self._squares = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+    def add(window: Tile, shares: NDArray[np.float32]) -> None:
+        positions.add(window, shares)
+        if volume is not None:
+            volume.add(window.slices, shares)
 
-    def add(self, window: Tile, shares: NDArray[np.float32]) -> None:
-        """Add the shares (N, h, w) of a window, weighed so that all windows over a pixel add up to 1."""
-        self.mean[window.slices] += np.einsum("nhw,n->hw", shares, self._place)
-        self._squares[window.slices] += np.einsum("nhw,n->hw", shares, self._place * self._place)
-
-    def relative_spread(self) -> NDArray[np.float32]:
-        """Return (H, W) standard deviations, as parts of that of shares that are the same for all slices."""
-        spread: NDArray[np.float32] = np.sqrt(np.maximum(self._squares - self.mean * self.mean, 0))
-        return spread / np.float32(self._place.std())
+    try:
+        if reduced is not None:
+            for i in range(n):
+                reduced.values[i] = cv2.resize(frames[i], (width, height), interpolation=cv2.INTER_AREA)
+        tile = min(settings.options.tile, card.largest_tile)
+        predict_tiles(
+            network,
+            frames if reduced is None else reduced.values,
+            place,
+            add,
+            card.multiple,
+            device,
+            tile,
+            max(min(OVERLAP, tile // 2), tile // 4),
+            lambda share: report(Progress(share, f"{card.title} on {device}{size}")),
+        )
+    except BaseException:
+        if volume is not None:
+            volume.close()
+        raise
+    finally:
+        if reduced is not None:
+            reduced.close()
+    return Answer(factor, positions, volume)
 
 
 def chosen_device(wanted: str) -> str:

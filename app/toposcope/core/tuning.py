@@ -33,7 +33,8 @@ from toposcope.core.calibration import to_coordinate
 from toposcope.core.estimate import METHODS, EstimateSettings, estimate
 from toposcope.core.export import write_bytes
 from toposcope.core.jobs import Cancelled, Progress, Report, part, silent
-from toposcope.core.networks import UNKNOWN, MeanPosition, chosen_device
+from toposcope.core.networks import UNKNOWN, chosen_device
+from toposcope.core.scales import MeanPosition
 from toposcope.core.scratch import SPARE
 from toposcope.core.settings import checked, setting
 from toposcope.core.source import OpenOptions, open_stack

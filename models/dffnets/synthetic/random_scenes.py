@@ -41,10 +41,10 @@ class TrainingStack:
 
 
 class Canvas:
-    """Random pictures (S, S) on the torus, drawn with one seeded generator."""
+    """Random pictures (S, S) on the torus, drawn with one seeded generator; shapes are ``scale`` times as large."""
 
-    def __init__(self, random: np.random.Generator, size: int, device: torch.device) -> None:
-        self.random, self.size, self.device = random, size, device
+    def __init__(self, random: np.random.Generator, size: int, device: torch.device, scale: int = 1) -> None:
+        self.random, self.size, self.device, self.scale = random, size, device, scale
         axis = torch.arange(size, device=device, dtype=torch.float32)
         self.y, self.x = torch.meshgrid(axis, axis, indexing="ij")
 
@@ -84,10 +84,11 @@ class Canvas:
         return smoothed
 
     def offsets(self) -> tuple[Tensor, Tensor]:
-        """Return (dy, dx) to a random point, the short way round the torus."""
+        """Return (dy, dx) to a random point in pixels of scale 1, the short way round the torus."""
         half = self.size / 2
         cy, cx = self.uniform(0, self.size), self.uniform(0, self.size)
-        return (self.y - cy + half) % self.size - half, (self.x - cx + half) % self.size - half
+        dy, dx = (self.y - cy + half) % self.size - half, (self.x - cx + half) % self.size - half
+        return dy / self.scale, dx / self.scale
 
     # -- textures: reflectance, about 0..1 -------------------------------------------------------
 
@@ -305,19 +306,26 @@ def expose(canvas: Canvas, slices: Tensor) -> Tensor:
 
 
 def random_stack(
-    seed: tuple[int, ...], kind: SceneKind | None = None, count: int | None = None, size: int = 128, device: str = "cpu"
+    seed: tuple[int, ...],
+    kind: SceneKind | None = None,
+    count: int | None = None,
+    size: int = 128,
+    device: str = "cpu",
+    scale: int = 1,
 ) -> TrainingStack:
     """Render one random stack; the same ``seed`` gives the same stack.
 
     ``count`` slices (default 5 to 16, three in ten 17 to 40) of ``size`` pixels; ``kind`` at random unless given.
+    ``scale`` makes shapes and blur larger, as a camera of more pixels does; texture and hairs stay as fine as pixels,
+    and blur within what the renderer's table holds.
     """
-    canvas = Canvas(np.random.default_rng(seed), size, torch.device(device))
+    canvas = Canvas(np.random.default_rng(seed), size, torch.device(device), scale)
     kind = kind or ("micro" if canvas.chance(0.45) else "macro")
     layers, depth = micro_scene(canvas) if kind == "micro" else macro_scene(canvas)
     count = count or int(canvas.random.integers(*((17, 41) if canvas.chance(0.3) else (5, 17))))
     positions = focus_positions(canvas, count)
     # blur radius grows by 0.45 to 4.2 px a slice: sampled per step, since that is what a sweep is planned by
-    slope = min(canvas.log_uniform(0.45, 4.2), 44.0 / (count - 1)) * (count - 1)
+    slope = min(scale * canvas.log_uniform(0.45, 4.2), 44.0 / (count - 1)) * (count - 1)
     exponent = EXPONENTS[int(canvas.random.choice(len(EXPONENTS), p=[0.2, 0.1, 0.15, 0.15, 0.4]))]
     frames = expose(canvas, render(layers, positions, slope, exponent, canvas.uniform(0.25, 0.9)))
     if canvas.chance(0.5):  # near and far change places
