@@ -29,6 +29,16 @@ def root_square_error(probability: Tensor, positions: Tensor, depth: Tensor, val
     return torch.sqrt(masked_mean((expected_position(probability, positions) - depth) ** 2, valid) + 1e-8)
 
 
+def near_error(probability: Tensor, positions: Tensor, depth: Tensor, valid: Tensor) -> Tensor:
+    """Return the mean of e / (e + 1/2), where e is the error of the mean position in slices.
+
+    Ours, after Geman and McClure's robust error. Errors in shares of the range ask little of a long stack,
+    where a whole slice is next to nothing; this asks most of pixels that are nearly right already.
+    """
+    slices = (expected_position(probability, positions) - depth).abs() * (positions.shape[1] - 1)
+    return masked_mean(slices / (slices + 0.5), valid)
+
+
 def slice_targets(positions: Tensor, depth: Tensor) -> Tensor:
     """Return target probabilities (B, N, H, W): the two slices around the truth share it linearly.
 

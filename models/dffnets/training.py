@@ -58,7 +58,7 @@ class DivergedError(TrainError):
 class TrainConfig:
     """What to train and how.
 
-    ``loss`` weighs terms by name: ``absolute``, ``root_square``, ``cross_entropy``,
+    ``loss`` weighs terms by name: ``absolute``, ``root_square``, ``near``, ``cross_entropy``,
     ``focal_variation``, ``focal_turns``, ``spatial_variation``, ``laplacian_variance``. ``scales`` weighs
     the outputs from the finest; ``counts`` are the numbers of slices a batch may have; ``macro_share`` is
     how many of the drawn stacks show macro scenes, where there are such. The run ends after ``iterations``
@@ -282,6 +282,7 @@ def loss_of(network: nn.Module, outputs: list[Tensor], batch: Batch, config: Tra
     per_output: dict[str, Callable[..., Tensor]] = {
         "absolute": losses.absolute_error,
         "root_square": losses.root_square_error,
+        "near": losses.near_error,
         "cross_entropy": losses.cross_entropy,
     }
     for scale, probability in zip(config.scales, reversed(outputs), strict=False):

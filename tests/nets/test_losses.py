@@ -32,6 +32,15 @@ def test_pixels_without_truth_do_not_count() -> None:
     assert float(nothing) == 0
 
 
+def test_near_error_counts_in_slices_and_forgives_what_is_far_off() -> None:
+    positions = torch.linspace(0, 1, 5)[None]
+    probability = curve(0.0, 1.0, 0.0, 0.0, 0.0)  # slice 1
+    for slices, expected in ((0.0, 0.0), (0.5, 0.5), (2.5, 2.5 / 3.0)):
+        depth = torch.full((1, 1, 1), (1 + slices) / 4)
+        loss = float(losses.near_error(probability, positions, depth, VALID))
+        assert math.isclose(loss, expected, rel_tol=1e-5, abs_tol=1e-7)
+
+
 def test_slice_targets_share_linearly_between_two_neighbours() -> None:
     target = losses.slice_targets(torch.linspace(0, 1, 5)[None], torch.full((1, 1, 1), 0.3125))  # slice 1.25
     torch.testing.assert_close(target.flatten(), torch.tensor([0.0, 0.75, 0.25, 0.0, 0.0]), atol=3e-4, rtol=0)

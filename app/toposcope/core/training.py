@@ -33,6 +33,7 @@ PLOT_NAME: Final = "log.png"
 LOSSES: Final = (
     "absolute",
     "root_square",
+    "near",
     "cross_entropy",
     "focal_variation",
     "focal_turns",
