@@ -1,4 +1,4 @@
-"""What adapting is worth on a foreign microscope: base, labels, biases only and full, on stacks none of them saw.
+"""What adapting is worth on foreign microscopes: base, labels, biases only and full, on stacks none of them saw.
 
     python tests/benchmarks/adaptation.py --networks light,fad --counts 3,20,100 --variants bias,bias+head,full,truth
 
@@ -6,10 +6,8 @@
 better, so they tell what labels, biases and the microscope each take away. ``--develop`` takes other stacks of
 the same microscope, by which settings were chosen; those that are reported were never chosen by.
 
-The microscope is rendered, seeds fixed, and unlike the training in everything: a hard disc of blur that grows
-by 5.5 pixels a slice (training: 0.45 to 4.2), grain as wide as two pixels with columns of their own offset,
-light that falls off to one corner and flickers by 4 %, milled metal with scratches, glare that saturates. RMSE
-in shares of the swept range, all pixels with a truth within the sweep.
+Each microscope is rendered, seeds fixed, and unlike the training: see `MICROSCOPES`. RMSE in shares of the swept
+range, all pixels with a truth within the sweep.
 """
 
 from __future__ import annotations
@@ -48,8 +46,41 @@ SEED, TESTED = 71_000, 72_000
 DEVELOPED = 81_000, 82_000
 """Seeds of the stacks that are learnt from and of those that are looked at: to report, and to choose by."""
 
-SLOPE, EXPONENT, SIGMA = 5.5, 16.0, 1.1
-"""Blur in pixels a slice, shape of the blur (a disc), and of the lens in focus."""
+
+@dataclass(frozen=True)
+class Microscope:
+    """How stacks are rendered: what is unlike the training.
+
+    ``slices`` of a stack; blur that grows by ``slope`` pixels a slice; ``noise`` of grains ``grain`` pixels wide (0:
+    single pixels); ``columns`` deviation of the offsets of the sensor's columns, ``flicker`` of the light; ``glare`` of
+    facets that face the light, ``texture`` of the metal, ``corner`` by how much the light falls off.
+    """
+
+    about: str
+    slices: int = 9
+    slope: float = 5.5
+    noise: float = 0.03
+    grain: float = 0.9
+    columns: float = 0.012
+    flicker: float = 0.04
+    glare: float = 2.5
+    texture: float = 0.04
+    corner: float = 0.6
+
+
+MICROSCOPES: Final = {
+    "glare": Microscope("fast blur (training: 0.45 to 4.2), grain as wide as two pixels, flicker, saturated glare"),
+    "columns": Microscope("a sensor with columns of their own offset", 12, 3.0, 0.02, columns=0.06, glare=0.5),
+    "uneven": Microscope(
+        "dark corners and much flicker", 12, 2.5, 0.01, flicker=0.15, glare=0.0, texture=0.15, corner=1.0
+    ),
+    "aperture": Microscope("blur of 9 pixels a slice, seven slices", 7, 9.0, 0.015, glare=0.0),
+    "dark": Microscope("noise of a tenth of the white, single pixels", noise=0.1, grain=0.0, columns=0.03, glare=0.0),
+}
+"""The lens draws hard discs, milled metal with scratches; all else is as its `Microscope` says."""
+
+EXPONENT, SIGMA = 16.0, 1.1
+"""Shape of the blur (a disc), and the blur in pixels of the lens in focus."""
 
 
 @dataclass(frozen=True)
@@ -65,23 +96,24 @@ class Stack:
         return np.linspace(0, 1, len(self.frames), dtype=np.float32)
 
 
-def foreign_stack(seed: int, slices: int = 9, size: int = 128) -> Stack:
-    """Render one stack of the foreign microscope."""
+def foreign_stack(scope: Microscope, seed: int, size: int = 128) -> Stack:
+    """Render one stack of a foreign microscope."""
+    slices = scope.slices
     canvas = Canvas(np.random.default_rng(seed), size, torch.device("cpu"))
     depth = 0.08 + 0.84 * canvas.height()
-    metal = 0.4 + 0.05 * canvas._scratches() + 0.04 * canvas.noise(1.2)
+    metal = 0.4 + 0.05 * canvas._scratches() + scope.texture * canvas.noise(1.2)
     colour = metal * canvas.shading(depth * 45)
     glint = canvas.smooth(canvas.white(), 2.5)
-    colour = colour + 2.5 * ((glint / glint.std() - 2.2) * 5).sigmoid()
+    colour = colour + scope.glare * ((glint / glint.std() - 2.2) * 5).sigmoid()
     layers = solid(depth, torch.ones_like(depth), colour, float(depth.min()), float(depth.max()), 28)
     positions = torch.linspace(0, 1, slices)
-    light = render(layers, positions, SLOPE * (slices - 1), EXPONENT, SIGMA)
-    corner = 1.15 - 0.6 * torch.hypot(canvas.x, canvas.y) / size
+    light = render(layers, positions, scope.slope * (slices - 1), EXPONENT, SIGMA)
+    corner = 1.15 - scope.corner * torch.hypot(canvas.x, canvas.y) / size
     random = canvas.random
-    flicker = 1 + 0.04 * torch.from_numpy(random.standard_normal((slices, 1, 1), dtype=np.float32))
-    grain = torch.stack([canvas.smooth(canvas.white(), 0.9) for _ in range(slices)])
-    columns = 0.012 * torch.from_numpy(random.standard_normal((1, 1, size), dtype=np.float32))
-    shown = (light * corner * flicker).clamp(0, 1.2) + 0.03 * grain / grain.std() + columns
+    flicker = 1 + scope.flicker * torch.from_numpy(random.standard_normal((slices, 1, 1), dtype=np.float32))
+    grain = torch.stack([canvas.smooth(canvas.white(), scope.grain) for _ in range(slices)])
+    columns = scope.columns * torch.from_numpy(random.standard_normal((1, 1, size), dtype=np.float32))
+    shown = (light * corner * flicker).clamp(0, 1.2) + scope.noise * grain / grain.std() + columns
     frames = (shown.clamp(0, 1) ** 0.6 * 255).round().to(torch.uint8)
     return Stack(frames.numpy(), depth.numpy().astype(np.float32))
 
@@ -149,13 +181,14 @@ def configured(options: argparse.Namespace, variant: str) -> TuneConfig:
 
 def rows(options: argparse.Namespace) -> Iterator[Row]:
     """Yield what was measured, network by network."""
-    tested = [foreign_stack(options.tested_seed + k, size=options.size) for k in range(options.tested)]
+    scope = MICROSCOPES[options.microscope]
+    tested = [foreign_stack(scope, options.tested_seed + k, options.size) for k in range(options.tested)]
     for method in options.labels, "rdf":
         began = time.monotonic()
         error = mean_rmse([labelled(stack, method, True)[0] for stack in tested], tested)
         yield Row(method, "labels", 0, error, time.monotonic() - began)
     yield Row("constant", "mean depth", 0, float(np.mean([stack.depth.std() for stack in tested])), 0.0)
-    stacks = [foreign_stack(options.seed + k, size=options.size) for k in range(max(options.counts))]
+    stacks = [foreign_stack(scope, options.seed + k, options.size) for k in range(max(options.counts))]
     began = time.monotonic()
     labels = [labelled(stack, options.labels, False) for stack in stacks]
     yield Row(options.labels, "labelling", len(stacks), math.nan, time.monotonic() - began)
@@ -221,13 +254,14 @@ def names(text: str) -> list[str]:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--microscope", choices=MICROSCOPES, default="glare")
     parser.add_argument("--networks", type=names, default=["light"])
     parser.add_argument("--labels", default="tft")
     parser.add_argument("--counts", type=lambda text: [int(k) for k in text.split(",")], default=[3, 20])
     parser.add_argument(
         "--variants", type=names, default=["bias", "bias+head", "full"], help="of these, truth, truth+full and reblur"
     )
-    parser.add_argument("--steps", type=int, default=120)
+    parser.add_argument("--steps", type=int, default=300, help="at most; as many as the program takes")
     parser.add_argument("--reblur", type=float, default=0.3, help="weight of that term in the variant reblur")
     parser.add_argument("--confidence", type=float, default=0.4)
     parser.add_argument("--size", type=int, default=128)
