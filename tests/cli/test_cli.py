@@ -63,6 +63,15 @@ def hyperstack(tmp_path: Path, scene: Scene) -> Path:
     return path
 
 
+def test_info_lists_many_times_by_the_first_and_the_last(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "series.ome.tif"
+    frames = np.random.default_rng(0).integers(0, 255, (12, 3, 16, 16), np.uint8)
+    tifffile.imwrite(path, frames, ome=True, photometric="minisblack", metadata={"axes": "TZYX"})
+    done = run("info", path, "--time", 2)
+    told = r"^time point +2 time point 3, of all from 0 time point 1 to 11 time point 12$"
+    assert re.search(told, done.out, re.MULTILINE)
+
+
 def test_info_lists_what_a_file_holds(run: Run, hyperstack: Path) -> None:
     done = run("info", hyperstack)
     assert done.code == cli.DONE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -43,6 +44,12 @@ def test_a_file_is_written_and_used(run: Run, stack: Path, tmp_path: Path) -> No
     wrong = run("depth", stack, "--method", "fad", "--weights", output, "-o", tmp_path / "out", "--align", "none")
     assert wrong.code == cli.USAGE
     assert "holds weights of light" in sentence(wrong)
+
+
+def test_a_long_name_does_not_run_into_what_is_said_of_it(run: Run, stack: Path, tmp_path: Path) -> None:
+    named = shutil.copytree(stack, tmp_path / "metal_plates_z-0.2_0.1_1.3")
+    done = run("finetune", named, *QUICK, "-o", tmp_path / "mine.safetensors")
+    assert "metal_plates_z-0.2_0.1_1.3 labels are sure for" in done.out
 
 
 def test_reblur_reaches_the_network(run: Run, stack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

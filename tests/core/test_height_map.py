@@ -411,6 +411,13 @@ def test_a_missing_package_names_the_line_that_installs_it(tmp_path: Path, monke
     assert read_height_map(path).shape == (4, 6)  # needs no extra
 
 
+def test_a_package_that_is_not_whole_is_not_the_fault_of_the_file(package: dict[str, Any], tmp_path: Path) -> None:
+    package |= {"error": ModuleNotFoundError("No module named 'xmltodict'")}
+    words = r"installed, but cannot be used: No module named 'xmltodict'\. Type: .*toposcope\[surf-io\]"
+    with pytest.raises(MissingPartError, match=words):
+        read_height_map(big(tmp_path / "a.plu"))
+
+
 # ---- telling them from others
 
 

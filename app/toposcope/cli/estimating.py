@@ -360,9 +360,10 @@ def _stack_lines(facts: dict[str, Any]) -> list[str]:
 def _part_text(part: dict[str, Any]) -> str:
     """Say which of several series, channels or time points it is, and name the others."""
     chosen, options = part["chosen"], part["options"]
+    if len(options) > 8:
+        return f"{chosen} {options[chosen]}, of all from 0 {options[0]} to {len(options) - 1} {options[-1]}"
     others = ", ".join(f"{k} {option}" for k, option in enumerate(options) if k != chosen)
-    listed = others if len(options) <= 8 else f"0 {options[0]} to {len(options) - 1} {options[-1]}"
-    return f"{chosen} {options[chosen]}; also there: {listed}"
+    return f"{chosen} {options[chosen]}; also there: {others}"
 
 
 def result_answer(

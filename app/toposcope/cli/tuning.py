@@ -157,7 +157,7 @@ def _finetune(options: argparse.Namespace, report: Report) -> Answer:
         "files": {name: str(path) for name, path in files.items()},
         "method": network.key if network else None,
     }
-    text = [f"{name:<12}{value}" for name, value in rows] + ([written_lines(files)] if files else [])
+    text = [f"{name:<11} {value}" for name, value in rows] + ([written_lines(files)] if files else [])
     if network:
         text.append(f"{'use':<12}toposcope depth STACK --method {network.key} -o OUT")
     elif files:

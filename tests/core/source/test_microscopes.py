@@ -473,6 +473,18 @@ def test_lif_colour_and_descending_z(tmp_path: Path) -> None:
         open_stack(path)
 
 
+def test_a_package_that_is_not_whole_is_not_the_fault_of_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setitem(sys.modules, "liffile", None)  # its import fails
+    monkeypatch.delitem(sys.modules, "toposcope.core.source.lif", raising=False)
+    path = tmp_path / "a.lif"
+    path.write_bytes(b"p\0\0\0" + bytes(200))
+    with pytest.raises(MissingPartError, match=r"liffile; it is installed, but cannot be used: .*\[microscopy\]"):
+        open_stack(path)
+
+
 # ---- OIF and OIB
 
 

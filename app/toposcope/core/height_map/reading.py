@@ -33,7 +33,7 @@ def read_height_map(path: Path | str, report: Report = silent) -> HeightMap:
     StackError
         If it is no height map, damaged, or of a size that cannot be true.
     MissingPartError
-        If the package that reads the format is not installed; the text names the line that installs it.
+        If the package that reads the format is not installed, or not whole; the text names the line that installs it.
     """
     path = Path(path)
     form = _format(path)
@@ -53,6 +53,11 @@ def read_height_map(path: Path | str, report: Report = silent) -> HeightMap:
         raise StackError(f"{path.name} {error}.") from error
     except (ToposcopeError, Cancelled, MemoryError):
         raise
+    except ImportError as error:  # not the file's fault: something that the package needs is missing or does not fit
+        raise MissingPartError(
+            f"{path.name} is a height map ({form.title}), which is read by the package {PACKAGE}; it is installed, "
+            f"but cannot be used: {error}. Type: {INSTALL_LINE}"
+        ) from error
     except OSError as error:
         if error.errno is None:  # a library's own
             raise StackError(f"{path.name} is no {form.title} file that can be read, or is damaged.") from error

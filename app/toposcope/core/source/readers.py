@@ -83,7 +83,7 @@ def open_container(reader: Reader, path: Path) -> Container:
     Raises
     ------
     MissingPartError
-        If the package that reads it is not installed; the text names the line that installs it.
+        If the package that reads it is not installed, or not whole; the text names the line that installs it.
     StackError
         If the file cannot be read.
     """
@@ -98,6 +98,11 @@ def open_container(reader: Reader, path: Path) -> Container:
         raise StackError(f"{path.name} {error}.") from error
     except ToposcopeError:
         raise
+    except ImportError as error:  # not the file's fault: something that the package needs is missing or does not fit
+        raise MissingPartError(
+            f"{path.name} is {reader.title}, which is read by the package {reader.package}; it is installed, but "
+            f"cannot be used: {error}. Type: {INSTALL_LINE}"
+        ) from error
     except OSError as error:
         if error.errno is None:  # the package's own: the folder of an OIF is not beside it
             raise StackError(f"{path.name} cannot be opened: files that belong to it are missing beside it.") from error
