@@ -1,6 +1,6 @@
-"""What looking at several sizes is worth on large pictures: networks at full size, at half, and automatic.
+"""What several scales are worth on large pictures: networks at full scale, at half, and automatic.
 
-    python tests/benchmarks/large_pictures.py [--networks light,fad] [--stacks 12] [--size 512]
+    python tests/benchmarks/large_pictures.py [--networks light,fad] [--stacks 24] [--size 512]
 
 Renders macro and microscope scenes whose shapes and blur are 2 and 4 times as large as those that networks learn
 from, as a camera of more pixels shows them; texture and hairs stay as fine as pixels. Prints the mean RMSE in shares of

@@ -44,7 +44,7 @@ def test_what_is_added_is_listed_used_renamed_exported_and_removed(run: Run, tmp
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--remove", "nothing"), "there is no adapted network 'nothing'; there are: none"),
+        (("--remove", "nothing"), "there is no adapted network 'nothing', nor any other"),
         (("--add", "missing.safetensors"), "cannot be read"),
         (("--restore", "nothing"), "was removed for good"),
     ],

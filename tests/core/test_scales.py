@@ -60,8 +60,8 @@ def test_a_halo_is_left_to_the_coarse_answer_and_detail_comes_from_the_fine_one(
     coarse, fine = halo()
     merged = merge([coarse, fine], (32, 32), PLACE)
     assert merged.factor == 2
-    assert (merged.origin[:8] == 0).all()
-    assert (merged.origin[9:] == 1).all()
+    assert [float(weight[:8].mean()) for weight in merged.weights] == [1, 0]
+    assert [float(weight[9:].mean()) for weight in merged.weights] == [0, 1]
     np.testing.assert_allclose(merged.mean[:8], coarse.positions.enlarged((32, 32)).mean[:8])
     np.testing.assert_allclose(merged.mean[9:], fine.positions.mean[9:])
     np.testing.assert_allclose(merged.relative_spread[9:], fine.positions.relative_spread()[9:])
@@ -81,6 +81,29 @@ def test_the_fine_answer_alone_is_taken_where_it_is_surer() -> None:
     assert merged.factor == 1
     assert merged.answers == (fine,)
     assert merged.volume() is fine.volume
+
+
+def test_detail_fades_where_both_come_to_disagree() -> None:
+    """The fine answer leaves the coarse one by up to two slices; what is put together has no step of its own."""
+    coarse = np.full((16, 64), 0.3, np.float32)
+    fine = np.broadcast_to(np.linspace(0.3, 0.5, 128, dtype=np.float32), (32, 128)).copy()
+    merged = merge([answer(2, coarse, 0.08), answer(1, fine, 0.12)], (32, 128), PLACE)
+    slices = 10 * merged.mean[16]
+    assert slices[30] == pytest.approx(10 * fine[16, 30], abs=0.01)  # 0.47 slices off: agreed
+    assert slices[-1] == pytest.approx(3, abs=0.01)
+    assert np.abs(np.diff(slices)).max() < 5 * 2 / 127  # the fine answer itself changes by 2 / 127 a pixel
+    share = np.asarray(merged.weights[1][16], np.float64)
+    assert share[44:50] == pytest.approx((1.0 - 2 * np.arange(44, 50) / 127) / 0.5, abs=0.02)
+
+
+def test_what_the_fine_answer_does_not_know_adds_nothing() -> None:
+    """A flat curve has its mean in the middle of the sweep, where the coarse answer happens to be."""
+    spread = np.full((32, 32), 0.08, np.float32)
+    spread[:8] = 5.0
+    middle = np.full((32, 32), 0.5, np.float32)
+    merged = merge([answer(2, middle[::2, ::2], 0.08), answer(1, middle, spread)], (32, 32), PLACE)
+    assert merged.relative_spread.max() < 0.5
+    assert [float(weight[:8].mean()) for weight in merged.weights] == [1, 0]
 
 
 def test_void_has_no_say() -> None:

@@ -137,8 +137,10 @@ class AdaptedNetworks:
         ):
             if matches:
                 return matches[0]
-        known = ", ".join(network.key for network in networks) or "none"
-        raise SettingsError(f"there is no adapted network {name!r}; there are: {known}.")
+        if not networks:
+            raise SettingsError(f"there is no adapted network {name!r}, nor any other. `toposcope finetune` makes one.")
+        known = ", ".join(network.key for network in networks)
+        raise SettingsError(f"there is no adapted network {name!r}; there are {known}.")
 
     def cards(self) -> dict[str, MethodCard]:
         """Return those that can run as methods, by key."""

@@ -25,7 +25,16 @@ from toposcope.core.jobs import Progress, Report, part
 from toposcope.core.method import EstimateSettings, MethodCard, compose
 from toposcope.core.provenance import input_hashes
 from toposcope.core.result import DepthResult
-from toposcope.core.scales import NAMED, Answer, MeanPosition, ProbabilityVolume, factors_for, merge, reduced_shape
+from toposcope.core.scales import (
+    NAMED,
+    UNKNOWN,
+    Answer,
+    MeanPosition,
+    ProbabilityVolume,
+    factors_for,
+    merge,
+    reduced_shape,
+)
 from toposcope.core.scratch import ScratchArray
 from toposcope.core.settings import setting
 from toposcope.core.stack import FocalStack, to_grey
@@ -34,9 +43,6 @@ from toposcope.errors import SettingsError, StackError
 
 if TYPE_CHECKING:
     from torch import nn
-
-UNKNOWN: Final = 0.92
-"""Spread of a curve, as a share of that of a flat one, above which the network does not know."""
 
 
 OVERLAP: Final = 128
@@ -58,8 +64,8 @@ class NetworkSettings:
     )
     scale: str = setting(
         "automatic",
-        "Size",
-        "at which the network looks; automatic takes that at which it is surest, and finer ones where they agree",
+        "Scale",
+        "at which the network looks; automatic looks at several and puts the answers together",
         choices=("automatic", *NAMED),
     )
     fill: bool = setting(
@@ -124,7 +130,7 @@ def run_network(card: WeightsCard, stack: FocalStack, settings: EstimateSettings
         shares = np.cumsum([0.0] + [1 / factor**2 for factor in factors])
         for factor, begun, ended in zip(factors, shares, shares[1:], strict=False):
             told = part(report, 0.4 + 0.55 * float(begun / shares[-1]), 0.4 + 0.55 * float(ended / shares[-1]))
-            answers.append(_looked(card, network, frames.values, place, factor, settings, device, told))
+            answers.append(_answer(card, network, frames.values, place, factor, settings, device, told))
         merged = merge(answers, stack.shape, place, stack.void)
         mean, spread = merged.mean, merged.relative_spread
         confidence: NDArray[np.float32] = np.clip(1 - spread, 0, 1)
@@ -162,7 +168,7 @@ def run_network(card: WeightsCard, stack: FocalStack, settings: EstimateSettings
     return result
 
 
-def _looked(
+def _answer(
     card: WeightsCard,
     network: nn.Module,
     frames: NDArray[Any],
@@ -180,7 +186,7 @@ def _looked(
     volume = ProbabilityVolume((n, height, width), settings.scratch) if settings.keep_volume else None
     positions = MeanPosition((height, width), place)
     reduced = ScratchArray((n, height, width), frames.dtype, settings.scratch) if factor > 1 else None
-    size = "" if factor == 1 else f", at 1/{factor} of the size"
+    scale = "" if factor == 1 else f", at 1/{factor} of the size"
 
     def add(window: Tile, shares: NDArray[np.float32]) -> None:
         positions.add(window, shares)
@@ -201,7 +207,7 @@ def _looked(
             device,
             tile,
             max(min(OVERLAP, tile // 2), tile // 4),
-            lambda share: report(Progress(share, f"{card.title} on {device}{size}")),
+            lambda share: report(Progress(share, f"{card.title} on {device}{scale}")),
         )
     except BaseException:
         if volume is not None:

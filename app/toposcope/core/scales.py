@@ -1,10 +1,10 @@
-"""What networks say of a stack at several sizes, put together.
+"""What networks say of a stack at several scales, put together.
 
 Networks have learnt blur of a certain width in pixels. In large pictures of deep scenes it is wider: a bright
 edge far out of focus then spreads over more than a network looks at, and its halo is taken for a surface. Reduced
-by 2, 4, ... the same blur is as narrow as learnt, but fine detail is gone. So the network looks at all sizes. From
+by 2, 4, ... the same blur is as narrow as learnt, but fine detail is gone. So the network looks at all scales. From
 coarse to fine, each adds its detail wherever both agree; where they do not, that which is surer there, taken all
-together, is believed. Reduced sizes cost a third more time. ``tests/benchmarks/large_pictures.py`` shows what it
+together, is believed. Reduced scales cost a third more time. ``tests/benchmarks/large_pictures.py`` shows what it
 is worth; choosing pixel by pixel, or region by region, was worth less.
 """
 
@@ -24,21 +24,24 @@ from toposcope.core.scratch import ScratchArray
 
 Floats = NDArray[np.float32]
 
+UNKNOWN: Final = 0.92
+"""Spread of a curve, as a share of that of a flat one, above which the network does not know."""
+
 SMALLEST: Final = 128
 """Least short side of a reduced picture: that of the stacks that networks are trained on."""
 
 NAMED: Final = {"full": 1, "half": 2, "quarter": 4, "eighth": 8}
 """By how much a picture is reduced."""
 
-AGREES: Final = 0.5
-"""Slices within which a finer size adds its detail."""
+AGREES, DISAGREES = 0.5, 1.0
+"""Slices within which a finer scale adds its detail in full, and from which on not at all."""
 
 SURER: Final = 0.9
-"""Part of the coarser size's variance, where both disagree, that the finer one's must be below to be believed."""
+"""Part of the coarser scale's variance, where they do not agree, that the finer one's must be below to be believed."""
 
 
 def factors_for(shape: tuple[int, int], name: str) -> tuple[int, ...]:
-    """Return by how much pictures of ``shape`` are reduced, coarse to fine, for a size by `NAMED` or ``automatic``."""
+    """Return by how much pictures of ``shape`` are reduced, coarse to fine, for a scale by `NAMED` or ``automatic``."""
     if name != "automatic":
         return (NAMED[name],)
     factors = [1]
@@ -74,21 +77,25 @@ class MeanPosition:
 
     def relative_spread(self) -> Floats:
         """Return (H, W) standard deviations, as parts of that of shares that are the same for all slices."""
-        return relative_spread(self.variance(), self._place)
+        spread: Floats = np.sqrt(self.variance())
+        return spread / np.float32(self._place.std())
 
     def enlarged(self, shape: tuple[int, int]) -> MeanPosition:
         """Return the same for a picture of another size, as if curves were interpolated between pixels."""
         if shape == self.mean.shape:
             return self
-        enlarged = MeanPosition((0, 0), self._place)
-        enlarged.mean, enlarged._squares = (_enlarged(values, shape) for values in (self.mean, self._squares))
-        return enlarged
+        return self._of(*(_enlarged(values, shape) for values in (self.mean, self._squares)))
 
+    def mixed(self, other: MeanPosition, weight: Floats) -> MeanPosition:
+        """Return the same for the mean of these shares and ``other``'s, which has the ``weight`` (H, W) 0..1."""
+        return self._of(
+            self.mean + weight * (other.mean - self.mean), self._squares + weight * (other._squares - self._squares)
+        )
 
-def relative_spread(variance: Floats, place: Floats) -> Floats:
-    """Return standard deviations as parts of that of shares that are the same for all slices at ``place`` (N,)."""
-    spread: Floats = np.sqrt(variance)
-    return spread / np.float32(place.std())
+    def _of(self, mean: Floats, squares: Floats) -> MeanPosition:
+        made = MeanPosition((0, 0), self._place)
+        made.mean, made._squares = mean, squares
+        return made
 
 
 def _enlarged(values: Floats, shape: tuple[int, int]) -> Floats:
@@ -137,45 +144,46 @@ class Answer:
 
 
 class ScaledVolume:
-    """Focus volume of answers at several sizes; see `FocusVolume`.
+    """Focus volume of answers at several scales; see `FocusVolume`.
 
-    ``origin`` (H, W) says from which of ``volumes`` the curve of each pixel comes. Smaller ones are interpolated
-    between their pixels, as `MeanPosition.enlarged` does.
+    The curve of a pixel is the mean of those of ``volumes``, by their ``weights``, (H, W) each. Smaller volumes are
+    interpolated between their pixels, as `MeanPosition.enlarged` does.
     """
 
-    def __init__(self, volumes: Sequence[ProbabilityVolume], origin: NDArray[np.uint8]) -> None:
-        self.shape = (volumes[0].shape[0], *origin.shape)
-        self._volumes, self._origin = tuple(volumes), origin
+    def __init__(self, volumes: Sequence[ProbabilityVolume], weights: Sequence[NDArray[np.float16]]) -> None:
+        self.shape = (volumes[0].shape[0], *weights[0].shape)
+        self._parts = tuple(zip(volumes, weights, strict=True))
 
     def probability(self, row: int, column: int) -> Floats:
-        volume = self._volumes[self._origin[row, column]]
+        curve = np.zeros(self.shape[0], np.float32)
+        for volume, weights in self._parts:
+            if weights[row, column] > 0:
+                curve += np.float32(weights[row, column]) * self._interpolated(volume, row, column)
+        curve /= curve.sum()  # rounding of the weights undone
+        return curve
+
+    def _interpolated(self, volume: ProbabilityVolume, row: int, column: int) -> Floats:
         _, height, width = volume.shape
         top, below = _between(row, self.shape[1], height)
         left, beside = _between(column, self.shape[2], width)
-        curve: Floats = sum(
-            weight * volume.probability(i, k)
-            for i, k, weight in (
-                (top, left, (1 - below) * (1 - beside)),
-                (top, left + 1, (1 - below) * beside),
-                (top + 1, left, below * (1 - beside)),
-                (top + 1, left + 1, below * beside),
-            )
-            if weight > 0
-        )
+        curve = np.zeros(self.shape[0], np.float32)
+        for i, vertical in ((top, 1 - below), (top + 1, below)):
+            for k, horizontal in ((left, 1 - beside), (left + 1, beside)):
+                if vertical * horizontal > 0:
+                    curve += np.float32(vertical * horizontal) * volume.probability(i, k)
         return curve
 
     def measure(self, row: int, column: int) -> None:
         return None
 
     def plane(self, i: int) -> Floats:
-        found = np.empty(self.shape[1:], np.float32)
-        for k, volume in enumerate(self._volumes):
-            here = self._origin == k
-            found[here] = _enlarged(volume.plane(i), found.shape)[here]
+        found = np.zeros(self.shape[1:], np.float32)
+        for volume, weights in self._parts:
+            found += weights * _enlarged(volume.plane(i), found.shape)
         return found
 
     def close(self) -> None:
-        for volume in self._volumes:
+        for volume, _ in self._parts:
             volume.close()
 
 
@@ -188,17 +196,19 @@ def _between(place: int, length: int, count: int) -> tuple[int, float]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Merged:
-    """Answers put together, all (H, W): ``mean`` position, ``relative_spread`` of the curve, and ``origin``, which
-    of the ``answers`` each pixel is from."""  # noqa: D205, D209
+    """Answers put together: ``mean`` position and ``relative_spread`` of the curves, (H, W).
+
+    ``weights`` (H, W) of the ``answers`` add up to 1 at every pixel.
+    """
 
     mean: Floats
     relative_spread: Floats
-    origin: NDArray[np.uint8]
     answers: tuple[Answer, ...]
+    weights: tuple[NDArray[np.float16], ...]
 
     @property
     def factor(self) -> int:
-        """By how much the coarsest answer is reduced that any pixel is from."""
+        """By how much the coarsest answer is reduced that has a part in any pixel."""
         return self.answers[0].factor
 
     def volume(self) -> ProbabilityVolume | ScaledVolume | None:
@@ -206,7 +216,7 @@ class Merged:
         volumes = [answer.volume for answer in self.answers if answer.volume is not None]
         if not volumes:
             return None
-        return volumes[0] if volumes[0].shape[1:] == self.origin.shape else ScaledVolume(volumes, self.origin)
+        return volumes[0] if volumes[0].shape[1:] == self.mean.shape else ScaledVolume(volumes, self.weights)
 
 
 def merge(
@@ -214,27 +224,27 @@ def merge(
 ) -> Merged:
     """Put answers together, which come coarse to fine, for a picture of ``shape`` (H, W).
 
-    Each takes the place of what was put together before wherever both lie within `AGREES` slices of each other; and
-    everywhere if, on the mean over the other pixels outside ``void`` (H, W), its curves are narrower (see `SURER`).
-    Answers of which nothing is left are closed. ``place`` (N,) are the focus coordinates of the slices.
+    Each takes the place of what was put together before where both lie within `AGREES` slices of each other, less
+    and less up to `DISAGREES`, unless its curve is flat; and everywhere if, on the mean over the pixels that do not
+    agree, outside ``void`` (H, W), its curves are narrower (see `SURER`). Answers of which nothing is left are closed.
+    ``place`` (N,) are the focus coordinates of the slices.
     """
     numbers = np.arange(len(place))
-    first = answers[0].positions.enlarged(shape)
-    mean, variance, origin = first.mean.copy(), first.variance(), np.zeros(shape, np.uint8)
-    index = np.interp(mean, place, numbers).astype(np.float32)
-    for k, answer in enumerate(answers[1:], 1):
+    merged = answers[0].positions.enlarged(shape)
+    weights = [np.ones(shape, np.float32)]
+    for answer in answers[1:]:
         finer = answer.positions.enlarged(shape)
-        finer_index, finer_variance = np.interp(finer.mean, place, numbers).astype(np.float32), finer.variance()
-        taken = np.abs(finer_index - index) < AGREES
-        open_ = ~taken if void is None else ~taken & ~void
-        if not open_.any() or finer_variance[open_].mean() < SURER * variance[open_].mean():
-            taken = np.ones(shape, bool)
-        for values, those in ((mean, finer.mean), (index, finer_index), (variance, finer_variance)):
-            np.copyto(values, those, where=taken)
-        origin[taken] = k
-    kept = np.unique(origin)
-    for k, answer in enumerate(answers):
-        if k not in kept:
+        apart = np.abs(np.interp(finer.mean, place, numbers) - np.interp(merged.mean, place, numbers))
+        weight = np.clip((DISAGREES - apart) / (DISAGREES - AGREES), 0, 1).astype(np.float32)
+        weight[finer.relative_spread() >= UNKNOWN] = 0
+        contested = weight < 1 if void is None else (weight < 1) & ~void
+        if not contested.any() or finer.variance()[contested].mean() < SURER * merged.variance()[contested].mean():
+            weight = np.ones(shape, np.float32)
+        merged = merged.mixed(finer, weight)
+        weights = [one * (1 - weight) for one in weights] + [weight]
+    kept = [bool(weight.any()) for weight in weights]
+    for answer, is_kept in zip(answers, kept, strict=True):
+        if not is_kept:
             answer.close()
-    renumbered = np.searchsorted(kept, origin).astype(np.uint8)
-    return Merged(mean, relative_spread(variance, place), renumbered, tuple(answers[k] for k in kept))
+    parts = [(a, w.astype(np.float16)) for a, w, is_kept in zip(answers, weights, kept, strict=True) if is_kept]
+    return Merged(merged.mean, merged.relative_spread(), tuple(a for a, _ in parts), tuple(w for _, w in parts))

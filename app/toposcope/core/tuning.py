@@ -33,8 +33,8 @@ from toposcope.core.calibration import to_coordinate
 from toposcope.core.estimate import METHODS, EstimateSettings, estimate
 from toposcope.core.export import write_bytes
 from toposcope.core.jobs import Cancelled, Progress, Report, part, silent
-from toposcope.core.networks import UNKNOWN, chosen_device
-from toposcope.core.scales import MeanPosition
+from toposcope.core.networks import chosen_device
+from toposcope.core.scales import UNKNOWN, MeanPosition
 from toposcope.core.scratch import SPARE
 from toposcope.core.settings import checked, setting
 from toposcope.core.source import OpenOptions, open_stack
@@ -505,7 +505,7 @@ def _tune(
 ) -> Tuned:
     import torch
 
-    from dffnets.finetune import TuneConfig, finetune
+    from dffnets.finetune import LEAST_GAIN, TuneConfig, finetune
 
     if settings.threads:
         torch.set_num_threads(settings.threads)
@@ -548,8 +548,9 @@ def _tune(
         notes.append(f"{text[0].upper()}{text[1:]} only. Look at the labels before you trust the result.")
     if found.delta is None:
         notes.append(
-            f"The held-out part got no better: {found.before:.3f} slices from its labels by {card.title} as it is, "
-            f"{found.after:.3f} at best after adapting. The base stays selected, and nothing was written."
+            f"The held-out part got no better by {100 * LEAST_GAIN:g} %: {found.before:.3f} slices from its labels by "
+            f"{card.title} as it is, {found.after:.3f} at best after adapting. The base stays selected, and nothing "
+            "was written."
         )
     else:
         write_bytes(output, found.delta.read_bytes())
