@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,9 @@ from toposcope.core.stack import ArraySource, FocalStack, FrameTags
 from toposcope.core.sweep import SweepNote, SweepReport
 from toposcope.ui.preferences import Preferences
 from toposcope.ui.session import Run, State
+
+if TYPE_CHECKING:  # most tests of the fakes need no window
+    from toposcope.ui.main_window import MainWindow
 
 
 def make_stack(n: int = 5, shape: tuple[int, int] = (48, 64), step_um: float = 2.5, **changes: Any) -> FocalStack:
@@ -134,3 +137,11 @@ def private_preferences(folder: Path) -> Preferences:
 
 
 Until = Callable[[Callable[[], bool]], None]
+Make: TypeAlias = "Callable[..., MainWindow]"
+"""Shows a window, with the functions that are named in place of the engine's."""
+FAKES: Final[dict[str, Any]] = {
+    "open_stack": lambda path, options, report: make_stack(),
+    "estimate": quick_estimate,
+    "curve_at": fake_curve,
+}
+"""An engine that needs no files and no time."""

@@ -453,6 +453,9 @@ def test_result_is_exported_in_several_formats(run: Run, folder: Path, tmp_path:
     header = next(path for path in files if path.suffix == ".ply").read_bytes()[:400]
     vertices = int(header.split(b"element vertex ")[1].split()[0])
     assert 200 < vertices <= 1000
+    made = run("export", out, "--to", "ply", "--to", "stl", "-o", tmp_path / "new" / "folder")
+    assert made.code == cli.DONE, made.err
+    assert {path.name for path in (tmp_path / "new" / "folder").iterdir()} == {"surface.ply", "surface.stl"}
     single = run("export", out / "result.json", "--to", "stl", "-o", tmp_path / "form.stl")
     assert single.code == cli.DONE
     assert str(tmp_path / "form.stl") in single.out
@@ -465,6 +468,7 @@ def test_result_is_exported_in_several_formats(run: Run, folder: Path, tmp_path:
         (["--to", "curves"], cli.USAGE, "toposcope curve"),
         (["--to", "ply", "--set", "max_points=1"], cli.USAGE, "max_points"),
         (["--to", "ply", "--to", "stl", "-o", "one.file"], cli.USAGE, "folder"),
+        (["--to", "ply", "--to", "stl", "-o", __file__], cli.USAGE, "test_cli.py is a file"),
         (["--to", "ply", "-o", "nowhere/at/all.ply"], cli.FAILED, "nowhere"),
     ],
 )

@@ -19,7 +19,7 @@ from toposcope import cli
 from toposcope.core.calibration import Sourced
 from toposcope.core.estimate import EstimateSettings
 from toposcope.core.export import read_result, write_gwy, write_result, write_x3p
-from toposcope.core.height_map import HeightMap, from_result, read_height_map
+from toposcope.core.height_map import LEVELS, MIRRORS, HeightMap, from_result, read_height_map
 from window_fakes import make_result, make_stack
 
 
@@ -124,6 +124,12 @@ def test_two_height_maps_are_compared(run: Run, tmp_path: Path) -> None:
     assert facts["mean"] == pytest.approx(3.0)
 
 
+def test_levels_and_mirrors_are_those_of_the_engine(run: Run) -> None:
+    text = run("compare", "--help").out
+    assert f"{{{','.join(LEVELS)}}}" in text
+    assert f"{{{','.join(MIRRORS)}}}" in text
+
+
 def test_height_maps_that_do_not_fit_are_one_sentence(run: Run, tmp_path: Path) -> None:
     one, other = stored(tmp_path / "one"), tmp_path / "flat.x3p"
     rng = np.random.default_rng(3)
@@ -149,4 +155,7 @@ def test_a_height_map_is_converted(run: Run, tmp_path: Path) -> None:
     assert done.code == cli.DONE
     assert {one.name for one in tmp_path.glob("groove.*")} == {"groove.x3p", "groove.gwy", "groove.ply", "groove.stl"}
     assert_allclose(read_height_map(tmp_path / "groove.gwy").z_um, read_height_map(path).z_um, rtol=1e-12)
+    twice = run("export", path, "--to", "gwy", "--to", "points", "-o", tmp_path / "new" / "folder")
+    assert twice.code == cli.DONE
+    assert {one.name for one in (tmp_path / "new" / "folder").iterdir()} == {"groove.gwy", "groove-points.ply"}
     assert "cannot be written as 'picture_png'" in sentence(run("export", path, "--to", "picture_png"))

@@ -6,6 +6,7 @@ import hashlib
 import importlib.machinery
 import importlib.util
 import math
+import os
 import struct
 import sys
 import types
@@ -25,7 +26,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from surfaces import field, hills
 from toposcope.core.calibration import Sourced
 from toposcope.core.compare import compare_heights, write_difference
-from toposcope.core.export import HEIGHT_MAP_FORMATS, export, export_height_map, write_gwy, write_x3p
+from toposcope.core.export import HEIGHT_MAP_FORMATS, export, write_gwy, write_x3p
 from toposcope.core.height_map import (
     HEIGHT_MAP_SUFFIXES,
     HeightMap,
@@ -70,7 +71,7 @@ def test_heights_come_back_with_voids_pixels_and_orientation(name: str, tmp_path
     assert_allclose(back.z_um, ramp().z_um, rtol=1e-14)
     assert back.z_um.dtype == np.float64
     assert back.pixels_um == pytest.approx((0.25, 0.5))
-    assert back.instrument.endswith("Ramp & <co>")
+    assert (back.instrument, back.title) == (("Ramp & <co>", "") if name == "x3p" else ("", "Ramp & <co>"))
     assert back.path == path
     assert back.range_um == pytest.approx((1.0, 35.0))
     assert [note for note in back.notes if "mask" not in note] == []
@@ -215,6 +216,33 @@ def test_damaged_and_hostile_x3p_get_one_sentence(change: dict[str, Any], words:
     assert "\n" not in str(caught.value)
 
 
+def patched(path: Path, part: str, *, local: tuple[int, int], central: tuple[int, int]) -> None:
+    """Set 16-bit fields (offset, value) in both of the headers that a zip has of a part."""
+    content, name = bytearray(path.read_bytes()), part.encode()
+    for at, (offset, value) in ((content.index(name) - 30, local), (content.rindex(name) - 46, central)):
+        struct.pack_into("<H", content, at + offset, value)
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("local", "central", "words"),
+    [
+        ((6, 0x01), (8, 0x01), r"^a\.x3p is locked with a password"),
+        ((6, 0x41), (8, 0x41), r"^a\.x3p is locked with a password"),
+        ((6, 0x40), (8, 0x40), r"^a\.x3p is packed in a way that cannot be read"),  # strong encryption alone
+        ((8, 99), (10, 99), r"^a\.x3p is packed in a way that cannot be read"),  # an unknown compression
+        ((4, 99), (6, 99), r"^a\.x3p is packed in a way that cannot be read"),  # a zip of the future
+    ],
+)
+def test_x3p_that_is_locked_or_packed_anew_says_so(
+    local: tuple[int, int], central: tuple[int, int], words: str, tmp_path: Path
+) -> None:
+    path = x3p(tmp_path / "a.x3p", SIX.tobytes())
+    patched(path, "bindata/data.bin", local=local, central=central)
+    with pytest.raises(StackError, match=words):
+        read_height_map(path)
+
+
 @pytest.mark.parametrize("name", ["x3p", "gwy"])
 def test_no_byte_that_is_cut_or_changed_lets_a_strange_error_out(name: str, tmp_path: Path) -> None:
     whole = tmp_path / f"a.{name}"
@@ -280,7 +308,8 @@ def test_the_first_channel_with_heights_is_read(tmp_path: Path) -> None:
     made = read_height_map(path)
     assert_allclose(made.z_um, [[0.001, 0.002], [NAN, 0.004]])
     assert made.pixels_um == pytest.approx((3.0, 2.0))
-    assert made.instrument == "Topography"
+    assert (made.title, made.instrument) == ("Topography", "")
+    assert ("title", "Topography") in described(made)[0]
     assert "3 channels" in made.notes[0]
     assert "masks" in made.notes[1]
 
@@ -442,6 +471,22 @@ def test_what_is_no_height_map_is_refused(tmp_path: Path) -> None:
     assert len(HEIGHT_MAP_SUFFIXES) == len({suffix.lower() for suffix in HEIGHT_MAP_SUFFIXES}) > 20
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no pipes with names")
+def test_nobody_waits_for_a_pipe(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.x3p")
+    assert not is_height_map(tmp_path / "a.x3p")
+    with pytest.raises(StackError, match="is no file"):
+        read_height_map(tmp_path / "a.x3p")
+
+
+def test_several_at_once_are_no_stack(tmp_path: Path) -> None:
+    paths = [tmp_path / "a.x3p", tmp_path / "b.x3p"]
+    for path in paths:
+        write_x3p(ramp(), path)
+    with pytest.raises(StackError, match="only one height map can be opened at a time"):
+        open_stack(paths)
+
+
 def test_reading_can_be_cancelled(tmp_path: Path) -> None:
     path = tmp_path / "a.x3p"
     write_x3p(ramp(), path)
@@ -493,7 +538,7 @@ def test_pixels_become_square_and_heights_between_are_interpolated() -> None:
 def test_it_is_written_in_every_format_that_shows_heights(name: str, tmp_path: Path) -> None:
     path = tmp_path / "measured.x3p"
     write_x3p(ramp(), path)
-    written = export_height_map(read_height_map(path), name, tmp_path)
+    written = export(read_height_map(path), name, tmp_path)
     assert all(one.stat().st_size > 0 for one in written)
     assert written[0].stem.startswith("measured")
     assert_allclose(read_height_map(path).z_um, ramp().z_um)  # the original is untouched
@@ -501,10 +546,19 @@ def test_it_is_written_in_every_format_that_shows_heights(name: str, tmp_path: P
         assert written[0].name == "measured-converted.x3p"
 
 
+def test_formats_that_share_a_suffix_do_not_overwrite_each_other(tmp_path: Path) -> None:
+    path = tmp_path / "measured.gwy"
+    write_gwy(ramp(), path)
+    read = read_height_map(path)
+    written = [one for name in HEIGHT_MAP_FORMATS for one in export(read, name, tmp_path)]
+    assert len(written) == len(set(written)) == len(HEIGHT_MAP_FORMATS) + 1  # depth16 has a file beside it
+    assert {"measured.ply", "measured-points.ply"} <= {one.name for one in written}
+
+
 def test_formats_that_show_no_heights_are_refused(tmp_path: Path) -> None:
     for name in ("picture_png", "curves", "nonsense"):
         with pytest.raises(SettingsError, match=f"cannot be written as '{name}'"):
-            export_height_map(ramp(), name, tmp_path)
+            export(ramp(), name, tmp_path)
 
 
 # ---- places and levels, by formula

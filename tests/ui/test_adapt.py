@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,31 +24,20 @@ from toposcope.core.source import ChoiceNeeded, OpenOptions
 from toposcope.core.source.options import Choice
 from toposcope.core.stack import ArraySource, FocalStack, Part
 from toposcope.core.tuning import TuneOptions, TuneSettings
-from toposcope.ui import theme
-from toposcope.ui.engine import Engine
 from toposcope.ui.main_window import MainWindow
-from window_fakes import make_stack, private_preferences
-
-Make = Callable[..., MainWindow]
+from window_fakes import Make, make_stack
 
 
 @pytest.fixture
-def make(qtbot: QtBot, tmp_path: Path) -> Iterator[Make]:
-    theme.apply("dark")
-    windows: list[MainWindow] = []
+def make(make: Make) -> Make:
+    """Give a function that shows a window which adapts by ``settings``."""
 
     def made(settings: TuneSettings = QUICK, **functions: Any) -> MainWindow:
-        window = MainWindow(replace(Engine(), **functions), private_preferences(tmp_path))
-        qtbot.addWidget(window)
-        windows.append(window)
+        window = make(**functions)
         window.session.set(adapt=replace(window.session.state.adapt, settings=settings))
-        with qtbot.waitExposed(window):
-            window.show()
         return window
 
-    yield made
-    for window in windows:
-        window.shutdown()
+    return made
 
 
 def drop(window: MainWindow, *paths: Path) -> None:

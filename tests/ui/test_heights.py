@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,46 +14,18 @@ from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 from PySide6.QtCore import QMimeData, QPointF, Qt, QUrl
 from PySide6.QtGui import QDropEvent, QGuiApplication
-from PySide6.QtWidgets import QFileDialog
+from PySide6.QtWidgets import QFileDialog, QLabel
 from pytestqt.qtbot import QtBot
 
 from surfaces import field
 from toposcope.core.export import write_gwy, write_x3p
 from toposcope.core.height_map import HeightMap, from_result, read_height_map
 from toposcope.core.jobs import Progress, Report
-from toposcope.ui import theme
 from toposcope.ui.controllers import heights, opening
-from toposcope.ui.engine import Engine
 from toposcope.ui.main_window import MainWindow
 from toposcope.ui.views import curve_view, film_strip, sweep_panel
 from toposcope.ui.views.heights_dialog import HeightsDialog
-from window_fakes import fake_curve, make_result, make_stack, private_preferences, quick_estimate
-
-Make = Callable[[], MainWindow]
-
-
-@pytest.fixture
-def make(qtbot: QtBot, tmp_path: Path) -> Iterator[Make]:
-    theme.apply("dark")
-    windows: list[MainWindow] = []
-
-    def made() -> MainWindow:
-        engine = replace(
-            Engine(),
-            open_stack=lambda path, options, report: make_stack(),
-            estimate=quick_estimate,
-            curve_at=fake_curve,
-        )
-        window = MainWindow(engine, private_preferences(tmp_path))
-        qtbot.addWidget(window)
-        windows.append(window)
-        with qtbot.waitExposed(window):
-            window.show()
-        return window
-
-    yield made
-    for window in windows:
-        window.shutdown()
+from window_fakes import FAKES, Make, make_result, make_stack
 
 
 @pytest.fixture
@@ -66,9 +37,21 @@ def measured(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.fixture
+def make(make: Make) -> Make:
+    return lambda: make(**FAKES)
+
+
 def opened(window: MainWindow) -> bool:
     state = window.session.state
     return state.height_map is not None and not state.jobs and window.picture.canvas.picture("left") is not None
+
+
+def with_map(qtbot: QtBot, make: Make, path: Path) -> MainWindow:
+    window = make()
+    window.open(path)
+    qtbot.waitUntil(lambda: opened(window))
+    return window
 
 
 def with_depth(qtbot: QtBot, make: Make) -> MainWindow:
@@ -107,8 +90,7 @@ def test_a_height_map_is_shown_with_what_it_has(qtbot: QtBot, make: Make, measur
     # what needs slices says that there are none
     assert window.curves._empty.text() == curve_view.HEIGHT_MAP_TEXT
     assert window.strip._empty_text == film_strip.HEIGHT_MAP_TEXT
-    assert window.sweep._is_height_map
-    assert sweep_panel.HEIGHT_MAP_TEXT.startswith("A height map has no slices")
+    assert sweep_panel.HEIGHT_MAP_TEXT in [label.text() for label in window.sweep.findChildren(QLabel)]
     assert window.calibration._range.text() == "None: a height map has no slices"
     assert window.calibration._pixel.value() == pytest.approx(0.5)
     assert "ISO 25178-72 X3P" in window.method._facts.text()
@@ -133,9 +115,7 @@ def test_a_height_map_is_shown_with_what_it_has(qtbot: QtBot, make: Make, measur
 def test_a_height_map_is_exported_in_formats_that_show_heights(
     qtbot: QtBot, make: Make, measured: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    window = make()
-    window.open(measured)
-    qtbot.waitUntil(lambda: opened(window))
+    window = with_map(qtbot, make, measured)
     panel = window.export_panel
     assert panel.folder() == tmp_path / "groove-converted"
     panel.set_formats(["result", "gwy", "stl", "picture_png"])
@@ -181,6 +161,42 @@ def test_stacks_and_height_maps_take_each_others_place(qtbot: QtBot, make: Make,
     window.actions_by_name["close_stack"].trigger()
     assert window._pages.currentWidget() is window.start_page
     assert window.session.state.subject is None
+
+
+def test_nothing_of_the_stack_before_is_left_in_the_calibration(qtbot: QtBot, make: Make, measured: Path) -> None:
+    window = with_depth(qtbot, make)
+    window.resize(920, 640)
+    panel = window.calibration
+    fields = (panel._step, panel._unit, panel._kind, panel._near, panel._edit)
+    assert all(field.isVisibleTo(panel) for field in fields)
+    window.open(measured)
+    qtbot.waitUntil(lambda: opened(window))
+    assert not any(field.isVisibleTo(panel) for field in fields)
+    titles = {label.text() for label in panel.findChildren(QLabel) if label.isVisibleTo(panel)} - {""}
+    assert titles == {"Positions", "None: a height map has no slices", "Pixel", "X3P increment"}
+    window.open(Path("any"))
+    qtbot.waitUntil(lambda: window.session.state.stack is not None and not window.session.state.jobs)
+    assert all(field.isVisibleTo(panel) for field in fields)
+    assert (panel._step.text(), panel._unit.currentData()) == ("2.5", "um")
+
+
+def test_results_of_height_maps_have_numbers_of_their_own(
+    qtbot: QtBot, make: Make, measured: Path, tmp_path: Path
+) -> None:
+    window = with_map(qtbot, make, measured)
+    read = read_height_map(measured)
+    for k in range(2, 7):
+        path = tmp_path / f"{k}.gwy"
+        write_gwy(replace(read, z_um=read.z_um + k), path)
+        window.heights.compare(path)
+        qtbot.waitUntil(lambda k=k: window.session.state.runs[-1].title == f"{k}  {k}.gwy", timeout=20_000)
+    # the oldest ones give way, but never what all are laid over
+    assert [run.title for run in window.session.state.runs] == ["1  groove.x3p", "4  4.gwy", "5  5.gwy", "6  6.gwy"]
+    # the one that is shown may be the oldest
+    window.session.set(shown_run=window.session.state.runs[1].number)
+    window.heights.compare(tmp_path / "2.gwy")
+    qtbot.waitUntil(lambda: window.session.state.runs[-1].title == "7  2.gwy", timeout=20_000)
+    assert window.session.state.run is window.session.state.runs[0]
 
 
 def test_a_damaged_height_map_is_one_sentence_and_loses_nothing(qtbot: QtBot, make: Make, tmp_path: Path) -> None:
@@ -261,9 +277,7 @@ def test_the_result_is_compared_with_a_height_map(
 def test_two_height_maps_are_compared_in_the_window(
     qtbot: QtBot, make: Make, measured: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    window = make()
-    window.open(measured)
-    qtbot.waitUntil(lambda: opened(window))
+    window = with_map(qtbot, make, measured)
     other = field((60, 90), (1 / 3, 1 / 3))
     write_gwy(replace(other, z_um=other.z_um + 70_001.5), tmp_path / "other.gwy")
     window.heights.compare(tmp_path / "other.gwy", "none")
@@ -281,6 +295,11 @@ def test_two_height_maps_are_compared_in_the_window(
     for kinds, _ in window._view_state.comparison.shows:
         window._show_of_sides(kinds)
         qtbot.waitUntil(lambda: not any(runner.busy for runner in window.pictures.runners.values()))
+        view = window._view_state
+        assert (view.left is not None and view.left.layer.kind, view.right and view.right.layer.kind) == kinds
+        for where in ("left", "right"):
+            assert window.picture._shown[where] is not None
+    assert window.session.state.message is None or window.session.state.message.level == "info"
     # the numbers, and the one that is shown as a file
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *arguments, **options: (str(tmp_path / "d.tif"), ""))
     window.actions_by_name["save_numbers"].trigger()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -19,32 +17,10 @@ from pytestqt.qtbot import QtBot
 from scenes import hemisphere
 from toposcope.ui import theme
 from toposcope.ui.actions import COMMANDS
-from toposcope.ui.engine import Engine
 from toposcope.ui.main_window import MainWindow
 from toposcope.ui.session import Offer
 from toposcope.ui.views.dialogs import ShortcutsDialog
-from window_fakes import SlowEstimate, fake_curve, make_stack, private_preferences, quick_estimate
-
-Make = Callable[..., MainWindow]
-
-
-@pytest.fixture
-def make(qtbot: QtBot, tmp_path: Path) -> Iterator[Make]:
-    theme.apply("dark")
-    windows: list[MainWindow] = []
-
-    def made(**functions: object) -> MainWindow:
-        engine = replace(Engine(), **functions)  # type: ignore[arg-type]
-        window = MainWindow(engine, private_preferences(tmp_path))
-        qtbot.addWidget(window)
-        windows.append(window)
-        with qtbot.waitExposed(window):
-            window.show()
-        return window
-
-    yield made
-    for window in windows:
-        window.shutdown()
+from window_fakes import FAKES, Make, SlowEstimate, fake_curve, make_stack, quick_estimate
 
 
 @pytest.fixture
@@ -71,14 +47,7 @@ def _full(window: MainWindow) -> bool:
 
 def _fake(make: Make, **functions: object) -> MainWindow:
     """Return a window whose engine needs no files."""
-    return make(
-        **{
-            "open_stack": lambda path, options, report: make_stack(),
-            "estimate": quick_estimate,
-            "curve_at": fake_curve,
-            **functions,
-        }
-    )
+    return make(**{**FAKES, **functions})
 
 
 def test_from_a_folder_to_depth_pins_undo_and_export(qtbot: QtBot, make: Make, folder: Path, tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 from toposcope.cli.options import (
     Answer,
@@ -62,7 +61,14 @@ def add_export(commands: Commands) -> None:
         metavar="FORMAT",
         help="such as ply, stl, depth16; may be given several times",
     )
-    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="file or folder (default: beside the result)")
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="file or folder (default: beside the result); for several formats a folder, which is made if it is not "
+        "there",
+    )
     parser.add_argument(
         "--set", action="append", default=[], type=assignment, metavar="NAME=VALUE", help="option of the format"
     )
@@ -82,8 +88,8 @@ def format_list() -> str:
 
 
 def _export(options: argparse.Namespace, report: Report) -> Answer:
-    from toposcope.core.export import FORMATS, ExportOptions, export, read_result
-    from toposcope.core.height_map import is_height_map
+    from toposcope.core.export import FORMATS, ExportOptions, export, made_folder, read_result
+    from toposcope.core.height_map import is_height_map, read_height_map
     from toposcope.core.settings import checked
 
     wishes = checked(ExportOptions, dict(options.set))
@@ -92,28 +98,31 @@ def _export(options: argparse.Namespace, report: Report) -> Answer:
             raise SettingsError(
                 f"a stored result has no focus curves; `toposcope curve` writes {FORMATS[name].file_name}."
             )
-    if len(options.to) > 1 and options.output and not options.output.is_dir():
-        raise SettingsError("several formats need a folder, not a file, after -o. Make the folder first.")
-    if is_height_map(options.result):
-        return _export_height_map(options, wishes, report)
-    result = read_result(options.result)
+    folder: Path | None = options.output if len(options.to) > 1 else None
+    if folder is not None:
+        _check_several(folder)
+    result = (
+        read_height_map(options.result, part(report, 0, 0.3))
+        if is_height_map(options.result)
+        else read_result(options.result)
+    )
+    if folder is not None:
+        made_folder(folder)
     beside = options.result if options.result.is_dir() else options.result.parent
     files: dict[str, Path] = {}
+    steps = part(report, 0.3, 1)
     for i, name in enumerate(options.to):
-        share = part(report, i / len(options.to), (i + 1) / len(options.to))
+        share = part(steps, i / len(options.to), (i + 1) / len(options.to))
         written = export(result, name, options.output or beside, wishes, share)
         files |= {name if k == 0 else f"{name}_{k}": path for k, path in enumerate(written)}
     return Answer(written_lines(files), {"files": {name: str(path) for name, path in files.items()}})
 
 
-def _export_height_map(options: argparse.Namespace, wishes: Any, report: Report) -> Answer:
-    from toposcope.core.export import export_height_map
-    from toposcope.core.height_map import read_height_map
-
-    height_map = read_height_map(options.result, part(report, 0.0, 0.3))
-    files: dict[str, Path] = {}
-    for i, name in enumerate(options.to):
-        share = part(report, 0.3 + 0.7 * i / len(options.to), 0.3 + 0.7 * (i + 1) / len(options.to))
-        written = export_height_map(height_map, name, options.output or options.result.parent, wishes, share)
-        files |= {name if k == 0 else f"{name}_{k}": path for k, path in enumerate(written)}
-    return Answer(written_lines(files), {"files": {name: str(path) for name, path in files.items()}})
+def _check_several(folder: Path) -> None:
+    """Refuse what cannot be the folder of several files; one that is not there yet will be made."""
+    if not folder.is_dir() and (folder.exists() or folder.suffix):
+        raise SettingsError(
+            f"several formats need a folder after -o, and {folder.name} is a file, or named like one. Choose a folder, "
+            "or make that one first."
+        )
+    check_folder(folder)

@@ -166,6 +166,7 @@ def compare(a: DepthResult, b: DepthResult, report: Report = silent) -> Differen
     steps = np.diff(a.positions.value)
     usual = step
     if not a.provenance.frames:  # a height map, whose positions are no slices
+        # but its lowest height, the middle and the highest: 1/50 of a step is 1/100 of all, as for `compare_heights`
         step, usual, beyond = math.nan, step / 50, 0
     elif np.allclose(steps, step, rtol=1e-6):  # the same by a tenth of the work
         beyond = int(np.count_nonzero(np.abs(known) > step * (1 + TOLERANCE)))

@@ -24,7 +24,7 @@ from toposcope.core.watching import FolderWatch
 from toposcope.ui.controllers.adapting import Adapting
 from toposcope.ui.controllers.capturing import Connector
 from toposcope.ui.controllers.estimating import Estimator
-from toposcope.ui.controllers.exporting import Exporter, HeightsExporter
+from toposcope.ui.controllers.exporting import Exporter
 from toposcope.ui.controllers.looking import Previewer
 from toposcope.ui.controllers.opening import Opener
 from toposcope.ui.controllers.pictures import ChannelFuser, Differ, PeakCounter
@@ -34,17 +34,11 @@ from toposcope.ui.views.export_panel import Format
 
 
 def _export(
-    result: DepthResult, name: str, folder: Path, curves: Sequence[FocusCurve], options: Any, report: Report
+    result: DepthResult | HeightMap, name: str, folder: Path, curves: Sequence[FocusCurve], options: Any, report: Report
 ) -> Sequence[Path]:
     """Write one format under its usual name into ``folder``, which is made where it is missing."""
-    path = exports.made_folder(folder) / exports.FORMATS[name].file_name
-    return exports.export(result, name, path, options or exports.ExportOptions(), report, curves)
-
-
-def _export_heights(height_map: HeightMap, name: str, folder: Path, options: Any, report: Report) -> Sequence[Path]:
-    """Write a height map in one format into ``folder``, which is made where it is missing."""
     wishes = options or exports.ExportOptions()
-    return exports.export_height_map(height_map, name, exports.made_folder(folder), wishes, report)
+    return exports.export(result, name, exports.made_folder(folder), wishes, report, curves)
 
 
 def _connect(configuration: Path | None) -> Microscope:
@@ -69,7 +63,6 @@ class Engine:
     compare: Differ = compare
     fuse_channel: ChannelFuser = fuse_channel
     export: Exporter = _export
-    export_heights: HeightsExporter = _export_heights
     height_map_formats: Sequence[str] = exports.HEIGHT_MAP_FORMATS
     formats: Sequence[Format] = tuple(exports.FORMATS.values())
     usual_formats: Sequence[str] = ("result",)

@@ -203,7 +203,7 @@ class MainWindow(QMainWindow):
         self.surfaces = SurfaceController(session, self.surface, self)
         self.calibrating = CalibratingController(session, undo, self.calibration, self._ask_positions, self)
         self.exporting = ExportingController(
-            session, self.export_panel, engine.export, self._pinned_curves, sample, engine.export_heights, self
+            session, self.export_panel, engine.export, self._pinned_curves, sample, self
         )
         # last, so that everybody knows of a new stack before its depth is computed
         self.estimating = EstimatingController(session, undo, engine.estimate, self.methods, self)
@@ -842,10 +842,8 @@ class MainWindow(QMainWindow):
         if state.shape is None or view is None or view.left is None:
             return
         kind: str = "compare" if view.mode == "compare" else view.left.layer.kind
-        title = state.stack.name if state.stack else Path(opened_name(state)).stem
         kind = "heights" if kind == "depth" and state.stack is None else kind
-        name = f"{title}-{kind}.png".replace("/", "_")
-        path = self._ask_file("Save picture as", name, PICTURE_FILTER)
+        path = self._ask_file("Save picture as", _proposed_name(state, f"-{kind}.png"), PICTURE_FILTER)
         if path is not None:
             self.pictures.save(path)
 
@@ -854,9 +852,7 @@ class MainWindow(QMainWindow):
         state, view = self.session.state, self._view_state
         if view is None or not view.comparison.ready:
             return
-        title = state.stack.name if state.stack else Path(opened_name(state)).stem
-        name = f"{title}-difference.tif".replace("/", "_")
-        path = self._ask_file("Save the difference as", name, NUMBERS_FILTER)
+        path = self._ask_file("Save the difference as", _proposed_name(state, "-difference.tif"), NUMBERS_FILTER)
         if path is not None:
             self.pictures.save_numbers(path)
 
@@ -1189,6 +1185,12 @@ class MainWindow(QMainWindow):
             self._docks = self._default_docks
         else:
             self.restoreState(self._default_docks)
+
+
+def _proposed_name(state: State, ending: str) -> str:
+    """Return the name to propose for a file of what is shown."""
+    title = state.stack.name if state.stack else Path(opened_name(state)).stem
+    return f"{title}{ending}".replace("/", "_")
 
 
 def _open_folder(folder: Path) -> None:

@@ -632,7 +632,7 @@ def test_a_missing_package_names_the_line_that_installs_it(tmp_path: Path, monke
         path.write_bytes(b"x")
         with pytest.raises(MissingPartError) as caught:
             open_stack(path)
-        assert reader.package in str(caught.value)
+        assert reader.package.name in str(caught.value)
         assert 'python -m pip install "toposcope[microscopy]"' in str(caught.value)
     listed = reader_list()
     assert listed.count("missing") == len(READERS) + 1  # and the package for height maps

@@ -23,6 +23,7 @@ from toposcope.ui.resolve import SHOWS, Comparison, FrameRow, Hint, MethodState,
 from toposcope.ui.session import CalibrationEdit, Job, Message, Offer
 from toposcope.ui.views.calibration_panel import CalibrationPanel, PositionsDialog, parse_positions
 from toposcope.ui.views.dialogs import AboutDialog, about_text
+from toposcope.ui.views.elided_box import ElidedComboBox
 from toposcope.ui.views.export_panel import ExportPanel
 from toposcope.ui.views.film_strip import FilmStrip, check_box
 from toposcope.ui.views.message_bar import MessageBar
@@ -521,3 +522,27 @@ def test_no_calibration_field_is_cut_in_the_narrowest_dock(qtbot: QtBot, name: t
         assert right < area.viewport().width(), field
         text = field.text() if isinstance(field, QDoubleSpinBox) else field.currentText()
         assert field.width() >= field.fontMetrics().horizontalAdvance(text) + 20  # and its arrows
+
+
+# long names
+
+
+def test_a_long_title_ends_in_an_ellipsis_where_it_does_not_fit(qtbot: QtBot) -> None:
+    box, plain = ElidedComboBox(), QComboBox()
+    for one in (box, plain):
+        qtbot.addWidget(one)
+        one.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        one.setMinimumContentsLength(6)
+    box.addItems(["2  a very long name of a height map.x3p", "2  a.x3p"])
+    box.resize(130, 28)
+    title = box.shown_title()
+    assert title.startswith("2  a very")
+    assert title.endswith("…")
+    assert box.fontMetrics().horizontalAdvance(title) <= 130
+    # drawn as a list whose title is that
+    plain.addItem(title)
+    plain.resize(130, 28)
+    assert box.grab().toImage() == plain.grab().toImage()
+    box.setCurrentIndex(1)
+    assert box.shown_title() == "2  a.x3p"
+    assert box.currentText() == "2  a.x3p"

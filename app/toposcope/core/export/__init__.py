@@ -11,7 +11,6 @@ from toposcope.core.export.formats import (
     ExportOptions,
     FormatCard,
     export,
-    export_height_map,
     write_result,
 )
 from toposcope.core.export.images import (
@@ -35,7 +34,6 @@ __all__ = [
     "FormatCard",
     "curves_csv",
     "export",
-    "export_height_map",
     "made_folder",
     "pins_csv",
     "read_result",

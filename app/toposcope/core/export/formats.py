@@ -50,13 +50,18 @@ class ExportOptions:
 
 @dataclass(frozen=True, slots=True)
 class FormatCard:
-    """One format: ``file_name`` is proposed, ``needs`` says what must be there, ``write`` returns all files."""
+    """One format: ``file_name`` is proposed, ``needs`` says what must be there, ``write`` returns all files.
+
+    ``write_heights`` writes a height map of an instrument with its heights and pixels as they are; None where it is
+    written as the result that it passes for, if at all.
+    """
 
     name: str
     title: str
     file_name: str
     needs: Needs
     write: Callable[[DepthResult, Path, ExportOptions, Curves, Report], tuple[Path, ...]]
+    write_heights: Callable[[HeightMap, Path, Report], None] | None = None
 
     @property
     def extension(self) -> str:
@@ -149,26 +154,33 @@ FORMATS: Final[dict[str, FormatCard]] = {
         FormatCard("ply", "3D mesh with colours, PLY", "surface.ply", "depth", _ply),
         FormatCard("points", "3D points with colours, PLY", "points.ply", "depth", _points),
         FormatCard("stl", "3D mesh, STL", "surface.stl", "depth", _stl),
-        FormatCard("x3p", "Height map, X3P (ISO 25178-72)", "surface.x3p", "depth", _x3p),
-        FormatCard("gwy", "Height map, GWY (Gwyddion)", "surface.gwy", "depth", _gwy),
+        FormatCard("x3p", "Height map, X3P (ISO 25178-72)", "surface.x3p", "depth", _x3p, write_x3p),
+        FormatCard("gwy", "Height map, GWY (Gwyddion)", "surface.gwy", "depth", _gwy, write_gwy),
         FormatCard("curves", "Focus curves of the pins, CSV", "curves.csv", "curves", _curves),
         FormatCard("pins", "Pins with depth and verdict, CSV", "pins.csv", "curves", _pins),
     )
 }
 """All formats by name, in the order in which they are shown."""
 
+HEIGHT_MAP_FORMATS: Final = ("x3p", "gwy", "ply", "points", "stl", "depth", "depth16")
+"""Formats that a height map of an instrument can be written in: those that show heights."""
+
 
 def export(
-    result: DepthResult,
+    result: DepthResult | HeightMap,
     format_name: str,
     path: Path | str,
     options: ExportOptions = ExportOptions(),
     report: Report = silent,
     curves: Curves = (),
 ) -> tuple[Path, ...]:
-    """Write ``result`` in one format and return the files.
+    """Write a result, or a height map of an instrument, in one format and return the files.
 
     >>> export(result, "ply", folder / FORMATS["ply"].file_name)                # doctest: +SKIP
+
+    Height maps go into `HEIGHT_MAP_FORMATS`, under their own name. X3P and GWY keep their heights and pixels as they
+    are; the others have square pixels and count heights from the lowest. A file that would take the place of the one
+    that was read gets "-converted" in its name.
 
     Parameters
     ----------
@@ -178,10 +190,12 @@ def export(
     Raises
     ------
     SettingsError
-        If there is no such format.
+        If there is no such format, or it does not show the heights of a height map.
     OutputError
         If the file cannot be written, or curves are needed and none given.
     """
+    if isinstance(result, HeightMap):
+        return _export_height_map(result, format_name, Path(path), options, report)
     card = FORMATS.get(format_name)
     if card is None:
         raise SettingsError(f"there is no format '{format_name}'. Choose one of: {', '.join(FORMATS)}.")
@@ -191,45 +205,29 @@ def export(
     return card.write(result, path / card.file_name if os.path.isdir(path) else path, options, curves, report)
 
 
-HEIGHT_MAP_FORMATS: Final = ("x3p", "gwy", "ply", "points", "stl", "depth", "depth16")
-"""Formats that a height map of an instrument can be written in: those that show heights."""
-
-
-def export_height_map(
-    height_map: HeightMap,
-    format_name: str,
-    path: Path | str,
-    options: ExportOptions = ExportOptions(),
-    report: Report = silent,
+def _export_height_map(
+    height_map: HeightMap, format_name: str, path: Path, options: ExportOptions, report: Report
 ) -> tuple[Path, ...]:
-    """Write a height map in one of `HEIGHT_MAP_FORMATS` and return the files; as `export` does for results.
-
-    X3P and GWY keep heights and pixels as they are; the others have square pixels and count heights from the lowest.
-    A file that would take the place of the one that was read gets "-converted" in its name.
-
-    Raises
-    ------
-    SettingsError
-        If there is no such format, or it shows no heights.
-    OutputError
-        If the file cannot be written.
-    """
     if format_name not in HEIGHT_MAP_FORMATS:
         known = ", ".join(HEIGHT_MAP_FORMATS)
         raise SettingsError(f"a height map cannot be written as '{format_name}'. Choose one of: {known}.")
-    card, path = FORMATS[format_name], Path(path)
+    card = FORMATS[format_name]
     if os.path.isdir(path):
-        stem = height_map.path.stem if height_map.path is not None else Path(card.file_name).stem
-        path = path / f"{stem}{card.extension}"
+        path = path / _own_name(height_map, card)
     if height_map.path is not None and os.path.exists(path) and os.path.samefile(path, height_map.path):
         path = path.with_name(f"{path.stem}-converted{path.suffix}")
-    if format_name == "x3p":
-        write_x3p(height_map, path, report)
-        return (path,)
-    if format_name == "gwy":
-        write_gwy(height_map, path, report)
+    if card.write_heights is not None:
+        card.write_heights(height_map, path, report)
         return (path,)
     return card.write(as_result(height_map), path, options, (), report)
+
+
+def _own_name(height_map: HeightMap, card: FormatCard) -> str:
+    """Return the name of a height map's file in a format: another one for each, though two may share a suffix."""
+    if height_map.path is None:
+        return card.file_name
+    first = next(name for name in HEIGHT_MAP_FORMATS if FORMATS[name].extension == card.extension)
+    return f"{height_map.path.stem}{'' if first == card.name else f'-{card.name}'}{card.extension}"
 
 
 def write_result(

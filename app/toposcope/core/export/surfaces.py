@@ -36,7 +36,7 @@ def write_x3p(height_map: HeightMap, path: Path | str, report: Report = silent) 
     height, width = height_map.shape
     heights = np.ascontiguousarray(height_map.z_um * _METRE, "<f8")
     digest = hashlib.md5(heights.data, usedforsecurity=False).hexdigest().upper()
-    maker, model = "Toposcope", height_map.instrument or height_map.format
+    model = height_map.instrument or height_map.format
     xml = f"""<?xml version="1.0" encoding="UTF-8" standalone="no" ?>
 <p:ISO5436_2 xmlns:p="http://www.opengps.eu/2008/ISO5436_2" \
 xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" \
@@ -53,10 +53,10 @@ xsi:schemaLocation="http://www.opengps.eu/2008/ISO5436_2 http://www.opengps.eu/2
   <Record2>
     <Date>{datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S")}</Date>
     <Instrument>
-      <Manufacturer>{maker}</Manufacturer>
+      <Manufacturer>not available</Manufacturer>
       <Model>{escape(model)}</Model>
       <Serial>not available</Serial>
-      <Version>{__version__}</Version>
+      <Version>written by Toposcope {__version__}</Version>
     </Instrument>
     <CalibrationDate>1970-01-01T00:00:00</CalibrationDate>
     <ProbingSystem><Type>NonContacting</Type><Identification>not available</Identification></ProbingSystem>
@@ -96,7 +96,7 @@ def write_gwy(height_map: HeightMap, path: Path | str, report: Report = silent) 
         raise OutputError("there is no surface to write: no pixel has a known height.")
     z = np.where(known, height_map.z_um, height_map.z_um[known].mean()) * _METRE
     report(Progress(0.2, "heights"))
-    title = height_map.instrument or height_map.format
+    title = height_map.title or height_map.instrument or height_map.format
     parts = [
         _item("/filename", "s", _text(Path(path).name)),
         _item("/0/data", "o", _field(z, pitch, "m")),
@@ -120,7 +120,8 @@ def _pitch(height_map: HeightMap, path: Path | str, what: str) -> tuple[float, f
     if pixels is None:
         raise OutputError(
             f"{Path(path).name} cannot be written: {what} needs a pixel size, and none is known. Give it in the "
-            "calibration, or with --pixel-size when the depth is computed."
+            "calibration of the stack, or with --pixel-size when the depth is computed; a height map must be saved "
+            "with it by the instrument's program."
         )
     return float(pixels[0] * _METRE), float(pixels[1] * _METRE)
 

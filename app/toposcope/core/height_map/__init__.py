@@ -7,9 +7,7 @@
 
 from toposcope.core.height_map.formats import (
     HEIGHT_MAP_SUFFIXES,
-    INSTALL_LINE,
     height_map_format,
-    is_height_map,
     reader_lines,
 )
 from toposcope.core.height_map.model import (
@@ -25,11 +23,10 @@ from toposcope.core.height_map.model import (
     squared,
 )
 from toposcope.core.height_map.placing import LEVELS, Level, Place, Placed, lay_over, level_to, on_result, parse_place
-from toposcope.core.height_map.reading import read_height_map
+from toposcope.core.height_map.reading import is_height_map, read_height_map
 
 __all__ = [
     "HEIGHT_MAP_SUFFIXES",
-    "INSTALL_LINE",
     "LEVELS",
     "METHOD",
     "MIRRORS",

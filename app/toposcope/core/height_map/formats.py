@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-EXTRA: Final = "surf-io"
-INSTALL_LINE: Final = f'python -m pip install "toposcope[{EXTRA}]"'
-PACKAGE: Final = "SurfaceTopography"
+from toposcope.core.packages import Package
+
+PACKAGE: Final = Package("SurfaceTopography", "SurfaceTopography", "surf-io")
 START_BYTES: Final = 64
 """Bytes at the beginning of a file that tell what it is."""
 
@@ -77,29 +76,13 @@ def height_map_format(path: Path, start: bytes) -> HeightMapFormat | None:
     return found if found is not None and any(start.startswith(mark) for mark in found.marks) else None
 
 
-def is_height_map(path: Path) -> bool:
-    """Whether ``path`` is a file whose name and first bytes are those of a height map. False if it cannot be read."""
-    if path.suffix.lower() not in FORMATS:
-        return False
-    try:
-        with open(path, "rb") as file:
-            return height_map_format(path, file.read(START_BYTES)) is not None
-    except (OSError, ValueError):  # ValueError: a name that no file can have
-        return False
-
-
-def is_installed() -> bool:
-    """Whether the package that reads most formats is there."""
-    return importlib.util.find_spec(PACKAGE) is not None
-
-
 def reader_lines() -> list[str]:
     """Say which height maps can be read and what is missing for the rest, for reading."""
     built_in = [f"{one.title} ({suffix})" for suffix, one in FORMATS.items() if one.is_built_in]
     others = [f"{one.title} ({suffix})" for suffix, one in FORMATS.items() if not one.is_built_in]
-    installed = is_installed()
+    installed = PACKAGE.is_installed
     lines = [
         f"{'built in':<14}height maps: {', '.join(built_in)}",
-        f"{'installed' if installed else 'missing':<14}height maps by {PACKAGE}: {', '.join(others)}",
+        f"{'installed' if installed else 'missing':<14}height maps by {PACKAGE.name}: {', '.join(others)}",
     ]
-    return lines if installed else [*lines, f"{'to install':<14}{INSTALL_LINE}"]
+    return lines if installed else [*lines, f"{'to install':<14}{PACKAGE.install_line}"]

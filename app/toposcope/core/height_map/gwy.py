@@ -75,26 +75,26 @@ class _Tree:
         for key in sorted(fields, key=lambda key: int(key[1:-5])):
             field = self._components(fields[key])
             z_unit = micrometres(self._unit(field, "si_unit_z"))
-            title = parts.get(f"{key}/title")
+            title = str(parts.get(f"{key}/title") or "")
             if z_unit is None:
-                others.append(str(title or key))
+                others.append(title or key)
                 continue
-            return self._field(path, key, field, z_unit, parts, len(fields))
+            notes = []
+            if len(fields) > 1:
+                what = (title or key)[:60]
+                notes.append(f"the file holds {len(fields)} channels; the first with heights is read, {what}")
+            mask = parts.get(f"{key.removesuffix('/data')}/mask")
+            return self._field(path, field, z_unit, mask, title[:200], notes)
         if others:
             raise Unreadable(f"holds no heights: the values of {', '.join(others)[:80]} are no lengths")
         raise Unreadable("holds no data field; a height map is needed")
 
     def _field(
-        self, path: Path, key: str, field: dict[str, Any], z_unit: float, parts: dict[str, Any], count: int
+        self, path: Path, field: dict[str, Any], z_unit: float, mask: Any, title: str, notes: list[str]
     ) -> HeightMap:
         shape, data = self._grid(field)
         z = data.astype(np.float64) * z_unit
         z[~np.isfinite(z)] = np.nan
-        notes = []
-        if count > 1:
-            title = parts.get(f"{key}/title") or key
-            notes.append(f"the file holds {count} channels; the first with heights is read, {str(title)[:60]}")
-        mask = parts.get(f"{key.removesuffix('/data')}/mask")
         if isinstance(mask, _Object):
             mask_shape, masked = self._grid(self._components(mask))
             if mask_shape != shape:
@@ -108,8 +108,7 @@ class _Tree:
             None if xy is None or side is None else Sourced(side * xy / n, ORIGIN)
             for side, n in zip(sides, shape, strict=True)
         )
-        title = str(parts.get(f"{key}/title") or "")
-        return HeightMap(z, x, y, "Gwyddion GWY", title[:200], path, tuple(notes))
+        return HeightMap(z, x, y, "Gwyddion GWY", "", path, tuple(notes), title)
 
     def _grid(self, field: dict[str, Any]) -> tuple[tuple[int, int], NDArray[Any]]:
         shape = field.get("yres"), field.get("xres")

@@ -41,8 +41,8 @@ class HeightMap:
 
     ``z_um`` (H, W) float64 in micrometres, growing towards the instrument, NaN where nothing was measured, the first
     row on top; ``pixel_x_um`` and ``pixel_y_um`` are the distances of columns and of rows, None where the file does
-    not tell; ``format`` and ``instrument`` (which may be empty) are names for users. ``notes`` say what a reader
-    had to decide.
+    not tell; ``format``, ``instrument`` and ``title`` (what the file calls it) are names for users, the last two empty
+    where the file does not tell. ``notes`` say what a reader had to decide.
     """
 
     z_um: Floats
@@ -52,6 +52,7 @@ class HeightMap:
     instrument: str = ""
     path: Path | None = None
     notes: tuple[str, ...] = ()
+    title: str = ""
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -95,8 +96,9 @@ def described(height_map: HeightMap) -> tuple[list[tuple[str, str]], dict[str, A
     x, y, extent, span = height_map.pixel_x_um, height_map.pixel_y_um, height_map.extent_um, height_map.range_um
     void = 1 - float(np.isfinite(height_map.z_um).mean())
     rows = [("height map", height_map.name), ("format", height_map.format)]
-    if height_map.instrument:
-        rows.append(("instrument", height_map.instrument))
+    rows += [
+        (name, text) for name, text in (("title", height_map.title), ("instrument", height_map.instrument)) if text
+    ]
     size = f"{width} × {height} pixels"
     rows.append(("size", f"{size}, {extent[1]:.5g} × {extent[0]:.5g} µm" if extent else size))
     if x is None or y is None:
@@ -118,6 +120,7 @@ def described(height_map: HeightMap) -> tuple[list[tuple[str, str]], dict[str, A
         "name": height_map.name,
         "path": str(height_map.path) if height_map.path is not None else None,
         "format": height_map.format,
+        "title": height_map.title or None,
         "instrument": height_map.instrument or None,
         "shape": [height, width],
         "pixel_x_um": x and {"value": x.value, "origin": x.origin, "guessed": x.guessed},

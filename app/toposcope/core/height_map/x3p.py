@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Final
 from xml.etree import ElementTree
 
 import numpy as np
 
-from toposcope.core.calibration import Floats, Sourced
+from toposcope.core.calibration import Sourced
 from toposcope.core.height_map.limits import checked_shape
 from toposcope.core.height_map.model import HeightMap
 from toposcope.core.jobs import Progress, Report, silent
@@ -20,6 +21,9 @@ from toposcope.core.source.image_file import Unreadable, system_path
 TYPES: Final = {"I": "<i2", "L": "<i4", "F": "<f4", "D": "<f8"}
 MOST_XML: Final = 16 << 20
 FEATURES: Final = {"PRF": "a profile, one line of heights", "PCL": "a cloud of points without a grid"}
+
+ENCRYPTED: Final = 0x1
+"""The bit of a zip's flags that tells of a password."""
 
 _METRE_UM: Final = 1e6
 _CHUNK: Final = 1 << 22
@@ -41,9 +45,9 @@ def read_x3p(path: Path, report: Report = silent) -> HeightMap:
             return _read(archive, path, report)
     except zipfile.BadZipFile as error:
         raise Unreadable("is damaged: it is no whole zip, as X3P files are") from error
-    except (NotImplementedError, RuntimeError) as error:  # RuntimeError: encrypted
-        raise Unreadable("is packed or locked in a way that cannot be read; save it anew as X3P") from error
-    except (EOFError, zipfile.zlib.error) as error:  # type: ignore[attr-defined]  # zipfile imports zlib
+    except NotImplementedError as error:  # a newer zip, a packing that zipfile does not know, strong encryption
+        raise Unreadable("is packed in a way that cannot be read; save it anew as X3P") from error
+    except (EOFError, zlib.error) as error:
         raise Unreadable("is damaged: a part of it cannot be unpacked") from error
 
 
@@ -86,6 +90,7 @@ def _read(archive: zipfile.ZipFile, path: Path, report: Report) -> HeightMap:
     if dtype.kind == "i":  # by the standard, numbers in floating point are metres as they stand
         z *= number(_text(root, "Record1", "Axes", "CZ", "Increment")) or 1.0
         z += number(_text(root, "Record1", "Axes", "CZ", "Offset")) or 0.0
+    z *= _METRE_UM
     valid = _text(root, "Record3", "DataLink", "ValidPointsLink")
     if valid:
         bits = _bytes(archive, _member(archive, folder, valid), -(-count // 8), exact=True)
@@ -95,12 +100,7 @@ def _read(archive: zipfile.ZipFile, path: Path, report: Report) -> HeightMap:
     x, y = (None if step is None else Sourced(step * _METRE_UM, "X3P increment") for step in steps)
     instrument = [_text(root, "Record2", "Instrument", of) for of in ("Manufacturer", "Model")]
     named = " ".join(word for word in instrument if word.lower() not in _NOBODY)
-    return HeightMap(_micrometres(z), x, y, "ISO 25178-72 X3P", named[:200], path, tuple(notes))
-
-
-def _micrometres(z: Floats) -> Floats:
-    z *= _METRE_UM
-    return z
+    return HeightMap(z, x, y, "ISO 25178-72 X3P", named[:200], path, tuple(notes))
 
 
 def _text(root: ElementTree.Element, *names: str) -> str:
@@ -132,7 +132,10 @@ def _member(archive: zipfile.ZipFile, folder: str, link: str) -> str:
 
 def _bytes(archive: zipfile.ZipFile, name: str, size: int, report: Report = silent, exact: bool = False) -> bytes:
     """Return a part of the zip: all of it, which must be no longer than ``size``, or just that if ``exact``."""
-    told = archive.getinfo(name).file_size
+    info = archive.getinfo(name)
+    told = info.file_size
+    if info.flag_bits & ENCRYPTED:
+        raise Unreadable("is locked with a password; save it anew as X3P without one")
     if exact and told < size:
         raise Unreadable(f"is cut off or damaged: {name[-60:]} holds {told} bytes, and its heights need {size}")
     if not exact and told > size:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from toposcope.core.calibration import Floats, Kind, Sourced
-from toposcope.core.height_map.formats import START_BYTES, height_map_format
+from toposcope.core.height_map.formats import HEIGHT_MAP_SUFFIXES, START_BYTES, height_map_format
 from toposcope.core.jobs import Progress, Report, part, silent
 from toposcope.core.source.calibrating import Calibration, Frames, calibrate
 from toposcope.core.source.container import Container, ContainerSource, choose
@@ -84,6 +84,11 @@ def _open(path: Path | str | Sequence[Path | str], options: OpenOptions, report:
         )
     if len(paths) == 1:
         return _open_file(paths[0], options, report)
+    if all(one.suffix.lower() in HEIGHT_MAP_SUFFIXES for one in paths):
+        raise StackError(
+            "only one height map can be opened at a time. Open it by itself, and hold another one against it by "
+            "Compare ▸ With a height map, or use `toposcope compare`."
+        )
     ordered = sorted(paths, key=lambda one: (natural_key(one.name), str(one)))
     return _open_images(
         ordered, paths[0].resolve().parent.name or "stack", paths[0].parent, _NOTHING, (), options, report

@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from PySide6.QtCore import QObject, QTimer
@@ -23,7 +23,7 @@ from toposcope.core.stack import FocalStack
 from toposcope.errors import OutputError, ToposcopeError
 from toposcope.ui.commands import push
 from toposcope.ui.controllers.opening import problem
-from toposcope.ui.resolve import kept_runs, preview_reduction, reference_run, run_facts, run_title, worked_stack
+from toposcope.ui.resolve import kept_runs, preview_reduction, run_facts, run_title, worked_stack
 from toposcope.ui.session import Inputs, Job, Offer, Run, Session, State
 from toposcope.ui.workers import LatestRunner
 
@@ -85,22 +85,22 @@ class EstimatingController(QObject):
         facts = f"{run_facts(result)}\nStored result; compute it again for its focus curves"
         return Run(self._numbers, run_title(inputs, self._methods, 1), result, inputs, 1, facts)
 
-    def take(self, result: DepthResult, title: str, facts: str) -> Run:
-        """Put heights that an instrument measured beside the results of the stack, as B, and return them."""
+    def take(self, result: DepthResult, title: str, facts: str, reference: int) -> None:
+        """Put heights that an instrument measured beside the results, as B; ``reference`` is the number of A."""
         state = self._session.state
         self._numbers += 1
         self._full += 1
         inputs = replace(state.inputs, settings=replace(state.settings, method=METHOD, options=None))
-        number = self._full if state.height_map is None else len(state.runs) + 1
-        run = Run(self._numbers, f"{number}  {title}", result, inputs, facts=facts, measured=True)
-        computed = reference_run(state)
-        reference = computed.number if computed is not None else run.number
+        run = Run(self._numbers, f"{self._full}  {title}", result, inputs, facts=facts, measured=True)
         kept = kept_runs(state.runs, run, reference)
-        self._session.set(runs=kept, pair=(reference, run.number), mode="difference")
-        for old in state.runs:
-            if old not in kept and old.result.volume is not None:
-                old.result.volume.close()
-        return run
+        is_shown = any(old.number == state.shown_run for old in kept)
+        self._session.set(
+            runs=kept,
+            shown_run=state.shown_run if is_shown else reference,
+            pair=(reference, run.number),
+            mode="difference",
+        )
+        _close(state.runs, kept)
 
     def run_method(self, name: str) -> None:
         """Compute the depth by another method with its defaults; its choice can be undone."""
@@ -128,8 +128,8 @@ class EstimatingController(QObject):
         return "Preview" if self._preview else "Depth"
 
     def _on_changed(self, before: State, now: State) -> None:
-        if now.opened is not before.opened:
-            self._full = 0
+        if now.subject is not before.subject:
+            self._full = len(now.runs)
             self._calm.stop()
             self.runner.drop()
             self._session.set_job("depth", None)
@@ -167,9 +167,7 @@ class EstimatingController(QObject):
             # A stays what it is measured against, B is the newest
             pair=(reference or run.number, run.number) if run.reduction == 1 else state.pair,
         )
-        for old in state.runs:
-            if old not in kept and old.result.volume is not None:
-                old.result.volume.close()
+        _close(state.runs, kept)
         if answer.reduction > 1 and state.stack is not None:
             inputs = self._session.state.inputs
             self._start(worked_stack(state.stack, inputs.skipped), inputs, 1)
@@ -191,3 +189,10 @@ def _reference(state: State) -> int:
     """Return the number of the run that a new one is compared with: A, else what is shown, 0 for none."""
     full = {run.number for run in state.full_runs}
     return next((n for n in (state.pair[0], state.shown_run) if n is not None and n in full), 0)
+
+
+def _close(before: Sequence[Run], kept: Sequence[Run]) -> None:
+    """Give back the focus curves of results that are no longer kept."""
+    for old in before:
+        if old not in kept and old.result.volume is not None:
+            old.result.volume.close()

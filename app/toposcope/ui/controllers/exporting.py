@@ -17,12 +17,8 @@ from toposcope.ui.session import Job, Session, State
 from toposcope.ui.views.export_panel import ExportPanel
 from toposcope.ui.workers import LatestRunner
 
-Exporter = Callable[[DepthResult, str, Path, Sequence[FocusCurve], Any, Report], Sequence[Path]]
+Exporter = Callable[[DepthResult | HeightMap, str, Path, Sequence[FocusCurve], Any, Report], Sequence[Path]]
 """Writes one format into a folder, with the curves of the pins where it takes them; returns the files."""
-
-
-HeightsExporter = Callable[[HeightMap, str, Path, Any, Report], Sequence[Path]]
-"""Writes a height map in one format into a folder; returns the files."""
 
 
 class ExportingController(QObject):
@@ -38,11 +34,10 @@ class ExportingController(QObject):
         export: Exporter,
         curves: Callable[[], Sequence[FocusCurve]],
         sample: Path | None = None,
-        export_heights: HeightsExporter | None = None,
         parent: QObject | None = None,
     ) -> None:
         super().__init__(parent)
-        self._sample, self._export_heights = sample, export_heights
+        self._sample = sample
         self._session, self._panel, self._export, self._curves = session, panel, export, curves
         self.runner = LatestRunner("export", self)
         self.runner.returned.connect(self._on_written)
@@ -53,12 +48,11 @@ class ExportingController(QObject):
         session.changed.connect(self._on_changed)
 
     def export(self, formats: Sequence[str], folder: Path, options: Any = None) -> None:
-        """Write the shown result in these formats."""
+        """Write the shown result in these formats; of an open height map, what its file holds."""
         run = self._session.state.run
         if run is None or not formats:
             return
-        result, curves = run.result, tuple(self._curves())
-        heights, write_heights = self._session.state.shown_height_map, self._export_heights
+        result, curves = self._session.state.shown_height_map or run.result, tuple(self._curves())
         self._session.set(message=None)
         self._session.set_job("export", Job("Export", Progress(0.0)))
 
@@ -67,10 +61,7 @@ class ExportingController(QObject):
             for i, name in enumerate(formats):
                 steps = part(report, i / len(formats), (i + 1) / len(formats))
                 steps(Progress(0.0, name))
-                if heights is not None and write_heights is not None:
-                    written += write_heights(heights, name, folder, options, steps)
-                else:
-                    written += self._export(result, name, folder, curves, options, steps)
+                written += self._export(result, name, folder, curves, options, steps)
             return written
 
         self.runner.start(work)

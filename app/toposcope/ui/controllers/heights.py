@@ -21,11 +21,12 @@ JOB = "heights"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Laid:
-    """A height map on the pixels of a result, and how it came there."""
+    """A height map on the pixels of the result with the number ``reference``, and how it came there."""
 
     height_map: HeightMap
     result: DepthResult
     text: str
+    reference: int
 
 
 class HeightsController(QObject):
@@ -46,16 +47,15 @@ class HeightsController(QObject):
         run, opened = reference_run(self._session.state), self._session.state.height_map
         if run is None:
             return
-        result = run.result
-        low = opened.range_um if opened is not None else None
-        zero_um = low[0] if low is not None else 0.0  # shown heights count from the lowest
         self._session.set(message=None)
         self._session.set_job(JOB, Job("Height map", Progress(0.0, path.name)))
 
         def work(report: Report) -> _Laid:
             height_map = mirrored(read_height_map(path, part(report, 0.0, 0.3)), mirror)
-            laid, text = on_result(height_map, result, level, place, part(report, 0.3, 1.0), zero_um)
-            return _Laid(height_map, laid, text)
+            span = opened.range_um if opened is not None else None
+            zero_um = span[0] if span is not None else 0.0  # shown heights count from the lowest
+            laid, text = on_result(height_map, run.result, level, place, part(report, 0.3, 1.0), zero_um)
+            return _Laid(height_map, laid, text, run.number)
 
         self.runner.start(work)
 
@@ -76,7 +76,7 @@ class HeightsController(QObject):
         height_map = laid.height_map
         facts = [f"Measured by {height_map.instrument or height_map.format}", *height_map.notes, laid.text]
         text = "\n".join(line[0].upper() + line[1:] for line in facts)
-        self._estimating.take(laid.result, height_map.name, text)
+        self._estimating.take(laid.result, height_map.name, text, laid.reference)
         self._session.say("\n".join([f"{height_map.name} {laid.text}.", note_lines(height_map)]).rstrip())
 
     def _on_failed(self, error: Exception) -> None:

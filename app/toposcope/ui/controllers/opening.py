@@ -165,7 +165,7 @@ class OpeningController(QObject):
 
     def close(self) -> None:
         """Close the stack and go back to the start page."""
-        self._replace_stack(None)
+        self._replace(None)
 
     def _on_progressed(self, progress: Progress) -> None:
         self._session.set_job("open", Job("Opening", progress))
@@ -175,17 +175,13 @@ class OpeningController(QObject):
         if isinstance(stack, _Heights):
             self._show_heights(stack)
             return
-        self._replace_stack(stack)
+        self._replace(stack)
         if stack.path is not None and stack.path == self._sample:
             return
         if stack.path is not None:
             self._preferences.add_recent(stack.path)
         if stack.notes:
             self._session.set(message=Message("\n".join(stack.notes), "info"))
-
-    def _replace_stack(self, stack: FocalStack | None) -> None:
-        """Begin anew with ``stack``; what belonged to the one before is closed."""
-        self._replace(stack)
 
     def _show_heights(self, read: _Heights) -> None:
         """Begin anew with a height map: its heights are the only result."""
@@ -203,6 +199,7 @@ class OpeningController(QObject):
             self._session.set(message=Message(note_lines(read.height_map), "info"))
 
     def _replace(self, stack: FocalStack | None, height_map: HeightMap | None = None, run: Run | None = None) -> None:
+        """Begin anew with ``stack``, with ``height_map`` as ``run``, or with nothing; what was open is closed."""
         before = self._session.state
         self._undo.clear()
         self._session.set(
@@ -219,7 +216,7 @@ class OpeningController(QObject):
             ranges={},
             mode="slice" if run is None else "depth",
             channel=None,
-            compared=None if height_map is not None else self._session.state.compared,
+            compared=None if height_map is not None else before.compared,
             slice_index=stack.n // 2 if stack else 0,
             message=None,
         )

@@ -44,6 +44,7 @@ class CalibrationPanel(QWidget):
         super().__init__(parent)
         self._calibration: Calibration | None = None
         self._origins: dict[str, QLabel] = {}
+        self._of_slices: list[QWidget] = []
         self._step = _number(6, 1e-6, 1e9)
         self._unit = _box({unit: UNIT_SYMBOLS[unit] for unit in UNITS})
         self._kind = _box(KIND_TITLES)
@@ -97,6 +98,9 @@ class CalibrationPanel(QWidget):
             origin.setContentsMargins(0, 0, 0, 6)
             grid.addWidget(origin, 2 * row + 1, 1)
             self._origins[name] = origin
+            if name in ("step", "kind", "near"):
+                self._of_slices += [label, origin]
+        self._of_slices += [self._edit, self._step, self._unit, self._kind, self._near]
         grid.addWidget(self._lens_title, 10, 0, Qt.AlignmentFlag.AlignTop)
         grid.addWidget(self._lens, 10, 1)
         origin = QLabel()
@@ -119,6 +123,8 @@ class CalibrationPanel(QWidget):
         """Show this calibration; None while no stack is open. ``measured`` is the pixel of a height map instead."""
         self._calibration = calibration
         self.setEnabled(calibration is not None)
+        for widget in self._of_slices:  # what a stack before had must not seem to be that of a height map
+            widget.setVisible(calibration is not None)
         if calibration is None:
             self._range.setText("No stack is open" if measured is None else "None: a height map has no slices")
             self._show_lens(False)

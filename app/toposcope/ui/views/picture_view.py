@@ -26,6 +26,7 @@ from toposcope.ui.rendering import COLOUR_MAPS, Rendered
 from toposcope.ui.resolve import ChannelChoice, Comparison, Hint, SliceState, TimeState
 from toposcope.ui.session import MODES, Kinds, Mode, Offer
 from toposcope.ui.views.canvas import Canvas, Where
+from toposcope.ui.views.elided_box import ElidedComboBox
 from toposcope.ui.views.range_bar import RangeBar
 
 MODE_TITLES: Final[dict[Mode, tuple[str, str]]] = {
@@ -77,14 +78,14 @@ class PictureView(QWidget):
         self._narrow = self._tiny = self._is_height_map = False
         self._mode_list = QComboBox()
         self._maps = QComboBox()
-        self._channels = QComboBox()
-        self._sides = (QComboBox(), QComboBox())
+        self._channels = ElidedComboBox()
+        self._sides = (ElidedComboBox(), ElidedComboBox())
         self._slider = QSlider(Qt.Orientation.Horizontal)
         self._caption = QLabel()
         self._time_row, self._time_slider = QWidget(), QSlider(Qt.Orientation.Horizontal)
         self._time_caption, self._all_times = QLabel(), QPushButton("All times …")
         self._comparison: Comparison | None = None
-        self._show = QComboBox()
+        self._show = ElidedComboBox()
         self._statistics = QLabel()
         self._strip, self._page = HintBar(), HintPage()
         self._shown: dict[Where, Rendered | None] = {"left": None, "right": None}
