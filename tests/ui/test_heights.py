@@ -142,10 +142,13 @@ def test_a_height_map_is_exported_in_formats_that_show_heights(
 
 def test_stacks_and_height_maps_take_each_others_place(qtbot: QtBot, make: Make, measured: Path) -> None:
     window = with_depth(qtbot, make)
+    window.surface.set_colour("plain")
     window.open(measured)
     qtbot.waitUntil(lambda: opened(window))
     assert window.session.state.stack is None
     assert window.strip.frames.rows == ()
+    assert window.surface.colouring == "height"
+    assert not window.actions_by_name["next_show"].isEnabled()
     window.open(Path("any"))
     qtbot.waitUntil(lambda: window.session.state.stack is not None and not window.session.state.jobs)
     state = window.session.state
@@ -153,6 +156,7 @@ def test_stacks_and_height_maps_take_each_others_place(qtbot: QtBot, make: Make,
     assert [run.measured for run in state.runs] == [False]
     assert window.picture._modes["depth"].text() == "Depth"
     assert window.curves._empty.text() == curve_view.EMPTY_TEXT
+    assert window.surface.colouring == "plain"  # as the user chose it
     assert "result" in window.export_panel.formats()
     window.open(measured)
     qtbot.waitUntil(lambda: opened(window))
@@ -292,6 +296,8 @@ def test_two_height_maps_are_compared_in_the_window(
     assert window._view_state is not None
     assert window._view_state.comparison.names == ("A  Height · 1  groove.x3p", "B  Height · 2  other.gwy")
     assert all("slice" not in kinds for kinds, _ in window._view_state.comparison.shows)
+    window.actions_by_name["next_show"].trigger()
+    assert window._view_state.comparison.show == ("all_in_focus", "all_in_focus")
     for kinds, _ in window._view_state.comparison.shows:
         window._show_of_sides(kinds)
         qtbot.waitUntil(lambda: not any(runner.busy for runner in window.pictures.runners.values()))

@@ -174,6 +174,7 @@ class MainWindow(QMainWindow):
         self.export_panel = ExportPanel(self.engine.formats, self.engine.export_options, self.engine.usual_formats)
         self.curves = CurveView()
         self.surface = SurfaceView()
+        self._stack_colouring = self.surface.colouring
         self.status = StatusView()
         self.setStatusBar(self.status)
         self._pages = QStackedWidget()
@@ -542,8 +543,11 @@ class MainWindow(QMainWindow):
             self.sweep.set_notes(now.sweep, now.is_height_map)
         if differs("is_height_map"):
             self.export_panel.set_offered(self.engine.height_map_formats if now.is_height_map else None)
-            if now.is_height_map:
+            if now.is_height_map:  # it has no picture; what was chosen for stacks comes back with the next one
+                self._stack_colouring = self.surface.colouring
                 self.surface.set_colour("height")
+            else:
+                self.surface.set_colour(self._stack_colouring)
         if differs("adapt"):
             self.adapt.set_view(now.adapt)
         if differs("can_export"):
@@ -568,19 +572,21 @@ class MainWindow(QMainWindow):
             "can_export",
             "job",
             "runs",
+            "modes",
         )
         if differs(*enabling, "aligned", "comparison", "adapt"):
             self._enable_actions(now)
 
     def _enable_actions(self, now: ViewState) -> None:
         acts, opened = self.actions_by_name, not now.start_page
-        for name in ("run", "next_slice", "previous_slice", "first_slice", "last_slice", "next_show", "aligned"):
+        for name in ("run", "next_slice", "previous_slice", "first_slice", "last_slice", "aligned"):
             acts[name].setEnabled(now.has_stack)
         for name in ("reopen", "close_stack"):
             acts[name].setEnabled(opened)
         for name in ("zoom_in", "zoom_out", "zoom_fit", "zoom_pixels", "copy_picture", "save_picture"):
             acts[name].setEnabled(opened)
         acts["compare_heights"].setEnabled(now.can_take_heights)
+        acts["next_show"].setEnabled("compare" in now.modes)
         for name in ("remove_pin", "remove_pins", "copy_pins"):
             acts[name].setEnabled(bool(now.pins))
         acts["other_part"].setEnabled(now.has_parts)

@@ -165,6 +165,11 @@ class SurfaceView(QWidget):
                 self.set_view("isometric")
         self._show_page()
 
+    @property
+    def colouring(self) -> Colouring:
+        """What the surface is coloured by."""
+        return self._colour_mode
+
     def set_colour(self, mode: Colouring, colour_map_name: str | None = None) -> None:
         """Colour by ``"texture"`` (the picture), ``"height"`` or ``"plain"``."""
         if colour_map_name is not None:
