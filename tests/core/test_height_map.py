@@ -8,6 +8,7 @@ import importlib.util
 import math
 import os
 import struct
+import subprocess
 import sys
 import types
 import zipfile
@@ -477,6 +478,12 @@ def test_nobody_waits_for_a_pipe(tmp_path: Path) -> None:
     assert not is_height_map(tmp_path / "a.x3p")
     with pytest.raises(StackError, match="is no file"):
         read_height_map(tmp_path / "a.x3p")
+
+
+def test_stacks_are_opened_without_waiting_for_what_only_places_need() -> None:
+    code = "import sys, toposcope.core.source; print([name for name in sys.modules if name.startswith('scipy')])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_several_at_once_are_no_stack(tmp_path: Path) -> None:

@@ -15,7 +15,6 @@ from typing import Final, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft, ndimage
 
 from toposcope.core.calibration import MICROMETRES, Floats
 from toposcope.core.height_map.grid import resampled
@@ -382,6 +381,8 @@ def _best_shift(fixed: Floats, moving: Floats, report: Report) -> list[tuple[tup
 
 def _details(z: Floats, width: float) -> Floats:
     """Return heights less what is broader than ``width`` places, voids left out of the mean."""
+    from scipy import ndimage  # here, since all that opens stacks imports this module
+
     known = np.isfinite(z)
     weights = ndimage.gaussian_filter(known.astype(np.float64), width, mode="constant")
     broad = ndimage.gaussian_filter(np.where(known, z, 0.0), width, mode="constant") / np.maximum(weights, 1e-9)
@@ -393,6 +394,8 @@ def _correlations(fixed: Floats, moving: Floats, report: Report) -> Floats:
 
     All shifts at once, by Fourier transforms (Padfield 2012, masked registration); shifts below 0 count from the end.
     """
+    from scipy import fft  # here, since all that opens stacks imports this module
+
     size = [fft.next_fast_len(n + m - 1, real=True) for n, m in zip(fixed.shape, moving.shape, strict=True)]
 
     def transforms(z: Floats) -> list[NDArray[np.complex128]]:
