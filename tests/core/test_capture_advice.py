@@ -75,6 +75,16 @@ def test_idle_ends_are_cut_off_and_the_surface_stays_inside() -> None:
     assert 12 < proposal.plan.top_um < 20
 
 
+@pytest.mark.parametrize(("bottom", "top", "step"), [(-30, 46, 2), (-29, 45, 2.3), (-25, 44, 1.7)])
+def test_as_many_idle_slices_are_told_as_lie_beyond_the_place_that_is_told(
+    bottom: float, top: float, step: float
+) -> None:
+    proposal, positions = proposed(bottom, top, step), SweepPlan(bottom, top, step).positions_um
+    below, above = (reason for reason in proposal.reasons if "hold nothing in focus" in reason)
+    assert below.startswith(f"{(positions < proposal.plan.bottom_um).sum()} slices below ")
+    assert above.startswith(f"{(positions > proposal.plan.top_um).sum()} slices above ")
+
+
 def test_a_coarse_step_is_made_finer() -> None:
     proposal = proposed(-6, 24, 6)
     assert any("is coarse" in reason for reason in proposal.reasons)

@@ -18,6 +18,7 @@ import tifffile
 from numpy.typing import NDArray
 
 import scenes
+from toposcope.core.capture import SweepAdvisor
 from toposcope.core.growing import GrowingDepth
 from toposcope.core.source import OpenOptions, open_stack
 from toposcope.core.watching import QUIET_S, FolderWatch, News, missing_counters
@@ -224,6 +225,33 @@ def test_advice_names_slices_that_are_missing(folder: Path, clock: Clock, look: 
     advice = watch.advice()
     assert advice is not None
     assert "Missing" not in advice.text
+
+
+def test_advice_is_worked_out_once_while_nothing_changes(
+    folder: Path, clock: Clock, look: Look, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+    before = SweepAdvisor.advise
+    monkeypatch.setattr(SweepAdvisor, "advise", lambda self, *how: (asked.append(how), before(self, *how))[1])
+    watch = FolderWatch(folder, now=clock)
+    frames = frames_of(9)
+    for i in range(5, 8):
+        put(folder, f"a_{i}.png", frames[i])
+    look(watch)
+    assert watch.advice() is watch.advice() is None  # too few, which is an answer, too
+    assert len(asked) == 1
+    for i in (3, 4, 8):
+        put(folder, f"a_{i}.png", frames[i])
+    look(watch)
+    counted = watch.advice()
+    assert counted is not None
+    assert watch.advice() is counted
+    assert len(asked) == 2
+    watch.set_step(0.5)
+    watch.place()
+    stepped = watch.advice()
+    assert stepped is not None
+    assert (counted.metric, stepped.metric) == (False, True)
 
 
 @pytest.mark.parametrize("named", [True, False])

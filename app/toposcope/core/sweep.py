@@ -109,17 +109,14 @@ class SweepExaminer:
         # an outlier that its neighbours overruled speaks for no slice
         agreed = textured & (np.abs(index[self._grid] - strongest) < 1.5)
         widths = half_maximum_widths(curves, strongest)
-        inner = agreed & np.isfinite(widths)
         contrast = np.sqrt(top)
-        width = math.nan
-        if contrast[inner].sum() > INNER_SHARE * contrast[agreed].sum():
-            width = _weighted_median(widths[inner], contrast[inner])
+        width = typical_width(widths, agreed, contrast)
         burnt = field & (self._saturated > n // 2)
 
         marks: dict[Lack, NDArray[np.bool_]] = {
             "cut_low": agreed & (strongest == 0),
             "cut_high": agreed & (strongest == n - 1),
-            "coarse_step": inner & (widths < COARSE_WIDTH),
+            "coarse_step": agreed & (widths < COARSE_WIDTH),
             "over_exposed": burnt,
             "textureless": field & ~textured & ~burnt,
             "motion": ~field,
@@ -320,7 +317,15 @@ def half_maximum_widths(curves: NDArray[np.float32], strongest: NDArray[np.intp]
     return total
 
 
-def _weighted_median(values: NDArray[np.float32], weights: NDArray[np.float32]) -> float:
+def typical_width(widths: NDArray[np.float32], textured: NDArray[np.bool_], contrast: NDArray[np.float32]) -> float:
+    """Return the median of ``widths`` over the pixels that are ``textured``, weighted by ``contrast``, in slices.
+
+    NaN where too few of them have both flanks inside the sweep. All (H, W), widths as of `half_maximum_widths`.
+    """
+    inner = textured & np.isfinite(widths)
+    values, weights = widths[inner], contrast[inner]
+    if not weights.sum() > INNER_SHARE * contrast[textured].sum():
+        return math.nan
     order = np.argsort(values)
     summed = np.cumsum(weights[order], dtype=np.float64)
     return float(values[order][np.searchsorted(summed, summed[-1] / 2)])

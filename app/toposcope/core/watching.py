@@ -132,6 +132,7 @@ class _Sweep:
     named: bool = False  # whether the positions come from the names of the files
     stepped: bool = False  # whether they come from `FolderWatch.set_step`
     advisor: SweepAdvisor = field(default_factory=SweepAdvisor)
+    advised: tuple[Any, SweepAdvice | None] | None = None  # the slices that the advice is for, and the advice
     prints: dict[int, str] = field(default_factory=dict)  # which slice has which pixels, by their CRC
     refused: dict[str, tuple[Stamp, str]] = field(default_factory=dict)
     odd: list[str] = field(default_factory=list)  # files that are called otherwise than the slices
@@ -179,7 +180,8 @@ class FolderWatch:
         if not os.path.isdir(system_path(folder)):
             raise StackError(f"{folder} is no folder; make it first, or choose the folder that the slices come into.")
         if 0 < slices < MIN_FRAMES:
-            raise SettingsError(f"a sweep of {slices} slices is too short; depth from focus needs {MIN_FRAMES}.")
+            count = f"{slices} slice{'s' * (slices != 1)}"
+            raise SettingsError(f"a sweep of {count} is too short; depth from focus needs {MIN_FRAMES}.")
         options = options or OpenOptions()
         if any(isinstance(one, int) for one in options.skip):
             raise SettingsError("slices of a sweep that still grows are skipped by name, not by number.")
@@ -289,8 +291,14 @@ class FolderWatch:
         """Return what a better sweep would be, by the slices so far; None for too few of them."""
         sweep = self._sweep
         positions = dict(zip(sweep.names, sweep.z, strict=True))
+        asked = positions, sweep.unit, sweep.kind, sweep.stepped
+        if sweep.advised is None or sweep.advised[0] != asked:  # it is asked for again and again, and takes a second
+            sweep.advised = asked, self._advise(positions)
+        return sweep.advised[1]
+
+    def _advise(self, positions: dict[str, float]) -> SweepAdvice | None:
+        sweep, missing = self._sweep, self._missing
         advice = sweep.advisor.advise(positions, sweep.unit, sweep.kind, self.reduction > 1)
-        missing = "" if sweep.pages is not None else missing_counters(sweep.names)
         if advice is None or not missing:
             return advice
         counted = sweep.unit == "index" or sweep.stepped or self._options.z_step is not None
@@ -304,9 +312,13 @@ class FolderWatch:
         if not self.n:
             return "waiting for the first slice"
         count = f"{self.n} slice{'s' * (self.n != 1)}" + (f" of {self.slices}" if self.slices else "")
-        missing = missing_counters(self._sweep.names)
-        gap = f"; {missing} missing" if missing else ""
+        gap = f"; {self._missing} missing" if self._missing else ""
         return f"{count}{gap}; {self._sharpness_text()}"
+
+    @property
+    def _missing(self) -> str:
+        """Which files are missing, in words; pages of one file are never."""
+        return "" if self._sweep.pages is not None else missing_counters(self._sweep.names)
 
     def _sharpness_text(self) -> str:
         if self.n < MIN_FRAMES:

@@ -25,7 +25,7 @@ from core.source.microscope_files import (
     write_oif,
 )
 from toposcope.core.source import ChoiceNeeded, OpenOptions, czi, describe, open_stack, reader_list
-from toposcope.core.source.container import checked_sizes
+from toposcope.core.source.container import checked_sizes, time_names
 from toposcope.core.source.image_file import Unreadable
 from toposcope.core.source.readers import READERS
 from toposcope.core.stack import FocalStack
@@ -420,6 +420,12 @@ def test_nd2_step_where_the_stage_stands_still_and_colour(tmp_path: Path, stand_
 
 
 # ---- LIF
+
+
+def test_time_points_tell_when_they_began_where_all_are_known() -> None:
+    assert time_names(2, [0.0, 18000.5]) == ("time point 1 (0 s)", "time point 2 (18000.5 s)")  # five hours
+    for unknown in (None, [0.0], [0.0, None]):
+        assert time_names(2, unknown) == ("time point 1", "time point 2")
 
 
 @pytest.fixture

@@ -30,6 +30,7 @@ from toposcope.core.sweep import (
     brightest,
     grid_of,
     half_maximum_widths,
+    typical_width,
 )
 from toposcope.errors import SettingsError
 
@@ -191,7 +192,7 @@ class SweepAdvisor:
             contrast = np.sqrt(peak)
             held = np.bincount(strongest[textured], contrast[textured], minlength=len(z)).astype(np.float64)
             if not burnt:  # curves of white pixels tell no width
-                width = _typical_width(curves, strongest, textured, contrast)
+                width = typical_width(half_maximum_widths(curves, strongest), textured, contrast)
                 step = _better_step(sweep, width, words, reasons)
             bottom, top = _better_range(z, held, step, sweep, words, reasons)
         else:
@@ -276,7 +277,10 @@ class _Words(Protocol):
         """Say that the surface goes on ``beyond`` the end of the sweep, which should lie at ``target``."""
         ...
 
-    def idle(self, count: int, is_top: bool, target: float) -> str: ...
+    def idle(self, count: int, is_top: bool, target: float) -> str:
+        """Say that nothing is in focus in the ``count`` slices beyond ``target``."""
+        ...
+
     def rounded(self, value: float, sign: float) -> float:
         """Round a position; ``sign`` points out of the sweep."""
         ...
@@ -314,7 +318,7 @@ class _InMicrometres:
         )
 
     def rounded(self, value: float, sign: float) -> float:
-        grain = 10 ** math.floor(math.log10(self.pitch / 2))  # a tenth of a step
+        grain = 10 ** math.floor(math.log10(self.pitch / 2))  # a power of ten that is half a step or less
         return float(round(round(value / grain) * grain, 9))
 
 
@@ -347,22 +351,6 @@ class _InSlices:
 
     def rounded(self, value: float, sign: float) -> float:
         return float(math.ceil(value) if sign > 0 else math.floor(value))
-
-
-def _typical_width(
-    curves: NDArray[np.float32],
-    strongest: NDArray[np.intp],
-    textured: NDArray[np.bool_],
-    contrast: NDArray[np.float32],
-) -> float:
-    """Return how wide focus curves are, in slices; NaN where too few have both flanks inside the sweep."""
-    widths = half_maximum_widths(curves, strongest)
-    inner = textured & np.isfinite(widths)
-    if contrast[inner].sum() < 0.3 * contrast[textured].sum():
-        return math.nan
-    order = np.argsort(widths[inner])
-    weight = np.cumsum(contrast[inner][order])
-    return float(widths[inner][order][np.searchsorted(weight, weight[-1] / 2)])
 
 
 def _better_step(sweep: _Sweep, width: float, words: _Words, reasons: list[str]) -> float:
@@ -404,9 +392,9 @@ def _better_range(
             reasons.append(words.cut(float(share[i]), is_top, abs(target - now), target))
         else:
             wanted = words.rounded(float(z[inner]) + sign * margin, sign)
-            idle = abs(i - inner) - math.ceil(margin / sweep.pitch)
-            if idle > 1 and (wanted - now) * sign < 0:
+            if abs(i - inner) - math.ceil(margin / sweep.pitch) > 1 and (wanted - now) * sign < 0:
                 target = wanted
+                idle = int(((z - wanted) * sign > 1e-6 * sweep.pitch).sum())
                 reasons.append(words.idle(idle, is_top, wanted))
         ends.append(target)
     return ends[0], ends[1]

@@ -344,7 +344,7 @@ def time_names(count: int, seconds: Sequence[float | None] | None = None) -> tup
     """Return names of time points, with the ``seconds`` when they began where all are told."""
     if seconds is None or len(seconds) != count or None in seconds:
         return tuple(f"time point {k + 1}" for k in range(count))
-    return tuple(f"time point {k + 1} ({second:.4g} s)" for k, second in enumerate(seconds))
+    return tuple(f"time point {k + 1} ({second:g} s)" for k, second in enumerate(seconds))
 
 
 def frame_dtype(stored: Any) -> np.dtype[Any]:
