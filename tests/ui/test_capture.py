@@ -18,7 +18,7 @@ from PySide6.QtCore import Qt, QTimer
 from PySide6.QtWidgets import QFileDialog
 from pytestqt.qtbot import QtBot
 
-from toposcope.core.capture import Fault, Optics, SimulatedMicroscope, planes
+from toposcope.core.capture import Fault, Optics, SimulatedMicroscope, planes, sweeping
 from toposcope.core.capture.simulated import relief
 from toposcope.core.stack import Plane
 from toposcope.errors import CaptureError
@@ -458,10 +458,14 @@ def test_a_failure_that_nobody_foresaw_leaves_the_slices_to_go_on_with(
     assert (tmp_path / "a.ome.tif").is_file()
 
 
-def test_settling_is_waited_for(qtbot: QtBot, make: Make, tmp_path: Path) -> None:
+def test_settling_is_waited_for(qtbot: QtBot, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     controller = planned(qtbot, make(), tmp_path / "a.ome.tif")
     controller._dialog._settle.setValue(0.05)
-    assert controller.state.plan().settle_s == 0.05
+    waited: list[float] = []
+    monkeypatch.setattr(sweeping.time, "sleep", waited.append)
+    controller.start()
+    ended(qtbot, controller)
+    assert waited.count(0.05) >= 7  # after the move to each slice
 
 
 def test_a_name_that_is_taken_is_left_alone(qtbot: QtBot, make: Make, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from toposcope.ui.controllers import watching
 from toposcope.ui.controllers.watching import WatchingController
 from toposcope.ui.engine import Engine
 from toposcope.ui.main_window import MainWindow
-from toposcope.ui.views.watch_view import WatchDialog
+from toposcope.ui.views.watch_view import WatchDialog, WatchRow
 from window_fakes import private_preferences, quick_estimate
 
 
@@ -79,6 +80,32 @@ def test_strip_picture_depth_and_curve_grow_with_each_slice(
     assert dialog._use.isEnabled()
 
 
+def test_newest_slice_is_in_view_though_it_is_the_lowest_and_stays_so_when_slices_only_move(
+    qtbot: QtBot, controller: WatchingController, folder: Path
+) -> None:
+    dialog = controller._dialog
+    dialog.resize(dialog.minimumSize())
+    film, bar = dialog.film, dialog.film.horizontalScrollBar()
+
+    def is_in_view(k: int) -> bool:
+        return film.viewport().rect().contains(film.visualItemRect(film.item(k)).center())
+
+    for i in range(2, 15):
+        put(folder, i)
+    controller.start(folder)
+    qtbot.waitUntil(lambda: controller.state.n == 13, timeout=10_000)
+    assert is_in_view(12)
+    assert not is_in_view(0)
+    put(folder, 1)  # downwards
+    qtbot.waitUntil(lambda: controller.state.n == 14, timeout=10_000)
+    assert is_in_view(0)
+    bar.setValue(bar.maximum() // 2)
+    before = bar.value()
+    dialog.set_state(replace(controller.state, rows=tuple(WatchRow(r.name, "?") for r in controller.state.rows)))
+    assert film.item(0).text() == "?"
+    assert bar.value() == before > 0
+
+
 def test_complete_sweep_offers_its_depth_and_opens_as_a_stack(
     qtbot: QtBot, controller: WatchingController, folder: Path
 ) -> None:
@@ -106,16 +133,23 @@ def test_files_that_cannot_be_read_are_named(qtbot: QtBot, controller: WatchingC
     assert "broken.png" in str(controller.state.message)
 
 
-def test_folder_that_goes_is_told_and_forgotten_when_it_is_back(
-    qtbot: QtBot, controller: WatchingController, folder: Path, tmp_path: Path
-) -> None:
+def unplug(qtbot: QtBot, controller: WatchingController, folder: Path) -> Path:
+    """Watch a folder with one slice until it goes, and return where it went."""
     put(folder, 0)
     controller.start(folder)
     qtbot.waitUntil(lambda: controller.state.n == 1, timeout=10_000)
-    folder.rename(tmp_path / "away")
+    away = folder.rename(folder.with_name("away"))
     qtbot.waitUntil(lambda: controller.state.problem is not None, timeout=10_000)
+    return away
+
+
+def test_folder_that_goes_is_told_and_forgotten_when_it_is_back(
+    qtbot: QtBot, controller: WatchingController, folder: Path
+) -> None:
+    away = unplug(qtbot, controller, folder)
+    assert controller.state.message is not None
     assert controller.state.n == 1
-    (tmp_path / "away").rename(folder)
+    away.rename(folder)
     qtbot.waitUntil(lambda: controller.state.problem is None, timeout=10_000)
     assert controller.state.message is None
 
@@ -261,13 +295,9 @@ def test_message_of_the_end_stays_beside_notes_and_goes_when_the_sweep_goes_on(
 
 
 def test_closed_problem_does_not_come_back_until_it_is_another(
-    qtbot: QtBot, controller: WatchingController, folder: Path, tmp_path: Path
+    qtbot: QtBot, controller: WatchingController, folder: Path
 ) -> None:
-    put(folder, 0)
-    controller.start(folder)
-    qtbot.waitUntil(lambda: controller.state.n == 1, timeout=10_000)
-    folder.rename(tmp_path / "away")
-    qtbot.waitUntil(lambda: controller.state.message is not None, timeout=10_000)
+    unplug(qtbot, controller, folder)
     controller._dialog.message_bar.closeRequested.emit()
     looks: list[object] = []
     controller.runner.returned.connect(looks.append)

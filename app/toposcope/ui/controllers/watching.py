@@ -23,6 +23,7 @@ from toposcope.ui.pyramid import Picture, display_range, to_display
 from toposcope.ui.rendering import thumbnail
 from toposcope.ui.resolve import place_text
 from toposcope.ui.session import Message, Offer
+from toposcope.ui.views.sweep_widgets import THUMBNAIL_SIDE
 from toposcope.ui.views.watch_view import WatchDialog, WatchRow, WatchState
 from toposcope.ui.workers import LatestRunner
 
@@ -31,8 +32,6 @@ LOOK_MS = 500
 
 MOST_TOLD = 6
 """Lines of the message above the pictures; older ones go."""
-
-_SIDE = 144
 
 
 class FolderWatcher(Protocol):
@@ -157,7 +156,7 @@ class WatchingController(QObject):
             task.used, self._options = True, None
             self._ended, self._notes = None, []
             self._dialog.clear()
-            self._set(watching=True, following=False, n=0, rows=(), message=None, advice=None)
+            self._set(watching=True, following=False, rows=(), message=None, advice=None)
             self._look()
 
     def shutdown(self) -> None:
@@ -189,7 +188,7 @@ class WatchingController(QObject):
         if seen.curve is not None and seen.depth is not None:
             self._dialog.show_depth(seen.depth, seen.unit_symbol)
             self._dialog.show_curve(seen.curve, seen.unit_symbol)
-        self._set(rows=seen.rows, n=len(seen.rows), takes_step=seen.takes_step, advice=seen.advice)
+        self._set(rows=seen.rows, takes_step=seen.takes_step, advice=seen.advice)
         if not seen.placed:
             self._tell(seen)
             self._timer.start()
@@ -199,12 +198,12 @@ class WatchingController(QObject):
     def _tell(self, seen: _Seen) -> None:
         """Say how the sweep goes, and what happened."""
         ago = f", newest {_ago(seen.newest_s)} ago" if seen.rows else ""
-        count, _, rest = seen.status.partition("; ")
+        count, _, rest = f"{seen.status[:1].upper()}{seen.status[1:]}".partition("; ")
         message = self._message(seen)
         self._ended = seen.ended
         self._set(
-            status=f"{count[:1].upper()}{count[1:]}{ago}{'; ' if rest else ''}{rest}",
-            count=f"{count[:1].upper()}{count[1:]}.",
+            status=f"{count}{ago}{'; ' if rest else ''}{rest}",
+            count=f"{count}.",
             waiting=len(seen.news.waiting),
             following=seen.following,
             problem=seen.news.problem,
@@ -253,7 +252,7 @@ def look(task: _Task, watch_folder: FolderWatcher, report: Report, placed: bool 
     thumbnails, newest = {}, None
     for name, plane in task.fresh.items():
         task.limits = task.limits or display_range(plane)
-        thumbnails[name] = thumbnail(plane, task.limits, _SIDE)[0]
+        thumbnails[name] = thumbnail(plane, task.limits, THUMBNAIL_SIDE)[0]
         if name == watch.newest:
             newest = to_display(plane, *task.limits)
     task.fresh.clear()

@@ -35,11 +35,13 @@ from toposcope.core.growing import REGIONS, SharpnessCurve
 from toposcope.ui import theme
 from toposcope.ui.capture_state import CaptureState, CaptureView
 from toposcope.ui.pyramid import Picture, make_pyramid
+from toposcope.ui.rendering import thumbnail
 from toposcope.ui.views.message_bar import MessageBar
 from toposcope.ui.views.scrolled import scrolled
 from toposcope.ui.views.sweep_widgets import (
-    THUMBNAIL,
+    THUMBNAIL_SIDE,
     UNKNOWN_DEPTH,
+    AdviceLabel,
     SharpnessPlot,
     SliceFilm,
     TitledCanvas,
@@ -48,7 +50,6 @@ from toposcope.ui.views.sweep_widgets import (
     narrow_label,
     number_box,
     of_peak,
-    paragraphs,
     set_role,
     sweep_layout,
 )
@@ -203,9 +204,7 @@ class CaptureDialog(QDialog):
         self._progress.setRange(0, 1000)
         self._status = QLabel()
         self._status.setWordWrap(True)
-        self._advice = QLabel()
-        self._advice.setWordWrap(True)
-        self._advice.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self._advice = AdviceLabel()
         self._apply = QPushButton("Apply the proposal")
         self._apply.setToolTip("Fill in the proposed sweep")
         self._apply.clicked.connect(self.applyRequested)
@@ -324,7 +323,7 @@ class CaptureDialog(QDialog):
         self._progress.setValue(0 if state.progress is None else round(1000 * state.progress.fraction))
         self._status.setText(view.status)
         self._status.setVisible(bool(view.status))
-        self._advice.setText("" if state.proposal is None else paragraphs(state.proposal.text))
+        self._advice.set_advice(state.proposal)
         self._advice.setVisible(state.proposal is not None)
         self._apply.setVisible(state.proposal is not None and bool(state.proposal.reasons))
         self._open.setVisible(state.result is not None and not state.running)
@@ -352,10 +351,8 @@ class CaptureDialog(QDialog):
     ) -> None:
         """Add a slice to the film and show the depth that is known since."""
         self.show_live(picture, saturated, region)
-        scale = min(THUMBNAIL.width() / picture.shape[1], THUMBNAIL.height() / picture.shape[0])
-        size = (max(1, round(scale * picture.shape[1])), max(1, round(scale * picture.shape[0])))
-        small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
-        self.film.scrollToItem(self.film.add(icon_of(np.asarray(small, np.uint8)), f"{z_um:.4g} µm"))
+        small, _ = thumbnail(picture, (0, 255), THUMBNAIL_SIDE)
+        self.film.scrollToItem(self.film.add(icon_of(small), f"{z_um:.4g} µm"))
         self._depth.show_depth(depth, "µm")
 
     def clear_film(self) -> None:

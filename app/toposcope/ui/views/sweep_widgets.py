@@ -23,6 +23,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from toposcope.core.capture import Proposal, SweepAdvice
 from toposcope.core.curve import format_length
 from toposcope.core.pictures import colour_map
 from toposcope.ui import theme
@@ -31,6 +32,8 @@ from toposcope.ui.pyramid import Picture, make_pyramid
 from toposcope.ui.views.canvas import Canvas
 
 THUMBNAIL: Final = QSize(72, 54)
+THUMBNAIL_SIDE: Final = 2 * THUMBNAIL.width()
+"""Longer side of the pictures for them, in pixels: twice as many for screens of fine pixels."""
 UNKNOWN_DEPTH: Final = "Depth: not known yet"
 _UNKNOWN_GREY: Final = 60
 _MARGIN: Final = 1.08  # of the highest sharpness: so far the axis goes
@@ -55,6 +58,20 @@ class SliceFilm(QListWidget):
         item.setToolTip(tip)
         self.addItem(item)
         return item
+
+
+class AdviceLabel(QLabel):
+    """What a better sweep would be, for reading and copying."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setWordWrap(True)
+        self.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.setAlignment(Qt.AlignmentFlag.AlignTop)
+
+    def set_advice(self, advice: Proposal | SweepAdvice | None) -> None:
+        """Show advice, a paragraph for each reason; None for nothing."""
+        self.setText("" if advice is None else advice.text.replace("\n", "\n\n"))
 
 
 class TitledCanvas(QWidget):
@@ -189,8 +206,3 @@ def number_box(low: float, high: float, suffix: str, decimals: int, tip: str) ->
     box.setKeyboardTracking(False)  # half-typed numbers are none
     box.setStepType(QDoubleSpinBox.StepType.AdaptiveDecimalStepType)
     return box
-
-
-def paragraphs(text: str) -> str:
-    """Return lines with room between them, for reading."""
-    return text.replace("\n", "\n\n")

@@ -31,6 +31,7 @@ from toposcope.ui.views.message_bar import MessageBar
 from toposcope.ui.views.scrolled import scrolled
 from toposcope.ui.views.sweep_widgets import (
     UNKNOWN_DEPTH,
+    AdviceLabel,
     SharpnessPlot,
     SliceFilm,
     TitledCanvas,
@@ -39,7 +40,6 @@ from toposcope.ui.views.sweep_widgets import (
     narrow_label,
     number_box,
     of_peak,
-    paragraphs,
     sweep_layout,
 )
 
@@ -65,7 +65,6 @@ class WatchState:
     folder: Path | None = None
     watching: bool = False
     rows: tuple[WatchRow, ...] = ()
-    n: int = 0
     status: str = ""
     count: str = ""
     waiting: int = 0
@@ -75,6 +74,11 @@ class WatchState:
     step_um: float = 0.0
     takes_step: bool = True
     advice: SweepAdvice | None = None
+
+    @property
+    def n(self) -> int:
+        """Number of slices so far."""
+        return len(self.rows)
 
 
 class WatchDialog(QDialog):
@@ -93,6 +97,7 @@ class WatchDialog(QDialog):
         self.setMinimumSize(QSize(720, 480))
         self._icons: dict[str, QIcon] = {}
         self._rows: tuple[WatchRow, ...] = ()
+        self._icons_are_new = False
         self._make_widgets()
         self._lay_out()
         self.apply_theme()
@@ -116,10 +121,7 @@ class WatchDialog(QDialog):
         self._step.valueChanged.connect(self.stepEdited)
         self._step_label = QLabel("&Step")
         self._step_label.setBuddy(self._step)
-        self._advice = QLabel()
-        self._advice.setWordWrap(True)
-        self._advice.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self._advice.setAlignment(Qt.AlignmentFlag.AlignTop)
+        self._advice = AdviceLabel()
         self.newest, self.depth_map = TitledCanvas(), TitledCanvas()
         self.film = SliceFilm()
         self.plot = SharpnessPlot()
@@ -164,9 +166,9 @@ class WatchDialog(QDialog):
         self._stop.setEnabled(state.watching)
         self.message_bar.set_message(state.message)
         self._panel.setVisible(state.advice is not None)
-        self._advice.setText("" if state.advice is None else paragraphs(state.advice.text))
+        self._advice.set_advice(state.advice)
         self._show_step(state)
-        if state.rows != self._rows:
+        if state.rows != self._rows or self._icons_are_new:
             self._fill_film(state.rows)
 
     def _show_step(self, state: WatchState) -> None:
@@ -183,19 +185,23 @@ class WatchDialog(QDialog):
                 self._step.setValue(value)
 
     def _fill_film(self, rows: tuple[WatchRow, ...]) -> None:
-        new = {row.name for row in rows} - {row.name for row in self._rows}
-        self._rows = rows
+        known = [row.name for row in self._rows]
+        self._rows, self._icons_are_new = rows, False
+        if known == [row.name for row in rows]:  # they only moved: the film stays where it was scrolled to
+            for k, row in enumerate(rows):
+                self.film.item(k).setText(row.place)
+                self.film.item(k).setIcon(self._icons.get(row.name, QIcon()))
+            return
         self.film.clear()
         for row in rows:
             item = self.film.add(self._icons.get(row.name, QIcon()), row.place, row.name)
-            if row.name in new:
+            if row.name not in known:
                 self.film.scrollToItem(item)
 
     def add_thumbnails(self, pictures: dict[str, Picture]) -> None:
         """Take thumbnails (h, w, 3) by name; they show with the next state."""
         self._icons |= {name: icon_of(picture) for name, picture in pictures.items()}
-        if pictures:
-            self._rows = ()
+        self._icons_are_new = self._icons_are_new or bool(pictures)
 
     def show_newest(self, picture: Picture) -> None:
         """Show the slice that came last."""
@@ -214,19 +220,19 @@ class WatchDialog(QDialog):
         gaps = np.full((len(parts), 1), np.nan)
         across = np.hstack([np.tile(curve.z, (len(parts), 1)), gaps]).ravel()
         self._parts.setData(across, np.hstack([parts, gaps]).ravel())
-        words = "slice" if unit_symbol == "slices" else f"position / {unit_symbol}"
-        self.plot.set_across(f"{words}   (bold: whole frame, faint: its regions)")
+        words = "slice" if unit_symbol == "slices" else f"focus position ({unit_symbol})"
+        self.plot.set_across(f"{words} · bold: whole frame, faint: its regions")
 
     def clear(self) -> None:
         """Begin anew."""
-        self._icons, self._rows = {}, ()
+        self._icons, self._rows, self._icons_are_new = {}, (), False
         self.film.clear()
         for picture, title in ((self.newest, NO_SLICE), (self.depth_map, UNKNOWN_DEPTH)):
             picture.canvas.set_picture("left", None)
             picture.set_title(title)
         self._whole.setData([], [])
         self._parts.setData([], [])
-        self.plot.set_across("position", values=False)
+        self.plot.set_across("focus position", values=False)
 
     def apply_theme(self) -> None:
         """Take the colours of the theme."""
