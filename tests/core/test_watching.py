@@ -74,6 +74,12 @@ def put(folder: Path, name: str, frame: NDArray[Any]) -> None:
     (folder / name).write_bytes(png(frame))
 
 
+def put_all(folder: Path, frames: Frames) -> None:
+    """Write frames as ``a_0.png``, ``a_1.png`` and so on."""
+    for i, frame in enumerate(frames):
+        put(folder, f"a_{i}.png", frame)
+
+
 def truth(frames: Frames, z: list[float]) -> NDArray[np.float32]:
     growing = GrowingDepth()
     for frame, position in zip(frames, z, strict=True):
@@ -104,8 +110,7 @@ def test_slices_are_taken_as_they_come_with_positions_from_their_names(folder: P
 
 
 def test_first_look_takes_what_is_there_and_the_second_nothing_more(folder: Path, clock: Clock, look: Look) -> None:
-    for i, frame in enumerate(frames_of(5)):
-        put(folder, f"a_{i}.png", frame)
+    put_all(folder, frames_of(5))
     watch = FolderWatch(folder, now=clock)
     assert watch.look().arrived == ()  # nothing is known to have settled
     clock.now += 1.1
@@ -219,7 +224,9 @@ def test_advice_names_slices_that_are_missing(folder: Path, clock: Clock, look: 
     look(watch)
     advice = watch.advice()
     assert advice is not None
-    assert advice.reasons[0].startswith("Missing: a_4.png; what lies beyond is placed a step too near")
+    assert advice.reasons[0].startswith(
+        "Missing: a_4.png; what lies beyond is placed a step too near, for slices are counted. Look for the rest."
+    )
     put(folder, "a_4.png", frames_of(9)[4])
     look(watch)
     advice = watch.advice()
@@ -292,8 +299,7 @@ def test_file_written_anew_takes_the_place_of_its_slice(folder: Path, clock: Clo
 def test_slice_that_goes_is_taken_out(folder: Path, clock: Clock, look: Look) -> None:
     frames = frames_of(6)
     watch = FolderWatch(folder, now=clock)
-    for i, frame in enumerate(frames):
-        put(folder, f"a_{i}.png", frame)
+    put_all(folder, frames)
     look(watch)
     (folder / "a_2.png").unlink()
     news = watch.look()
@@ -435,8 +441,7 @@ def test_names_of_another_kind_begin_another_sweep_once_they_are_several(
 def test_files_of_a_past_sweep_that_are_written_over_count_again(folder: Path, clock: Clock, look: Look) -> None:
     frames = frames_of(5)
     watch = FolderWatch(folder, slices=5, now=clock)
-    for i, frame in enumerate(frames):
-        put(folder, f"a_{i}.png", frame)
+    put_all(folder, frames)
     look(watch)
     watch.next_sweep()
     assert look(watch).arrived == ()
@@ -715,8 +720,7 @@ def test_large_frames_are_previewed_at_reduced_size(
 ) -> None:
     monkeypatch.setattr("toposcope.core.watching.PREVIEW_PIXELS", 80 * 80)
     watch = FolderWatch(folder, now=clock)
-    for i, frame in enumerate(frames_of(5)):
-        put(folder, f"a_{i}.png", frame)
+    put_all(folder, frames_of(5))
     look(watch)
     assert watch.reduction == 2
     assert watch.growing.depth().shape == (80, 80)
@@ -744,8 +748,7 @@ def test_wrong_wishes_are_refused(folder: Path, tmp_path: Path) -> None:
 
 def test_frames_to_skip_never_count(folder: Path, clock: Clock, look: Look) -> None:
     watch = FolderWatch(folder, OpenOptions(skip=("a_1.png",)), now=clock)
-    for i, frame in enumerate(frames_of(5)):
-        put(folder, f"a_{i}.png", frame)
+    put_all(folder, frames_of(5))
     look(watch)
     assert watch.names == ("a_0.png", "a_2.png", "a_3.png", "a_4.png")
     assert watch.stack().n == 4
@@ -786,7 +789,6 @@ def test_files_that_a_process_writes_in_pieces_all_arrive_whole(folder: Path, tm
 
 
 def test_only_takes_the_named_files_of_a_folder(folder: Path) -> None:
-    for i, frame in enumerate(frames_of(5)):
-        put(folder, f"a_{i}.png", frame)
+    put_all(folder, frames_of(5))
     stack = open_stack(folder, OpenOptions(only=("a_3.png", "a_0.png", "a_4.png")))
     assert list(stack.source.names) == ["a_0.png", "a_3.png", "a_4.png"]

@@ -73,6 +73,7 @@ def test_strip_picture_depth_and_curve_grow_with_each_slice(
         assert not dialog.film.item(i).icon().isNull()
     assert dialog.film.item(2).text() == "4 µm"
     assert "5 slices, newest 0 s ago; sharpness still rises" in controller.state.status
+    assert dialog._status.toolTip() == controller.state.status
     assert "% known, not aligned" in dialog.depth_map.title.text()
     x, y = dialog._whole.getData()
     np.testing.assert_array_equal(x, [0, 2, 4, 6, 8])

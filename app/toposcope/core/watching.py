@@ -303,9 +303,11 @@ class FolderWatch:
             return advice
         counted = sweep.unit == "index" or sweep.stepped or self._options.z_step is not None
         result = (
-            "what lies beyond is placed a step too near, for slices are counted" if counted else "depth is less sure"
+            "what lies beyond is placed a step too near, for slices are counted"
+            if counted
+            else "depth is less sure there"
         )
-        return replace(advice, reasons=(f"Missing: {missing}; {result} there. Look for the rest.", *advice.reasons))
+        return replace(advice, reasons=(f"Missing: {missing}; {result}. Look for the rest.", *advice.reasons))
 
     def status(self) -> str:
         """Say how far the sweep is: "12 slices; sharpness still rises"."""

@@ -159,6 +159,7 @@ class WatchDialog(QDialog):
     def set_state(self, state: WatchState) -> None:
         """Show a state; tells nobody."""
         self._status.setText(state.status)
+        self._status.setToolTip(state.status)  # a small window cuts it off
         writing = f"   {state.waiting} file{'s' * (state.waiting != 1)} being written" if state.waiting else ""
         self._where.setText(f"{state.folder or ''}{writing}")
         self._where.setToolTip(str(state.folder or ""))
