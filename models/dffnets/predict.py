@@ -17,8 +17,9 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 import torch
@@ -32,6 +33,33 @@ from dffnets.tiling import GRID, Tile, blend_weights, spans
 MIN_SLICES, MAX_SLICES = 3, 100
 SMALLEST_TILE = 128
 """Tiles are not made smaller than this when memory runs out."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A way to look at a stack: turned by quarters, its columns mirrored after that, slices in reverse."""
+
+    quarters: int = 0
+    mirrored: bool = False
+    reversed: bool = False
+
+    def of(self, frames: Tensor) -> Tensor:
+        """Return ``frames`` (N, H, W) seen this way."""
+        seen = torch.rot90(frames, self.quarters, (1, 2))
+        return seen.flip(self._flipped).contiguous() if self._flipped else seen.contiguous()
+
+    def undo(self, probability: Tensor) -> Tensor:
+        """Return ``probability`` (N, h, w) of what was seen as it lies in the stack."""
+        straight = probability.flip(self._flipped) if self._flipped else probability
+        return torch.rot90(straight, -self.quarters, (1, 2))
+
+    @property
+    def _flipped(self) -> list[int]:
+        return [0] * self.reversed + [2] * self.mirrored
+
+
+VIEWS: Final = tuple(View(quarters, turned, turned) for quarters in (0, 2, 1, 3) for turned in (False, True))
+"""All together make answers that turn with the picture exactly; of the first few each is unlike those before it."""
 
 
 class GreyStack(Protocol):
@@ -110,36 +138,54 @@ def predict_tiles(
     tile: int = 512,
     overlap: int = 128,
     report: Callable[[float], None] | None = None,
+    views: int = 1,
 ) -> None:
     """Predict a stack of any size tile by tile.
 
     ``add(window, shares)`` receives (N, h, w) float32: the probabilities of one tile times its weights,
     which add up to 1 over all tiles. Summing the shares, or anything linear in them, gives the whole
     picture; nothing larger than a tile is ever held here. A tile for which memory does not suffice is
-    cut into smaller ones. ``report(fraction)``, the share of the tiles that are done, is called before
+    cut into smaller ones. ``report(fraction)``, the share of the work that is done, is called before
     every layer and after every tile; whatever it raises stops the work.
+
+    With ``views`` above 1 the network looks at each tile in the first so many of `VIEWS`, and the mean of
+    what it says counts (self-ensemble: Timofte et al., "Seven ways to improve example-based single image
+    super resolution", CVPR 2016; slices in reverse are ours).
 
     Raises
     ------
     ValueError
-        If there are fewer than 3 or more than 100 slices, or positions do not ascend.
+        If there are fewer than 3 or more than 100 slices, positions do not ascend, or there are not so many views.
     MemoryError
         If memory does not even suffice for a tile of `SMALLEST_TILE`.
     """
     n, height, width = frames.shape
     check(n, positions)
+    if not 1 <= views <= len(VIEWS):
+        raise ValueError(f"there are 1 to {len(VIEWS)} views; asked for are {views}.")
     mean, deviation = statistics(frames)
     network = prepared(network, device)
     fast = has_fast_bfloat16(device)
     place = torch.as_tensor(np.asarray(positions), dtype=torch.float32, device=device)
+
+    done = looked = 0  # tiles, and views of the one at hand
+
+    def seen(grey: Tensor) -> NDArray[np.float32]:
+        nonlocal looked
+        looked, total = 0, torch.zeros(())
+        for view in VIEWS[:views]:
+            positions = place[0] + place[-1] - place.flip(0) if view.reversed else place
+            total = total + view.undo(forward(network, view.of(grey), positions, multiple, fast)).cpu()
+            looked += 1
+        mean: NDArray[np.float32] = (total / views).numpy()
+        return mean
 
     def probabilities(window: Tile) -> NDArray[np.float32]:
         values = np.asarray(frames[(slice(None), *window.slices)]).astype(np.float32)
         grey = torch.from_numpy((values - np.float32(mean)) / np.float32(deviation + 1e-4)).to(device)
         side = max(values.shape[1:]) // 2
         try:
-            whole: NDArray[np.float32] = forward(network, grey, place, multiple, fast).cpu().numpy()
-            return whole
+            return seen(grey)
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
@@ -157,13 +203,12 @@ def predict_tiles(
         return found
 
     windows = _weighted(height, width, tile, overlap, GRID)
-    done = 0
     if report:
         for module in network.modules():  # a tile takes seconds, and whoever stops the work should not wait for it
-            module.register_forward_pre_hook(lambda *_: report(done / len(windows)))
+            module.register_forward_pre_hook(lambda *_: report((done + looked / views) / len(windows)))
     for window, weight in windows:
         add(window, probabilities(window) * weight)
-        done += 1
+        done, looked = done + 1, 0
         if report:
             report(done / len(windows))
 

@@ -85,6 +85,19 @@ def test_voids_are_filled_only_when_asked(card: WeightsCard) -> None:
     np.testing.assert_array_equal(filled.depth[~unknown], plain.depth[~unknown])
 
 
+def test_more_views_are_told_and_follow_a_turned_picture(card: WeightsCard) -> None:
+    scene = scenes.tilted_plane(n=7, size=64)
+    frames = np.stack([scene.stack.read(i) for i in range(7)])
+    settings = EstimateSettings(card.name, checked(METHODS[card.name].settings, {"views": 8}), align="none")
+    upright, turned = (
+        estimate(replace(scene.stack, source=ArraySource(np.ascontiguousarray(one))), settings)
+        for one in (frames, np.rot90(frames, 1, (1, 2)))
+    )
+    tolerance = 1e-3 * np.ptp(scene.stack.positions.value)
+    np.testing.assert_allclose(turned.depth, np.rot90(upright.depth), atol=tolerance)
+    assert upright.provenance.settings["views"] == 8
+
+
 def test_mean_of_the_curve_is_the_depth(card: WeightsCard) -> None:
     scene = scenes.tilted_plane(n=9)
     result = estimate(scene.stack, EstimateSettings(card.name, align="none", keep_volume=True))

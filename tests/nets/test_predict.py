@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from dffnets.predict import forward, predict_tiles, prepared, statistics
+from dffnets.predict import VIEWS, View, forward, predict_tiles, prepared, statistics
 from dffnets.registry import CARDS, create_network
 from dffnets.tiling import GRID, Tile, blend_weights, ramp, spans
 
@@ -107,13 +107,59 @@ def test_where_memory_fails_for_the_smallest_tile_the_work_ends() -> None:
         collect(Hungry(8, RuntimeError("shapes do not fit")), frames, 1, tile=512)
 
 
-def collect(network: nn.Module, frames: NDArray[np.uint8], multiple: int, **options: int) -> NDArray[np.float32]:
+@pytest.mark.parametrize("view", VIEWS, ids=str)
+def test_what_is_seen_another_way_is_put_back(view: View) -> None:
+    frames = torch.arange(3 * 4 * 6).view(3, 4, 6)
+    torch.testing.assert_close(view.undo(view.of(frames)), frames)
+    assert torch.equal(view.of(frames), frames) == (view == View())
+
+
+class Shifting(nn.Module):
+    """Errs one pixel to the right and one slice onward, and believes in the slices by their positions."""
+
+    def forward(self, stack: Tensor, positions: Tensor) -> list[Tensor]:
+        return [(stack[:, 0].roll((1, 1), (1, 3)) * positions[:, :, None, None]).softmax(1)]
+
+
+def test_answers_of_all_views_turn_with_the_picture_and_with_the_order_of_slices() -> None:
+    frames = np.random.default_rng(0).integers(0, 255, (5, 40, 48), dtype=np.uint8)
+    positions = np.array([0.0, 0.1, 0.4, 0.7, 1.0])
+
+    def depth(frames: NDArray[np.uint8], positions: NDArray[np.float64], views: int) -> NDArray[np.float32]:
+        return np.einsum("nhw,n->hw", collect(Shifting(), frames, 1, positions, views=views), positions)
+
+    turned = depth(np.rot90(frames, 1, (1, 2)), positions, 8)
+    np.testing.assert_allclose(turned, np.rot90(depth(frames, positions, 8)), atol=1e-5)
+    mirrored = depth(frames[::-1, :, ::-1], 1 - positions[::-1], 8)
+    np.testing.assert_allclose(1 - mirrored[:, ::-1], depth(frames, positions, 8), atol=1e-5)
+    assert np.abs(depth(np.rot90(frames, 1, (1, 2)), positions, 1) - np.rot90(depth(frames, positions, 1))).max() > 0.1
+
+
+def test_progress_rises_through_the_views_and_a_wrong_number_of_them_is_refused() -> None:
+    told: list[float] = []
+    frames = np.zeros((4, 300, 500), np.uint8)
+    predict_tiles(Shifting(), frames, np.linspace(0, 1, 4), lambda *_: None, 1, tile=256, report=told.append, views=3)
+    assert told == sorted(told)
+    assert len(set(told)) > 12
+    assert told[-1] == 1
+    with pytest.raises(ValueError, match="1 to 8 views"):
+        collect(Shifting(), frames, 1, views=9)
+
+
+def collect(
+    network: nn.Module,
+    frames: NDArray[np.uint8],
+    multiple: int,
+    positions: NDArray[np.float64] | None = None,
+    **options: int,
+) -> NDArray[np.float32]:
     volume = np.zeros(frames.shape, dtype=np.float32)
 
     def add(window: Tile, shares: NDArray[np.float32]) -> None:
         volume[(slice(None), *window.slices)] += shares
 
-    predict_tiles(network, frames, np.linspace(0, 1, len(frames)), add, multiple, **options)  # type: ignore[arg-type]
+    place = np.linspace(0, 1, len(frames)) if positions is None else positions
+    predict_tiles(network, frames, place, add, multiple, **options)  # type: ignore[arg-type]
     return volume
 
 
