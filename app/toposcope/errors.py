@@ -12,13 +12,21 @@
     │   └── StageError          its stage does not; to try again may do harm
     └── MissingPartError        an optional part (an extra, OpenGL) is not installed
 
-Each text says what was found, what is needed and what to do. `toposcope.core.jobs.Cancelled`
+Each text says what was found, what is needed and what to do, in words that hold in the window and on the
+command line; the option that does it is told by the command line only. `toposcope.core.jobs.Cancelled`
 is not in the family: being cancelled is no error.
 """
 
 
 class ToposcopeError(Exception):
-    """Base of all errors whose text is meant for the user."""
+    """Base of all errors whose text is meant for the user.
+
+    ``option`` is what does on the command line what the text advises, such as ``--place ROW,COL``; empty if nothing.
+    """
+
+    def __init__(self, *args: object, option: str = "") -> None:
+        super().__init__(*args)
+        self.option = option
 
 
 class StackError(ToposcopeError):

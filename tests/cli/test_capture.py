@@ -131,7 +131,7 @@ def test_a_fault_is_one_sentence_and_the_sweep_goes_on(
     )
     again = run("capture", "--simulated", "-o", path, *SWEEP, "-q")
     assert again.code == 1
-    assert "was not ended. Go on with it (--resume)" in sentence(again)
+    assert "was not ended. Go on with it, or move or delete that folder first. (--resume)" in sentence(again)
     failing(Fault("unplugged", 10**6))
     assert run("capture", "--simulated", "-o", tmp_path / "a.slices", "--resume").code == 0
     assert open_stack(path).n == 7

@@ -130,6 +130,17 @@ def test_levels_and_mirrors_are_those_of_the_engine(run: Run) -> None:
     assert f"{{{','.join(MIRRORS)}}}" in text
 
 
+def test_a_map_that_is_mirrored_names_the_option_that_turns_it(run: Run, tmp_path: Path) -> None:
+    one, other = tmp_path / "one.x3p", tmp_path / "other.x3p"
+    rough = np.random.default_rng(8).normal(size=(40, 50))
+    for path, z in ((one, rough), (other, rough[::-1])):
+        write_x3p(HeightMap(z, Sourced(1.0, "test"), Sourced(1.0, "test"), "test"), path)
+    done = run("compare", one, other, "-o", tmp_path / "out")
+    assert "mirrored top to bottom it would agree better (correlation 1.00); offset and tilt removed by" in done.out
+    assert "(--mirror rows)\n" in done.out
+    assert "--mirror" not in run("compare", one, other, "-o", tmp_path / "out", "--mirror", "rows").out
+
+
 def test_height_maps_that_do_not_fit_are_one_sentence(run: Run, tmp_path: Path) -> None:
     one, other = stored(tmp_path / "one"), tmp_path / "flat.x3p"
     rng = np.random.default_rng(3)
@@ -138,6 +149,7 @@ def test_height_maps_that_do_not_fit_are_one_sentence(run: Run, tmp_path: Path) 
     done = run("compare", one, other, "-o", tmp_path / "out")
     assert done.code == cli.FAILED
     assert "flat.x3p shows 300 × 300 µm, the other surface 32 × 24 µm" in sentence(done)
+    assert sentence(done).endswith("must be turned back first. (--place ROW,COL)")
     assert run("compare", one, other, "-o", tmp_path / "out", "--place", "there").code == cli.USAGE
     done = run("compare", one, one, "-o", tmp_path / "out", "--level", "plane")
     assert done.code == cli.USAGE

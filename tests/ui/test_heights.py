@@ -350,6 +350,7 @@ def test_a_height_map_that_does_not_fit_is_one_sentence(qtbot: QtBot, make: Make
     state = window.session.state
     assert state.message is not None
     assert state.message.text.startswith("other.x3p shows 270 × 270 µm, the other surface 32 × 24 µm, and no place")
+    assert "--" not in state.message.text
     assert len(state.runs) == 1
     assert state.jobs == {}
 

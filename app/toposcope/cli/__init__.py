@@ -133,7 +133,7 @@ def _sentence(error: Exception) -> str:
     if isinstance(error, FrameError) and "Skip" in str(error):
         return f"{error} (--skip {shlex.quote(error.name)}, or --skip-broken)"
     if isinstance(error, ToposcopeError):
-        return str(error)
+        return f"{error} ({error.option})" if error.option else str(error)
     if isinstance(error, MemoryError):
         return "there is not enough memory. Close other programs, or make the pictures smaller."
     if isinstance(error, OSError) and error.strerror:

@@ -74,11 +74,12 @@ def _compare(options: argparse.Namespace, report: Report) -> Answer:
         one.name if isinstance(one, HeightMap) else result_name(path, one)
         for path, one in ((options.a, a), (options.b, b))
     )
+    option = f" (--mirror {found.better})" if found.better != "none" else ""
     files = write_difference(found, options.output, (names[0], names[1]))
     sides = dict(zip("ab", names, strict=True))
     text = [
         *(f"{letter.upper():<12}{name}" for letter, name in sides.items()),
-        *([f"{'laid over':<12}{found.note}"] if found.note else []),
+        *([f"{'laid over':<12}{found.note}{option}"] if found.note else []),
         f"{'A - B':<12}{found.text}",
         written_lines(files),
     ]

@@ -346,7 +346,7 @@ def _described(path: Path, key: str, name: str) -> Adapted:
         return replace(
             nothing,
             trouble=f"{path.name} holds no adapted network: it does not say what it was adapted from. Files of whole "
-            "networks go with the option --weights.",
+            "networks go with the option --weights of the command line.",
         )
     card = next((card for card in shipped_cards() if card.name == meta.get("network")), None)
     if card is None:

@@ -68,7 +68,8 @@ class Difference:
     above 0; ``pixel_um`` the side of a pixel in micrometres, None where unknown; ``apart_px`` how far the
     corners of A's pictures lie from those of B's (root mean square over all slices), None where that is not
     known: each result lies on the slice that its frames were aligned to. ``note`` says how heights were laid over
-    each other, empty where pixels are compared as they lie.
+    each other, empty where pixels are compared as they lie; ``better`` how the one that was laid over must be mirrored
+    to agree better, "none" if it need not.
     """
 
     values: NDArray[np.float32]
@@ -85,6 +86,7 @@ class Difference:
     limit: float
     apart_px: float | None
     note: str = ""
+    better: Mirror = "none"
 
     @property
     def unit_symbol(self) -> str:
@@ -124,6 +126,7 @@ class Difference:
             "colour_limit": self.limit,
             "pictures_apart_px": self.apart_px,
             **({"note": self.note} if self.note else {}),
+            **({"agrees_better_mirrored": self.better} if self.better != "none" else {}),
         }
 
     def _length(self, value: float) -> str:
@@ -248,6 +251,7 @@ def compare_heights(
         None,
         _span(staying) / 100 if math.isnan(step) else step,
         "; ".join(words),
+        placed.better,
     )
 
 
@@ -267,6 +271,7 @@ def _difference(
     apart_px: float | None,
     usual: float,
     note: str = "",
+    better: Mirror = "none",
 ) -> Difference:
     """Return the difference with what its values come to.
 
@@ -288,6 +293,7 @@ def _difference(
         limit=_limit(known, usual),
         apart_px=apart_px,
         note=note,
+        better=better,
     )
 
 

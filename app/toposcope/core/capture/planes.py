@@ -92,8 +92,9 @@ class PlaneStore:
         folder = slices_folder(path)
         if any(folder.glob("slice_*.tif")):
             raise OutputError(
-                f"{folder.name} holds the slices of a sweep that was not ended. Go on with it (--resume), or move or "
-                "delete that folder first."
+                f"{folder.name} holds the slices of a sweep that was not ended. Go on with it, or move or delete that "
+                "folder first.",
+                option="--resume",
             )
         if path.exists():
             raise OutputError(f"{path.name} is there already, and no sweep takes its place. Choose another name.")

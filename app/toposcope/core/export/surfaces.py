@@ -120,8 +120,9 @@ def _pitch(height_map: HeightMap, path: Path | str, what: str) -> tuple[float, f
     if pixels is None:
         raise OutputError(
             f"{Path(path).name} cannot be written: {what} needs a pixel size, and none is known. Give it in the "
-            "calibration of the stack, or with --pixel-size when the depth is computed; a height map must be saved "
-            "with it by the instrument's program."
+            "calibration of the stack when the depth is computed; a height map must be saved with it by the "
+            "instrument's program.",
+            option="--pixel-size of toposcope depth",
         )
     return float(pixels[0] * _METRE), float(pixels[1] * _METRE)
 

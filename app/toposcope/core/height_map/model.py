@@ -168,8 +168,9 @@ def from_result(result: DepthResult, path: Path | None = None) -> HeightMap:
     """
     if result.unit == "index":
         raise CalibrationError(
-            "the depths of the result are counted in slices, not in a length. Compute it again with --z-step, or give "
-            "the step in the calibration."
+            "the depths of the result are counted in slices, not in a length. Give the step in the calibration of the "
+            "stack, and compute it again.",
+            option="--z-step of toposcope depth",
         )
     z = result.heights().astype(np.float64) * MICROMETRES[result.unit]
     program = f"Toposcope {result.provenance.version}, {result.provenance.method}"

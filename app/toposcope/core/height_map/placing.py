@@ -61,13 +61,15 @@ class Placed:
     """Heights on another surface's grid: ``z_um`` (H, W), NaN outside and in voids.
 
     ``corner`` is where the upper left corner of the map lies, (row, column) in pixels of the grid, 0 on 0 at the
-    corner of its first pixel; ``found`` whether it was searched for; ``text`` says so to users.
+    corner of its first pixel; ``found`` whether it was searched for; ``text`` says so to users. ``better`` is how the
+    map must be mirrored to agree better, "none" if it need not; the text says that as well.
     """
 
     z_um: Floats
     corner: tuple[float, float]
     found: bool
     text: str
+    better: Mirror = "none"
 
 
 def parse_place(text: str) -> Place:
@@ -116,16 +118,18 @@ def lay_over(
     """
     shape = reference_um.shape[0], reference_um.shape[1]
     pixels, extent = height_map.pixels_um, height_map.extent_um
+    better: Mirror = "none"
     if pixels is None or extent is None or pixel_um is None:
         if height_map.shape == shape and not isinstance(place, tuple):
-            agreement = _agreement(height_map.z_um, reference_um, same=True)
+            agreement, better = _agreement(height_map.z_um, reference_um, same=True)
             text = f"laid over pixel by pixel{agreement}; a pixel size is not known"
-            return Placed(height_map.z_um, (0.0, 0.0), False, text)
+            return Placed(height_map.z_um, (0.0, 0.0), False, text, better)
         who = height_map.name if pixels is None else "the other surface"
         raise CalibrationError(
             f"{who} tells no pixel size, and {height_map.name} has {height_map.shape[1]} × {height_map.shape[0]} "
-            f"pixels where the other has {shape[1]} × {shape[0]}. Give the pixel size when the depth is computed "
-            "(--pixel-size), or save the height map with its size."
+            f"pixels where the other has {shape[1]} × {shape[0]}. Give the pixel size of the stack and compute its "
+            "depth again, or save the height map with its size.",
+            option="--pixel-size of toposcope depth",
         )
     field = shape[0] * pixel_um, shape[1] * pixel_um
     same = all(abs(one - other) <= SAME_FIELD * other for one, other in zip(extent, field, strict=True))
@@ -137,31 +141,35 @@ def lay_over(
         corner, text = middle, "laid over the same field" if same else "laid with its middle on the middle"
     else:
         corner, likeness, rival = _find(height_map, pixels, reference_um, pixel_um, part(report, 0.0, 0.4))
-        better: tuple[float, Mirror] = (-1.0, "none")
+        turned: tuple[float, Mirror] = (-1.0, "none")
         if likeness < SURE:
             steps = part(report, 0.4, 0.8)
             for k, mirror in enumerate(MIRROR_WORDS):
                 turn = part(steps, k / len(MIRROR_WORDS), (k + 1) / len(MIRROR_WORDS))
-                better = max(
-                    better, (_find(mirrored(height_map, mirror), pixels, reference_um, pixel_um, turn)[1], mirror)
+                turned = max(
+                    turned, (_find(mirrored(height_map, mirror), pixels, reference_um, pixel_um, turn)[1], mirror)
                 )
-        would = better[0] >= max(ALIKE, likeness + BETTER)
+        better = turned[1] if turned[0] >= max(ALIKE, likeness + BETTER) else "none"
         if likeness < ALIKE:
-            advice = (
-                f"It is found when it is {MIRROR_WORDS[better[1]]}: choose that (--mirror {better[1]})."
-                if would
-                else "Check both pixel sizes, crop to the same field, or say where the upper left corner lies (--place "
-                "ROW,COL); maps that are turned by other than 180° must be turned back first."
-            )
-            raise StackError(
+            found_none = (
                 f"{height_map.name} shows {_field(extent)}, the other surface {_field(field)}, and no place is found "
-                f"where the two look alike. {advice}"
+                "where the two look alike."
+            )
+            if better != "none":
+                raise StackError(
+                    f"{found_none} It is found when it is {MIRROR_WORDS[better]}: turn it so.",
+                    option=f"--mirror {better}",
+                )
+            raise StackError(
+                f"{found_none} Check both pixel sizes, crop to the same field, or say the place of its upper left "
+                "corner; maps that are turned by other than 180° must be turned back first.",
+                option="--place ROW,COL",
             )
         found = True
         text = (
             f"found at row {corner[0] / pixel_um:.1f}, column {corner[1] / pixel_um:.1f} (correlation {likeness:.2f})"
         )
-        text += _warning(better[1], better[0]) if would else ""
+        text += _warning(better, turned[0]) if better != "none" else ""
         if rival is not None:
             text += (
                 "; beware: the surface repeats itself, "
@@ -171,12 +179,14 @@ def lay_over(
     if found and (inside := _inside(corner, extent, field)) < WHOLE:
         text += f", {100 * inside:.0f} % of the smaller one lies on the other"
     if not found:
-        text += _agreement(z, reference_um, same)
+        agreement, better = _agreement(z, reference_um, same)
+        text += agreement
     if not np.isfinite(z).any():
         raise StackError(
-            f"no height of {height_map.name} lies on the other surface there. Say another place (--place ROW,COL)."
+            f"no height of {height_map.name} lies on the other surface there. Say another place.",
+            option="--place ROW,COL",
         )
-    return Placed(z, (corner[0] / pixel_um, corner[1] / pixel_um), found, text)
+    return Placed(z, (corner[0] / pixel_um, corner[1] / pixel_um), found, text, better)
 
 
 def _inside(corner: tuple[float, float], extent: tuple[float, float], field: tuple[float, float]) -> float:
@@ -185,26 +195,25 @@ def _inside(corner: tuple[float, float], extent: tuple[float, float], field: tup
     return sides[0] * sides[1] / min(extent[0] * extent[1], field[0] * field[1])
 
 
-def _agreement(laid: Floats, reference: Floats, same: bool) -> str:
-    """Return how well two surfaces on one grid agree, for users, and where ``same`` if they would when mirrored."""
+def _agreement(laid: Floats, reference: Floats, same: bool) -> tuple[str, Mirror]:
+    """Return how well two surfaces on one grid agree, for users, and where ``same`` how they would when mirrored."""
     every = max(1, math.isqrt(laid.size // _FINE))
     one, other = reference[::every, ::every], laid[::every, ::every]
     likeness = _alike(one, other)
     if math.isnan(likeness):
-        return ""
+        return "", "none"
     text = f" (correlation {likeness:.2f})"
     if same and likeness < ALIKE:
         turned: dict[Mirror, Floats] = {"rows": other[::-1], "columns": other[:, ::-1], "both": other[::-1, ::-1]}
         better = {mirror: _alike(one, z) for mirror, z in turned.items()}
         best = max(better, key=lambda mirror: -1.0 if math.isnan(better[mirror]) else better[mirror])
         if better[best] >= max(ALIKE, likeness + BETTER):
-            text += _warning(best, better[best])
-    return text
+            return text + _warning(best, better[best]), best
+    return text, "none"
 
 
 def _warning(mirror: Mirror, likeness: float) -> str:
-    words = MIRROR_WORDS[mirror]
-    return f"; beware: {words} it would agree better (correlation {likeness:.2f}, --mirror {mirror})"
+    return f"; beware: {MIRROR_WORDS[mirror]} it would agree better (correlation {likeness:.2f})"
 
 
 def _alike(one: Floats, other: Floats) -> float:
