@@ -272,6 +272,8 @@ def test_message_offers_ways_out_and_copies_details(qtbot: QtBot) -> None:
     assert caught.args == [offer]
     buttons["Copy details"].click()
     assert QGuiApplication.clipboard().text() == "img_3.png is truncated.\n\ntrace"
+    bar.set_message(Message("img_3.png is truncated.", "error", "trace", (offer,)))
+    assert bar.findChildren(QPushButton) == list(buttons.values())  # whoever is pressing one lets go on the same
     bar.set_message(None)
     assert bar.isHidden()
 

@@ -40,11 +40,17 @@ class MessageBar(QFrame):
         layout.addLayout(self._offers)
         layout.addWidget(self._copy)
         layout.addWidget(self._close)
-        self.set_message(None)
+        self._show()
 
     def set_message(self, message: Message | None) -> None:
         """Show this message; None hides the bar."""
+        if message == self._message:  # what the user is about to press stays
+            return
         self._message = message
+        self._show()
+
+    def _show(self) -> None:
+        message = self._message
         self.setVisible(message is not None)
         while (item := self._offers.takeAt(0)) is not None:
             if (button := item.widget()) is not None:
@@ -70,7 +76,7 @@ class MessageBar(QFrame):
 
     def apply_theme(self) -> None:
         """Take the colours of the theme."""
-        self.set_message(self._message)
+        self._show()
 
     def _on_copy(self) -> None:
         if self._message is not None:
