@@ -135,6 +135,14 @@ def test_idleness_ends_a_sweep_that_is_cut_off(watch: Run, folder: Path, scene: 
     assert done.out.count("is sharpest in") == 1  # not once more by what the result says
 
 
+def test_a_file_that_cannot_be_read_is_told_once(watch: Run, folder: Path, scene: Scene, tmp_path: Path) -> None:
+    fill(folder, scene, 0, n=8)()
+    (folder / "broken.png").write_bytes(b"no image")
+    done = watch(folder, "-o", tmp_path / "out", "--idle", 0.5)
+    assert done.err.count("broken.png is text") == 1
+    assert "It is tried again.\n" in done.err
+
+
 def test_advice_counts_slices_where_nothing_tells_positions(
     watch: Run, folder: Path, scene: Scene, tmp_path: Path
 ) -> None:

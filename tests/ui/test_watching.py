@@ -131,7 +131,35 @@ def test_files_that_cannot_be_read_are_named(qtbot: QtBot, controller: WatchingC
     (folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"\0" * 40)
     controller.start(folder)
     qtbot.waitUntil(lambda: controller.state.message is not None, timeout=10_000)
-    assert "broken.png" in str(controller.state.message)
+    assert told(controller).startswith("broken.png ")
+    assert told(controller).endswith(". It is tried again.")
+    controller._dialog._stop.click()
+    assert told(controller).endswith(". It is left out.")
+    assert controller.state.status == "Stopped. No slice has come."
+    controller.start(folder)
+    qtbot.waitUntil(lambda: told(controller).endswith(". It is tried again."), timeout=10_000)
+    (folder / "broken.png").unlink()
+    put(folder, 0)
+    qtbot.waitUntil(lambda: controller.state.message is None, timeout=10_000)
+
+
+def test_closed_message_about_a_file_comes_back_for_another_file_only(
+    qtbot: QtBot, controller: WatchingController, folder: Path
+) -> None:
+    (folder / "one.png").write_bytes(b"no image")
+    controller.start(folder)
+    qtbot.waitUntil(lambda: "one.png" in told(controller), timeout=10_000)
+    controller._dialog.message_bar.closeRequested.emit()
+    (folder / "two.png").write_bytes(b"no image, too")
+    qtbot.waitUntil(lambda: "two.png" in told(controller), timeout=10_000)
+    assert "one.png" not in told(controller)
+    controller._dialog.message_bar.closeRequested.emit()
+    controller._dialog._stop.click()
+    assert controller.state.message is None
+
+
+def told(controller: WatchingController) -> str:
+    return "" if controller.state.message is None else controller.state.message.text
 
 
 def unplug(qtbot: QtBot, controller: WatchingController, folder: Path) -> Path:
@@ -148,11 +176,19 @@ def test_folder_that_goes_is_told_and_forgotten_when_it_is_back(
     qtbot: QtBot, controller: WatchingController, folder: Path
 ) -> None:
     away = unplug(qtbot, controller, folder)
-    assert controller.state.message is not None
+    assert told(controller).endswith("Waiting for it to come back.")
     assert controller.state.n == 1
     away.rename(folder)
     qtbot.waitUntil(lambda: controller.state.problem is None, timeout=10_000)
     assert controller.state.message is None
+
+
+def test_folder_that_goes_is_not_waited_for_after_stop(
+    qtbot: QtBot, controller: WatchingController, folder: Path
+) -> None:
+    unplug(qtbot, controller, folder)
+    controller._dialog._stop.click()
+    assert told(controller).endswith("is gone: it was moved, renamed or deleted.")
 
 
 def test_folder_that_is_not_there_is_one_sentence(qtbot: QtBot, controller: WatchingController, tmp_path: Path) -> None:
@@ -270,29 +306,26 @@ def test_advice_comes_when_slices_end_and_goes_when_more_come(
 def test_message_of_the_end_stays_beside_notes_and_goes_when_the_sweep_goes_on(
     qtbot: QtBot, controller: WatchingController, folder: Path
 ) -> None:
-    def told() -> str:
-        return "" if controller.state.message is None else controller.state.message.text
-
     for i in range(14):
         put(folder, i)
     controller.start(folder)
-    qtbot.waitUntil(lambda: told().startswith("The sweep looks complete: "), timeout=20_000)
+    qtbot.waitUntil(lambda: told(controller).startswith("The sweep looks complete: "), timeout=20_000)
     (folder / "broken.png").write_bytes(b"no image")
-    qtbot.waitUntil(lambda: told().startswith("broken.png is text"), timeout=10_000)  # a sign of life
-    qtbot.waitUntil(lambda: told().startswith("The sweep looks complete: "), timeout=10_000)
-    assert "\nbroken.png is text" in told()
+    qtbot.waitUntil(lambda: told(controller).startswith("broken.png is text"), timeout=10_000)  # a sign of life
+    qtbot.waitUntil(lambda: told(controller).startswith("The sweep looks complete: "), timeout=10_000)
+    assert "\nbroken.png is text" in told(controller)
     assert controller.state.message is not None
     assert controller.state.message.offers
     controller._dialog.message_bar.closeRequested.emit()
     assert controller.state.message is None
     put(folder, 14)
     qtbot.waitUntil(lambda: controller.state.n == 15, timeout=10_000)
-    qtbot.waitUntil(lambda: told().startswith("The sweep looks complete: "), timeout=20_000)
-    assert "broken" not in told()
+    qtbot.waitUntil(lambda: told(controller).startswith("The sweep looks complete: "), timeout=20_000)
+    assert "broken" not in told(controller)
     (folder / "broken.png").unlink()
     (folder / "a_z28um.png").write_bytes(b"")  # as if the last slice were written anew: the sweep goes on
-    qtbot.waitUntil(lambda: told() == "" or "written anew" in told(), timeout=10_000)
-    assert "complete" not in told()
+    qtbot.waitUntil(lambda: told(controller) == "" or "written anew" in told(controller), timeout=10_000)
+    assert "complete" not in told(controller)
 
 
 def test_closed_problem_does_not_come_back_until_it_is_another(

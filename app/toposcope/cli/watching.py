@@ -30,7 +30,7 @@ from toposcope.core.jobs import Cancelled, Progress, Report, part
 from toposcope.errors import OutputError, ToposcopeError
 
 if TYPE_CHECKING:  # numpy and OpenCV are loaded by the command that needs them
-    from toposcope.core.watching import FolderWatch, News
+    from toposcope.core.watching import FolderWatch, Left, News
 
 PREVIEW_NAME = "preview.png"
 LOOK_S = 0.5
@@ -87,6 +87,7 @@ class _Told:
     stopped: bool = False
     preview_failed: bool = False
     problem: str | None = None
+    broken: set[Left] = field(default_factory=set)
     complaints: list[str] = field(default_factory=list)
 
     def say(self, text: str) -> None:
@@ -184,8 +185,12 @@ def _wait(told: _Told, report: Report, progress: Progress) -> None:
 def _tell(watch: FolderWatch, news: News, told: _Told) -> None:
     for note in news.notes:
         told.say(note)
+    for one in news.broken:
+        if one not in told.broken:
+            told.say(f"{one.name} {one.why}. It is tried again.")
+    told.broken.update(news.broken)
     if news.problem != told.problem:
-        told.say(news.problem or f"The folder {watch.folder} is back.")
+        told.say(f"{news.problem} Waiting for it to come back." if news.problem else f"{watch.folder} is back.")
         told.problem = news.problem
 
 

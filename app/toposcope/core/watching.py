@@ -75,13 +75,15 @@ class News:
     """What a look at the folder found.
 
     ``arrived`` are new slices and ``changed`` tells whether the preview differs from that before; ``waiting``
-    are files still being written, ``left`` those that are left out. ``notes`` are sentences for the user that
-    were not told before, ``problem`` one that says why the folder cannot be looked at, None while it can.
+    are files still being written, ``broken`` those that cannot be read and are tried again, ``left`` those that are
+    left out. ``notes`` are sentences for the user that were not told before, ``problem`` one that says why the folder
+    cannot be looked at, None while it can.
     """
 
     arrived: tuple[str, ...] = ()
     changed: bool = False
     waiting: tuple[str, ...] = ()
+    broken: tuple[Left, ...] = ()
     left: tuple[Left, ...] = ()
     notes: tuple[str, ...] = ()
     problem: str | None = None
@@ -352,7 +354,7 @@ class FolderWatch:
         try:
             listed = self._list()
         except OSError as error:
-            return News(problem=f"The folder {self.folder} {access_problem(error)}. Waiting for it to come back.")
+            return News(problem=f"The folder {self.folder} {access_problem(error)}.")
         waiting, candidates = self._look_at_files(listed)
         if self._fresh:
             self._past |= {name: file.stamp for name, file in self._files.items()}
@@ -369,16 +371,15 @@ class FolderWatch:
         else:
             arrived, changed = self._take_files([n for n in candidates if n not in paged], listed, notes, report)
             others = paged
-        broken = [Left(name, file.why) for name, file in self._files.items() if file.why]
+        broken = tuple(Left(name, file.why) for name, file in self._files.items() if file.why)
         left = [Left(name, why) for name, (_, why) in self._sweep.refused.items() if name in listed]
         left += [Left(name, "is called otherwise than the slices before it") for name in self._sweep.odd]
         kind = "is one image beside a file with many slices" if self._sweep.pages else "holds many slices"
         left += [Left(name, kind) for name in others]
-        notes += [f"{one.name} {one.why}. It is tried again." for one in broken]
         notes += [f"{one.name} {one.why}: left out." for one in left]
         notes = [note for note in dict.fromkeys(notes) if note not in self._told]
         self._told.update(notes)
-        return News(tuple(arrived), changed or moved, tuple(waiting), (*broken, *left), tuple(notes))
+        return News(tuple(arrived), changed or moved, tuple(waiting), broken, tuple(left), tuple(notes))
 
     def _list(self) -> dict[str, Stamp]:
         """Return the files that may be slices, with their stamps."""

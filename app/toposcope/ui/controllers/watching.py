@@ -17,7 +17,7 @@ from toposcope.core.growing import SharpnessCurve
 from toposcope.core.jobs import Report
 from toposcope.core.source import OpenOptions
 from toposcope.core.stack import MIN_FRAMES, Plane
-from toposcope.core.watching import FolderWatch, News
+from toposcope.core.watching import FolderWatch, Left, News
 from toposcope.ui.controllers.opening import problem
 from toposcope.ui.pyramid import Picture, display_range, to_display
 from toposcope.ui.rendering import thumbnail
@@ -99,6 +99,8 @@ class WatchingController(QObject):
         self._step_um = 0.0  # that the newest answer goes by
         self._use_asked = False
         self._notes: list[str] = []  # that stand in the message
+        self._closed: set[Left] = set()  # files that cannot be read, of whom the user has closed the message
+        self._seen: _Seen | None = None  # at the last look for slices
         self.state = WatchState()
         self.runner = LatestRunner("watch", self)
         self.runner.returned.connect(self._on_seen)
@@ -114,8 +116,8 @@ class WatchingController(QObject):
     def start(self, folder: Path) -> None:
         """Begin to watch ``folder``; what was watched before is let go."""
         self.stop()
-        self._task, self._ended, self._options = _Task(folder, self.state.step_um), None, None
-        self._notes = []
+        self._task, self._options = _Task(folder, self.state.step_um), None
+        self._forget()
         self._dialog.clear()
         self.state = WatchState(folder, watching=True, status="Looking at the folder …", step_um=self.state.step_um)
         self._set()
@@ -127,7 +129,11 @@ class WatchingController(QObject):
         self.runner.drop()
         self._use_asked = False
         if self.state.watching:
-            self._set(watching=False, status=f"Stopped. {self.state.count}")
+            message = self.state.message
+            if message is not None and self._seen is not None:
+                message = self._message(self._seen, watching=False)
+            count = self.state.count if self.state.rows else "No slice has come."
+            self._set(watching=False, status=f"Stopped. {count}", waiting=0, message=message)
 
     def set_step(self, step_um: float) -> None:
         """Put slices whose positions nothing else tells at such steps; 0 counts them."""
@@ -154,7 +160,7 @@ class WatchingController(QObject):
         self.openRequested.emit(task.folder, options)
         if following:
             task.used, self._options = True, None
-            self._ended, self._notes = None, []
+            self._forget()
             self._dialog.clear()
             self._set(watching=True, following=False, rows=(), message=None, advice=None)
             self._look()
@@ -163,6 +169,11 @@ class WatchingController(QObject):
         """Stop the thread."""
         self._timer.stop()
         self.runner.shutdown()
+
+    def _forget(self) -> None:
+        """Have nothing told yet."""
+        self._ended, self._seen, self._notes = None, None, []
+        self._closed.clear()
 
     def _look(self) -> None:
         task = self._task
@@ -199,8 +210,9 @@ class WatchingController(QObject):
         """Say how the sweep goes, and what happened."""
         ago = f", newest {_ago(seen.newest_s)} ago" if seen.rows else ""
         count, _, rest = f"{seen.status[:1].upper()}{seen.status[1:]}".partition("; ")
-        message = self._message(seen)
-        self._ended = seen.ended
+        self._notes = [*self._notes, *seen.news.notes][-MOST_TOLD:]
+        message = self._message(seen) if self._has_more_to_say(seen) else None
+        self._ended, self._seen = seen.ended, seen
         self._set(
             status=f"{count}{ago}{'; ' if rest else ''}{rest}",
             count=f"{count}.",
@@ -210,26 +222,37 @@ class WatchingController(QObject):
             message=message,
         )
 
-    def _message(self, seen: _Seen) -> Message | None:
-        """Return what stands above the pictures now; what was closed stays closed until there is more to say."""
-        news, state = seen.news, self.state
-        self._notes = [*self._notes, *news.notes][-MOST_TOLD:]
-        if not news.notes and seen.ended == self._ended and news.problem == state.problem:
-            return state.message
+    def _has_more_to_say(self, seen: _Seen) -> bool:
+        """Whether a message stands or must: one that was closed stays closed until there is more to say."""
+        news, before = seen.news, self._seen
+        broken = set(news.broken).difference(() if before is None else before.news.broken)
+        changed = seen.ended != self._ended or news.problem != self.state.problem
+        return self.state.message is not None or changed or bool(broken or news.notes)
+
+    def _message(self, seen: _Seen, watching: bool = True) -> Message | None:
+        """Return what stands above the pictures: files that cannot be read are tried again while ``watching`` only."""
+        news = seen.news
         if news.problem is not None:
-            return Message(news.problem, "warning")
+            return Message(f"{news.problem} Waiting for it to come back." if watching else news.problem, "warning")
         ended = [] if seen.ended is None else [f"{'' if seen.following else 'The sweep looks complete: '}{seen.ended}"]
         offers = (Offer("Compute depth", "run"),) if ended and len(seen.rows) >= MIN_FRAMES else ()
-        lines = (*ended, *self._notes)
+        outlook = "It is tried again." if watching else "It is left out."
+        broken = [f"{one.name} {one.why}. {outlook}" for one in news.broken if one not in self._closed]
+        lines = [*ended, *self._notes, *broken[:MOST_TOLD]]
+        if len(broken) > MOST_TOLD:
+            lines.append(f"{len(broken) - MOST_TOLD} more files cannot be read.")
         return Message("\n".join(lines), "info", offers=offers) if lines else None
 
     def _on_message_closed(self) -> None:
         self._notes = []
+        if self._seen is not None:
+            self._closed.update(self._seen.news.broken)
         self._set(message=None)
 
     def _on_failed(self, error: Exception) -> None:
         self._use_asked = False
-        self._set(watching=False, status=f"Stopped. {self.state.count}", message=replace(problem(error), offers=()))
+        self.stop()
+        self._set(message=replace(problem(error), offers=()))
 
     def _set(self, **changes: Any) -> None:
         self.state = replace(self.state, **changes)
