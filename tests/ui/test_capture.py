@@ -316,10 +316,38 @@ def test_abort_keeps_the_slices_and_the_sweep_can_go_on(qtbot: QtBot, make: Make
     assert controller.state.message.text.endswith("The stage is back at 9.0 µm.")
     assert not dialog._start.isEnabled()
     assert dialog._open.text() == "Open what there is"
+    assert dialog._open_unfinished.isHidden()
+    controller.choose_path(tmp_path / "b.ome.tif")
+    assert dialog._open.text() == "Open what there is"
+    controller.choose_path(tmp_path / "a.ome.tif")
     dialog._go_on.click()
     ended(qtbot, controller)
     assert controller.state.result == tmp_path / "a.ome.tif"
     assert dialog.film.count() == 7
+
+
+def test_the_sweep_taken_last_stays_to_be_opened_whatever_is_chosen_for_the_next(
+    qtbot: QtBot, make: Make, tmp_path: Path
+) -> None:
+    controller = planned(qtbot, make(), tmp_path / "a.ome.tif")
+    dialog, opened = controller._dialog, list[Path]()
+    controller.openRequested.connect(opened.append)
+    dialog._start.click()
+    ended(qtbot, controller)
+    controller.choose_path(tmp_path / "b.ome.tif")
+    assert dialog._open.isVisible()
+    (tmp_path / "c.slices").mkdir()
+    (tmp_path / "c.slices" / "slice_0000.tif").write_bytes(b"")
+    controller.choose_path(tmp_path / "c.ome.tif")
+    dialog._open.click()
+    dialog._open_unfinished.click()
+    assert opened == [tmp_path / "a.ome.tif", tmp_path / "c.slices"]
+    dialog._go_on.click()  # c cannot: its folder tells no plan
+    ended(qtbot, controller)
+    assert controller.state.message is not None
+    assert dialog._open.isVisible()
+    assert dialog._open.text() == "Open the stack"
+    assert controller.state.result == tmp_path / "a.ome.tif"
 
 
 def test_a_pause_holds_the_sweep(qtbot: QtBot, make: Make, tmp_path: Path) -> None:
@@ -450,7 +478,7 @@ def test_a_failure_that_nobody_foresaw_leaves_the_slices_to_go_on_with(
     message = controller.state.message
     assert message is not None
     assert "should not (ZeroDivisionError: a fault of ours)" in message.text
-    assert controller.state.unfinished
+    assert controller.state.unfinished is not None
     assert microscope.z_um() == 9.0
     microscope.moves = 10
     controller.resume()

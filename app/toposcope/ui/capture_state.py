@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from toposcope.core.capture import Optics, Proposal, SweepPlan
+from toposcope.core.capture import Optics, Proposal, SweepPlan, slices_folder, target_path
 from toposcope.core.growing import SharpnessCurve
 from toposcope.core.jobs import Progress
 from toposcope.errors import SettingsError
@@ -21,8 +21,9 @@ Source = Literal["simulated", "configuration"]
 class CaptureState:
     """Everything that the capture window knows. Lengths in micrometres of the stage.
 
-    ``na`` and ``pixel_um`` 0 mean: not known. ``running`` from the request of a sweep to its end. ``result`` is what
-    can be opened: the OME-TIFF, or the folder of slices of a sweep that was not ended (then ``unfinished``).
+    ``na`` and ``pixel_um`` 0 mean: not known. ``running`` from the request of a sweep to its end. ``result`` is the
+    sweep taken last: its OME-TIFF, or the folder of its slices where it was not ended. ``unfinished`` is the folder of
+    slices of a sweep with the name in ``path`` that was not ended, and can go on.
     """
 
     source: Source = "simulated"
@@ -46,7 +47,7 @@ class CaptureState:
     message: Message | None = None
     proposal: Proposal | None = None
     result: Path | None = None
-    unfinished: bool = False
+    unfinished: Path | None = None
     curve: SharpnessCurve | None = None
     region: tuple[int, int] | None = None
     complete: str | None = None
@@ -92,6 +93,9 @@ class CaptureView:
     can_use: bool
     can_start: bool
     can_go_on: bool
+    can_open: bool
+    can_open_unfinished: bool
+    open_label: str
     plan: str
     plan_is_wrong: bool
     proposed_step: str
@@ -125,13 +129,21 @@ def resolve_capture(state: CaptureState) -> CaptureView:
         can_connect=not state.running and not state.connecting,
         can_use=idle,
         can_start=idle and not wrong and state.path is not None,
-        can_go_on=idle and state.unfinished,
+        can_go_on=idle and state.unfinished is not None,
+        can_open=state.result is not None and not state.running,
+        can_open_unfinished=not state.running and state.unfinished not in (None, state.result),
+        open_label="Open the stack" if state.result is None or _is_whole(state.result) else "Open what there is",
         plan=plan_text,
         plan_is_wrong=wrong,
         proposed_step=step,
         pause_label="Go on" if state.paused else "Pause",
         status=_status(state),
     )
+
+
+def _is_whole(result: Path) -> bool:
+    """Whether a sweep was ended: until then the folder of its slices is what there is."""
+    return slices_folder(target_path(result)) != result
 
 
 def _status(state: CaptureState) -> str:

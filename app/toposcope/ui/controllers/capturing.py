@@ -79,7 +79,8 @@ class CapturingController(QObject):
         dialog.pauseRequested.connect(self.pause)
         dialog.abortRequested.connect(self.runner.abort)
         dialog.applyRequested.connect(self.apply_proposal)
-        dialog.openRequested.connect(self._on_open)
+        dialog.openRequested.connect(lambda: self._open(self.state.result))
+        dialog.openUnfinishedRequested.connect(lambda: self._open(self.state.unfinished))
         dialog.regionChosen.connect(lambda region: self._set(region=region))
         dialog.curveForgotten.connect(self._forget_curve)
         dialog.closeRefused.connect(self._on_close_refused)
@@ -160,17 +161,15 @@ class CapturingController(QObject):
         except ToposcopeError as error:
             self._set(message=problem(error))
             return
-        unfinished = any(slices_folder(path).glob("slice_*.tif"))
+        unfinished = unfinished_folder(path)
         message = None
-        if path.exists() and not unfinished:
+        if unfinished is not None:
+            text = f"{unfinished.name} holds a sweep that was not ended. Go on with it, or choose another name."
+            message = Message(text, "info")
+        elif path.exists():
             taken, path = path, next_name(path)
             message = Message(f"{taken.name} is there already; the sweep will be called {path.name}.", "info")
-        if unfinished:
-            text = (
-                f"{slices_folder(path).name} holds a sweep that was not ended. Go on with it, or choose another name."
-            )
-            message = Message(text, "info")
-        self._set(path=path, unfinished=unfinished, result=slices_folder(path) if unfinished else None, message=message)
+        self._set(path=path, unfinished=unfinished, message=message)
 
     def start(self) -> None:
         """Begin the sweep that is planned."""
@@ -199,7 +198,6 @@ class CapturingController(QObject):
             taken=0,
             message=None,
             proposal=None,
-            result=None,
             complete=None,
             curve=None,
         )
@@ -228,9 +226,9 @@ class CapturingController(QObject):
     def _on_close_refused(self) -> None:
         self._set(message=Message("The sweep is running. Abort it first, or wait until it is done.", "info"))
 
-    def _on_open(self) -> None:
-        if self.state.result is not None:
-            self.openRequested.emit(self.state.result)
+    def _open(self, path: Path | None) -> None:
+        if path is not None:
+            self.openRequested.emit(path)
 
     # what the microscope answers
 
@@ -275,8 +273,8 @@ class CapturingController(QObject):
     def _kept(self) -> dict[str, Any]:
         """Return what the folder of slices changes in the state: what is in it can be opened, and gone on with."""
         path = self.state.path
-        unfinished = path is not None and any(slices_folder(path).glob("slice_*.tif"))
-        return {"unfinished": unfinished, "result": slices_folder(path) if path is not None and unfinished else None}
+        unfinished = None if path is None else unfinished_folder(path)
+        return {"unfinished": unfinished} | ({"result": unfinished} if self.state.taken else {})
 
     def _on_pictured(self, live: LivePicture) -> None:
         if self._closed:  # answers that were under way
@@ -311,8 +309,8 @@ class CapturingController(QObject):
             path=path if outcome.path is None or path is None else next_name(path),  # the next one takes no place
             message=Message(text, level),
             proposal=swept.proposal,
-            result=outcome.path or (outcome.folder if outcome.taken else None),
-            unfinished=outcome.path is None and outcome.taken > 0,
+            result=outcome.path or (outcome.folder if outcome.taken else self.state.result),
+            unfinished=outcome.folder if outcome.path is None and outcome.taken else None,
         )
 
     def _set(self, **changes: Any) -> None:
@@ -328,6 +326,12 @@ class CapturingController(QObject):
         """Stop the sweep, bring the stage back and let the microscope go."""
         self._closed = True
         self.runner.shutdown()
+
+
+def unfinished_folder(path: Path) -> Path | None:
+    """Return the folder of slices of the sweep called ``path`` that was not ended, None if there is none."""
+    folder = slices_folder(path)
+    return folder if any(folder.glob("slice_*.tif")) else None
 
 
 def next_name(path: Path) -> Path:

@@ -80,6 +80,7 @@ class CaptureDialog(QDialog):
     abortRequested = Signal()
     applyRequested = Signal()
     openRequested = Signal()
+    openUnfinishedRequested = Signal()
     regionChosen = Signal(object)  # (row, column) of the regions, None for the whole picture
     curveForgotten = Signal()
     messageClosed = Signal()
@@ -210,6 +211,8 @@ class CaptureDialog(QDialog):
         self._apply.clicked.connect(self.applyRequested)
         self._open = QPushButton("Open the stack")
         self._open.clicked.connect(self.openRequested)
+        self._open_unfinished = QPushButton("Open the unfinished sweep")
+        self._open_unfinished.clicked.connect(self.openUnfinishedRequested)
 
     def _lay_out(self) -> None:
         head = QHBoxLayout()
@@ -255,6 +258,7 @@ class CaptureDialog(QDialog):
         form.addRow(self._advice)
         form.addRow(self._apply)
         form.addRow(self._open)
+        form.addRow(self._open_unfinished)
         for group in (stage, sweep, self._after):
             column.addWidget(group)
         column.addStretch(1)
@@ -326,9 +330,13 @@ class CaptureDialog(QDialog):
         self._advice.set_advice(state.proposal)
         self._advice.setVisible(state.proposal is not None)
         self._apply.setVisible(state.proposal is not None and bool(state.proposal.reasons))
-        self._open.setVisible(state.result is not None and not state.running)
-        self._open.setText("Open what there is" if state.unfinished else "Open the stack")
-        self._after.setVisible(not state.running and (state.proposal is not None or state.result is not None))
+        self._open.setVisible(view.can_open)
+        self._open.setText(view.open_label)
+        self._open.setToolTip(f"The sweep taken last: {state.result}")
+        self._open_unfinished.setVisible(view.can_open_unfinished)
+        self._open_unfinished.setToolTip(f"What there is of it: {state.unfinished}")
+        offers = view.can_open or view.can_open_unfinished
+        self._after.setVisible(offers or (state.proposal is not None and not state.running))
         self.message_bar.set_message(state.message)
         pixel_um = state.pixel_um or None
         self.live.set_pixel(pixel_um)
