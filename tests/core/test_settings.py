@@ -38,7 +38,10 @@ def test_defaults_pass_and_text_becomes_numbers() -> None:
         ({"share": None}, "give a number"),
         ({"quick": "perhaps"}, "give yes or no"),
         ({"peak": "c"}, "choose one of a, b"),
-        ({"windwo": 9}, "there is no setting 'windwo'.*Did you mean 'window'"),
+        (
+            {"windwo": 9},
+            "the method has no setting 'windwo'; it has window, share, quick, peak. Did you mean 'window'",
+        ),
         (Some(200), "between 1 and 51"),
         (17, "takes Some, found int"),
     ],
@@ -46,6 +49,17 @@ def test_defaults_pass_and_text_becomes_numbers() -> None:
 def test_wrong_values_are_refused_in_words(values: Any, words: str) -> None:
     with pytest.raises(SettingsError, match=words):
         checked(Some, values)
+
+
+def test_a_setting_that_is_not_there_names_who_lacks_it() -> None:
+    @dataclass(frozen=True, slots=True)
+    class Nothing:
+        """Nothing to set."""
+
+    with pytest.raises(SettingsError, match=r"^export has no setting 'scale'; it has none at all\.$"):
+        checked(Nothing, {"scale": "half"}, "export")
+    with pytest.raises(SettingsError, match=r"^method sml has no setting 'scale'; it has peak, smooth, fill, window"):
+        METHODS["sml"].checked({"scale": "half"})
 
 
 @pytest.mark.parametrize("card", METHODS.values(), ids=list(METHODS))

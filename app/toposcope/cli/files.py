@@ -92,7 +92,7 @@ def _export(options: argparse.Namespace, report: Report) -> Answer:
     from toposcope.core.height_map import is_height_map, read_height_map
     from toposcope.core.settings import checked
 
-    wishes = checked(ExportOptions, dict(options.set))
+    wishes = checked(ExportOptions, dict(options.set), "export")
     for name in options.to:
         if name in FORMATS and FORMATS[name].needs == "curves":
             raise SettingsError(

@@ -286,12 +286,11 @@ def estimated(options: argparse.Namespace, stack: FocalStack, report: Report, ke
 def estimate_settings(options: argparse.Namespace) -> EstimateSettings:
     """Return how to estimate by the options that `add_method` adds."""
     from toposcope.core.estimate import EstimateSettings, find_method
-    from toposcope.core.settings import checked
 
     card = find_method(options.method)
     return EstimateSettings(
         method=card.name,
-        options=checked(card.settings, dict(options.set)),
+        options=card.checked(dict(options.set)),
         align=options.align,
         threads=options.threads,
         device=options.device,

@@ -120,7 +120,7 @@ def _finetune(options: argparse.Namespace, report: Report) -> Answer:
     settings = TuneSettings(
         base=options.base,
         labels=options.labels,
-        options=checked(TuneOptions, {name: getattr(options, name) for name in names}),
+        options=checked(TuneOptions, {name: getattr(options, name) for name in names}, "adapting"),
         align=options.align,
         device=options.device,
         threads=options.threads,

@@ -310,8 +310,8 @@ def _read_plan(path: Path) -> Plan:
     options = settings.label_options
     settings = replace(
         settings,
-        options=checked(TuneOptions, found["settings"]["options"]),
-        label_options=None if options is None else checked(METHODS[settings.labels].settings, options),
+        options=checked(TuneOptions, found["settings"]["options"], "adapting"),
+        label_options=None if options is None else METHODS[settings.labels].checked(options),
     )
     return Plan(path.name.removesuffix(PLAN), found["name"], sources, settings)
 

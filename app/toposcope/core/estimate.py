@@ -26,7 +26,7 @@ from toposcope.core.provenance import input_hashes
 from toposcope.core.refine import DepthMap, fill_voids, settle, smooth
 from toposcope.core.result import DepthResult
 from toposcope.core.scan import Consumer, Recipe, scan
-from toposcope.core.settings import checked, setting
+from toposcope.core.settings import setting
 from toposcope.core.stack import FocalStack
 from toposcope.core.sweep import SweepExaminer
 from toposcope.core.volume import MeasureVolume
@@ -59,9 +59,7 @@ def estimate(stack: FocalStack, settings: EstimateSettings | None = None, report
         raise SettingsError(f"align is {settings.align!r}; choose one of {', '.join(ALIGN_MODES)}.")
     if settings.threads < 0:
         raise SettingsError(f"threads is {settings.threads}; give 0 (all cores) or more.")
-    return card.run(
-        stack, replace(settings, method=card.name, options=checked(card.settings, settings.options)), report
-    )
+    return card.run(stack, replace(settings, method=card.name, options=card.checked(settings.options)), report)
 
 
 def find_method(name: str) -> MethodCard:

@@ -15,6 +15,7 @@ from toposcope.core.align import Alignment, AlignMode
 from toposcope.core.calibration import to_positions
 from toposcope.core.jobs import Report
 from toposcope.core.result import DepthResult, Provenance
+from toposcope.core.settings import checked
 from toposcope.core.stack import FocalStack, Plane
 from toposcope.core.sweep import SweepReport
 from toposcope.core.volume import FocusVolume
@@ -55,6 +56,10 @@ class MethodCard:
     good_at: str
     settings: type
     run: Callable[[FocalStack, EstimateSettings, Report], DepthResult] = field(repr=False)
+
+    def checked(self, values: Any = None) -> Any:
+        """Return the method's settings from ``values``; see `toposcope.core.settings.checked`."""
+        return checked(self.settings, values, f"method {self.name}")
 
 
 def compose(

@@ -48,7 +48,7 @@ def setting(
     return field(default=default, metadata=metadata)
 
 
-def checked(kind: type[S], values: Mapping[str, Any] | S | None = None) -> S:
+def checked(kind: type[S], values: Mapping[str, Any] | S | None = None, owner: str = "the method") -> S:
     """Return settings of dataclass ``kind`` from ``values``, all of them checked.
 
     Parameters
@@ -56,6 +56,7 @@ def checked(kind: type[S], values: Mapping[str, Any] | S | None = None) -> S:
     kind : frozen dataclass whose fields come from `setting`
     values : its fields by name (numbers may be text, as a command line gives them), an instance of
         ``kind``, or None for the defaults
+    owner : whose settings they are, for the sentence about one that it lacks
 
     Raises
     ------
@@ -70,14 +71,12 @@ def checked(kind: type[S], values: Mapping[str, Any] | S | None = None) -> S:
     elif isinstance(values, Mapping):
         given = values
     else:
-        raise SettingsError(
-            f"the method takes {kind.__name__}, found {type(values).__name__}. Give its settings by name."
-        )
+        raise SettingsError(f"{owner} takes {kind.__name__}, found {type(values).__name__}. Give its settings by name.")
     for name in given:
         if name not in known:
             near = difflib.get_close_matches(name, known, 1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
-            raise SettingsError(f"there is no setting {name!r}; known are {', '.join(known) or 'none'}.{hint}")
+            raise SettingsError(f"{owner} has no setting {name!r}; it has {', '.join(known) or 'none at all'}.{hint}")
     return kind(**{name: _value(known[name], value) for name, value in given.items()})
 
 

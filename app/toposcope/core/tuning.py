@@ -415,8 +415,8 @@ def _checked(stacks: Sequence[Path | Sequence[Path]], output: Path, settings: Tu
         raise SettingsError(f"{settings.base} cannot teach itself. Label with another method, such as tft.")
     if settings.align not in ALIGN_MODES:
         raise SettingsError(f"align is {settings.align!r}; choose one of {', '.join(ALIGN_MODES)}.")
-    checked(TuneOptions, settings.options)
-    checked(METHODS[settings.labels].settings, settings.label_options)
+    checked(TuneOptions, settings.options, "adapting")
+    METHODS[settings.labels].checked(settings.label_options)
     chosen_device(settings.device)
     if output.suffix != ".safetensors":
         raise SettingsError(f"{output.name} must end in .safetensors, such as {output.stem or 'mine'}.safetensors.")

@@ -18,7 +18,6 @@ from toposcope.core.evaluate.scoring import MEASURES, Answer, ErrorUnit, Map, Sc
 from toposcope.core.evaluate.worker import NoAnswer, Worker, WorkerDied
 from toposcope.core.jobs import Progress, Report, part, silent
 from toposcope.core.networks import chosen_device
-from toposcope.core.settings import checked
 from toposcope.errors import SettingsError, StackError
 
 CLASSICAL: Final = ("default", "sml", "tenengrad", "rdf")
@@ -116,7 +115,7 @@ def contender(method: str, given: Mapping[str, Any] | None = None) -> Contender:
         If there is no such method, or a setting is unknown or out of its range.
     """
     card = find_method(method)
-    checked(card.settings, given or {})
+    card.checked(given or {})
     return Contender(card.name, dict(given or {}))
 
 
@@ -199,7 +198,7 @@ def _estimate_settings(one: Contender, settings: EvaluateSettings) -> EstimateSe
     given = {"fill": True, **one.given} if can_fill and settings.voids == "filled" else one.given
     return EstimateSettings(
         method=one.method,
-        options=checked(card.settings, given),
+        options=card.checked(given),
         align=settings.align,
         keep_volume=settings.curves,
         threads=settings.threads,
