@@ -459,6 +459,12 @@ def test_result_is_exported_in_several_formats(run: Run, folder: Path, tmp_path:
     single = run("export", out / "result.json", "--to", "stl", "-o", tmp_path / "form.stl")
     assert single.code == cli.DONE
     assert str(tmp_path / "form.stl") in single.out
+    assert run("export", out, "--to", "stl", "-o", tmp_path / "one" / "folder").code == cli.DONE
+    assert [path.name for path in (tmp_path / "one" / "folder").iterdir()] == ["surface.stl"]
+    assert run("export", out, "--to", "points", "-o", tmp_path / "points.txt").code == cli.DONE
+    assert (tmp_path / "points.txt").is_file()
+    assert run("export", out, "--to", "depth", "-o", tmp_path / "map.tiff").code == cli.DONE
+    assert (tmp_path / "map.tiff").is_file()
 
 
 @pytest.mark.parametrize(
@@ -470,12 +476,15 @@ def test_result_is_exported_in_several_formats(run: Run, folder: Path, tmp_path:
         (["--to", "ply", "--to", "stl", "-o", "one.file"], cli.USAGE, "folder"),
         (["--to", "ply", "--to", "stl", "-o", __file__], cli.USAGE, "test_cli.py is a file"),
         (["--to", "ply", "-o", "nowhere/at/all.ply"], cli.FAILED, "nowhere"),
+        (["--to", "ply", "-o", "form.stl"], cli.USAGE, "ply writes .ply files, and form.stl is named otherwise. Name"),
+        (["--to", "gold", "-o", "new"], cli.USAGE, "there is no format 'gold'"),
     ],
 )
 def test_export_that_cannot_be_says_why(run: Run, stored: Path, arguments: list[str], code: int, words: str) -> None:
     done = run("export", stored, *arguments)
     assert done.code == code
     assert words in sentence(done)
+    assert not Path("new").exists()
 
 
 @pytest.fixture(scope="module")

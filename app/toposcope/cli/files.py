@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from toposcope.cli.options import (
     Answer,
@@ -18,6 +20,9 @@ from toposcope.cli.options import (
 )
 from toposcope.core.jobs import Report, part
 from toposcope.errors import SettingsError
+
+if TYPE_CHECKING:
+    from toposcope.core.export import FormatCard
 
 
 def add_simulate(commands: Commands) -> None:
@@ -65,9 +70,9 @@ def add_export(commands: Commands) -> None:
         "-o",
         "--output",
         type=Path,
-        metavar="FILE",
-        help="file or folder (default: beside the result); for several formats a folder, which is made if it is not "
-        "there",
+        metavar="OUT",
+        help="a folder, which is made if it is not there, or, for one format, a file: a name with a suffix, such as "
+        "form.stl (default: the folder of the result)",
     )
     parser.add_argument(
         "--set", action="append", default=[], type=assignment, metavar="NAME=VALUE", help="option of the format"
@@ -88,41 +93,53 @@ def format_list() -> str:
 
 
 def _export(options: argparse.Namespace, report: Report) -> Answer:
-    from toposcope.core.export import FORMATS, ExportOptions, export, made_folder, read_result
+    from toposcope.core.export import ExportOptions, export, find_format, made_folder, read_result
     from toposcope.core.height_map import is_height_map, read_height_map
     from toposcope.core.settings import checked
 
     wishes = checked(ExportOptions, dict(options.set), "export")
-    for name in options.to:
-        if name in FORMATS and FORMATS[name].needs == "curves":
-            raise SettingsError(
-                f"a stored result has no focus curves; `toposcope curve` writes {FORMATS[name].file_name}."
-            )
-    folder: Path | None = options.output if len(options.to) > 1 else None
-    if folder is not None:
-        _check_several(folder)
+    cards = [find_format(name) for name in options.to]
+    for card in cards:
+        if card.needs == "curves":
+            raise SettingsError(f"a stored result has no focus curves; `toposcope curve` writes {card.file_name}.")
+    output: Path | None = options.output
+    is_folder = output is not None and _names_folder(output, cards)
+    if output is not None and is_folder:
+        check_folder(output)
     result = (
         read_height_map(options.result, part(report, 0, 0.3))
         if is_height_map(options.result)
         else read_result(options.result)
     )
-    if folder is not None:
-        made_folder(folder)
+    if output is not None and is_folder:
+        made_folder(output)
     beside = options.result if options.result.is_dir() else options.result.parent
     files: dict[str, Path] = {}
     steps = part(report, 0.3, 1)
-    for i, name in enumerate(options.to):
-        share = part(steps, i / len(options.to), (i + 1) / len(options.to))
-        written = export(result, name, options.output or beside, wishes, share)
-        files |= {name if k == 0 else f"{name}_{k}": path for k, path in enumerate(written)}
+    for i, card in enumerate(cards):
+        share = part(steps, i / len(cards), (i + 1) / len(cards))
+        written = export(result, card.name, output or beside, wishes, share)
+        files |= {card.name if k == 0 else f"{card.name}_{k}": path for k, path in enumerate(written)}
     return Answer(written_lines(files), {"files": {name: str(path) for name, path in files.items()}})
 
 
-def _check_several(folder: Path) -> None:
-    """Refuse what cannot be the folder of several files; one that is not there yet will be made."""
-    if not folder.is_dir() and (folder.exists() or folder.suffix):
+def _names_folder(output: Path, cards: Sequence[FormatCard]) -> bool:
+    """Whether ``output`` is a folder, there or to be made; names with a suffix are files, if they suit the format."""
+    from toposcope.core.export import FORMATS
+
+    if output.is_dir() or not (output.exists() or output.suffix):
+        return True
+    if len(cards) > 1:
         raise SettingsError(
-            f"several formats need a folder after -o, and {folder.name} is a file, or named like one. Choose a folder, "
+            f"several formats need a folder after -o, and {output.name} is a file, or named like one. Choose a folder, "
             "or make that one first."
         )
-    check_folder(folder)
+    suffix = {".tiff": ".tif", ".jpeg": ".jpg"}.get(output.suffix.lower(), output.suffix.lower())
+    (card,) = cards
+    # a suffix that is of no format, such as .txt, is the user's to choose
+    if suffix != card.extension and any(suffix == other.extension for other in FORMATS.values()):
+        raise SettingsError(
+            f"{card.name} writes {card.extension} files, and {output.name} is named otherwise. Name it "
+            f"{output.stem}{card.extension}, or name a folder."
+        )
+    return False

@@ -11,6 +11,7 @@ from toposcope.core.export.formats import (
     ExportOptions,
     FormatCard,
     export,
+    find_format,
     write_result,
 )
 from toposcope.core.export.images import (
@@ -34,6 +35,7 @@ __all__ = [
     "FormatCard",
     "curves_csv",
     "export",
+    "find_format",
     "made_folder",
     "pins_csv",
     "read_result",

@@ -166,6 +166,19 @@ HEIGHT_MAP_FORMATS: Final = ("x3p", "gwy", "ply", "points", "stl", "depth", "dep
 """Formats that a height map of an instrument can be written in: those that show heights."""
 
 
+def find_format(name: str) -> FormatCard:
+    """Return the card of a format.
+
+    Raises
+    ------
+    SettingsError
+        If there is no such format.
+    """
+    if name not in FORMATS:
+        raise SettingsError(f"there is no format '{name}'. Choose one of: {', '.join(FORMATS)}.")
+    return FORMATS[name]
+
+
 def export(
     result: DepthResult | HeightMap,
     format_name: str,
@@ -196,9 +209,7 @@ def export(
     """
     if isinstance(result, HeightMap):
         return _export_height_map(result, format_name, Path(path), options, report)
-    card = FORMATS.get(format_name)
-    if card is None:
-        raise SettingsError(f"there is no format '{format_name}'. Choose one of: {', '.join(FORMATS)}.")
+    card = find_format(format_name)
     if card.needs == "curves" and not curves:
         raise OutputError(f"{card.file_name} needs at least one pin. Click a pixel to set one.")
     path = Path(path)
