@@ -101,6 +101,21 @@ def test_wrong_usage_is_told_in_a_sentence(
     assert not list(tmp_path.iterdir())
 
 
+def test_a_folder_of_folders_is_a_stack_for_each(run: Run, stack: Path, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        shutil.copytree(stack, tmp_path / "session" / name)
+    (tmp_path / "session" / "notes.txt").write_text("50x")
+    done = run("finetune", tmp_path / "session", *QUICK, "-o", tmp_path / "mine.safetensors", "--json")
+    assert [one["stack"] for one in json.loads(done.out)["labels"]] == ["a", "b"]
+
+
+def test_a_wrong_call_does_not_stand_in_the_way_of_the_right_one(run: Run, stack: Path, tmp_path: Path) -> None:
+    wrong = run("finetune", tmp_path / "scan_70", *QUICK, "-o", tmp_path / "mine.safetensors")
+    assert "scan_70 does not exist" in sentence(wrong)
+    right = run("finetune", stack, *QUICK, "-o", tmp_path / "mine.safetensors")
+    assert "unfinished work" not in right.err
+
+
 def test_a_stack_that_is_not_there_is_named(run: Run, tmp_path: Path) -> None:
     done = run("finetune", tmp_path / "nowhere", *QUICK, "-o", tmp_path / "mine.safetensors")
     assert done.code == cli.FAILED

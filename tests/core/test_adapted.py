@@ -391,6 +391,28 @@ def test_what_is_dropped_is_sorted_into_stacks(stacks: list[Path], tmp_path: Pat
         (tmp_path / "several" / "b",),
     ]
     assert [source.name for source in found] == ["scan_1", "scan", "scan_0", "a", "b"]
+    # notes beside folders of stacks do not make their folder a stack
+    for name in ("notes.txt", "Positions.CSV", ".DS_Store"):
+        (tmp_path / "several" / name).write_text("12 µm")
+    assert [source.name for source in sources_from([tmp_path / "several"])] == ["a", "b"]
+    (tmp_path / "several" / "stack.json").write_text("{}")
+    assert [source.name for source in sources_from([tmp_path / "several"])] == ["several"]
+
+
+def test_two_windows_look_at_the_same_stack_at_once(networks: AdaptedNetworks, stacks: list[Path]) -> None:
+    source, others = Source((stacks[0],)), []
+
+    def meanwhile(progress: Progress) -> None:
+        if not others and progress.fraction > 0.5:
+            others.append(None)  # another process is no thread of ours
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(adaptation.os, "getpid", lambda: 1)
+                others[0] = look_at(source, QUICK, networks)
+
+    mine = look_at(source, QUICK, networks, meanwhile)
+    assert mine == others[0]
+    assert np.isfinite(mine.depth()).any()
+    assert list((networks.folder / ".labels").iterdir()) == [mine.folder]
 
 
 def test_headers_are_read_without_tensors() -> None:

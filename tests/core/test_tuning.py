@@ -21,6 +21,7 @@ from dffnets.shipped import load_network
 from toposcope.core import tuning
 from toposcope.core.estimate import EstimateSettings, estimate
 from toposcope.core.jobs import Cancelled, Progress
+from toposcope.core.source import OpenOptions, open_stack
 from toposcope.core.stack import ArraySource, FocalStack
 from toposcope.core.tuning import TuneOptions, adapt, label_stack
 from toposcope.errors import SettingsError, StackError
@@ -157,6 +158,52 @@ def test_unfinished_work_of_another_kind_is_refused(stacks: list[Path], tmp_path
         adapt(stacks, output, QUICK, stop)
     with pytest.raises(SettingsError, match="holds unfinished work on other stacks or with other settings"):
         adapt(stacks[:1], output, QUICK)
+    with pytest.raises(SettingsError, match="holds unfinished work on other stacks or with other settings"):
+        adapt(stacks, output, QUICK, reading=OpenOptions(skip=(0,)))
+
+
+def test_a_call_that_came_to_nothing_does_not_stand_in_the_way_of_a_better_one(
+    stacks: list[Path], tmp_path: Path
+) -> None:
+    output = tmp_path / "mine.safetensors"
+    texts: list[str] = []
+    with pytest.raises(StackError, match="nowhere does not exist"):
+        adapt([*stacks, tmp_path / "nowhere"], output, QUICK, lambda progress: texts.append(progress.text))
+    assert not any("labels" in text for text in texts)  # told before any time was spent
+    assert list(tmp_path.glob("*.tuning")) == []
+    with pytest.raises(StackError, match="no stack teaches anything"):
+        adapt([flat("bad", tmp_path)], output, QUICK)
+    assert list(tmp_path.glob("*.tuning")) == []
+
+
+def test_what_was_done_outlives_a_disk_that_is_gone(stacks: list[Path], tmp_path: Path) -> None:
+    def stop(progress: Progress) -> None:
+        if "labels, stack 2" in progress.text:
+            raise Cancelled
+
+    output = tmp_path / "mine.safetensors"
+    with pytest.raises(Cancelled):
+        adapt(stacks, output, QUICK, stop)
+    away = stacks[1].rename(stacks[1].with_name("away"))
+    with pytest.raises(StackError, match="does not exist"):
+        adapt(stacks, output, QUICK)
+    assert (tmp_path / "mine.tuning" / "stack-000" / "stack.json").exists()
+    away.rename(stacks[1])
+
+
+def test_a_small_stack_does_not_make_all_crops_small(
+    stacks: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny = written(tmp_path / "tiny", scenes.tilted_plane(n=7, size=12, noise=0.02).stack)
+    crops = []
+    made = ft.Crops.__init__
+    monkeypatch.setattr(ft.Crops, "__init__", lambda self, *a: (made(self, *a), crops.append(self.crop))[0])
+    easy = replace(QUICK, options=replace(QUICK.options, confidence=0.05))
+    tuned = adapt([*stacks, tiny], tmp_path / "mine.safetensors", easy)
+    assert "tiny has 12 × 12 pixels, too few beside the others for crops of 64. It was left out." in tuned.notes
+    assert crops == [64]
+    with pytest.raises(StackError, match="the smallest part to learn from has 10 pixels; Light network needs 16"):
+        adapt([tiny], tmp_path / "other.safetensors", easy)
 
 
 # -- guard rails ---------------------------------------------------------------------------------------------------
@@ -174,6 +221,17 @@ def test_stacks_that_teach_nothing_are_left_out(
     tuned = adapt([*stacks, bad], tmp_path / "mine.safetensors", QUICK)
     assert any(note.startswith("bad ") and note.endswith("It was left out.") for note in tuned.notes)
     assert [one.problem is None for one in tuned.labels] == [True, True, False]
+
+
+def test_a_confidence_that_no_label_has_is_not_called_out_of_focus(stacks: list[Path], tmp_path: Path) -> None:
+    made = tuning.label_stack(open_stack(stacks[0]), tmp_path / "labels", QUICK)
+    assert made.problem is None
+    strict = tuning.judged(made.folder, replace(QUICK, options=replace(QUICK.options, confidence=0.95)))
+    assert strict.sure < tuning.NOTHING_SURE
+    assert strict.problem is not None
+    assert "has labels of a confidence of 0.95 or more for 0.0 % of its pixels only. Lower" in strict.problem
+    assert "focus" not in strict.problem
+    assert tuning.judged(made.folder, QUICK) == made
 
 
 def test_labels_that_contradict_the_network_are_refused(
@@ -214,6 +272,11 @@ def test_wrong_settings_are_refused_before_any_work(changes: dict[str, Any], wor
 
 
 def test_nothing_to_adapt_to_and_wrong_names_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "folder.safetensors").mkdir()
+    with pytest.raises(SettingsError, match=r"folder\.safetensors is a folder\. Name a file to write"):
+        adapt([tmp_path], tmp_path / "folder.safetensors", QUICK)
+    with pytest.raises(SettingsError, match="is given twice, so it would judge what was learnt from it"):
+        adapt([tmp_path, tmp_path / ".." / tmp_path.name], tmp_path / "mine.safetensors", QUICK)
     with pytest.raises(SettingsError, match="nothing to adapt to"):
         adapt([], tmp_path / "mine.safetensors", QUICK)
     with pytest.raises(SettingsError, match=r"mine.txt must end in .safetensors"):

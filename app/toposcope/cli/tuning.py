@@ -6,6 +6,7 @@ import argparse
 import json
 import math
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,12 @@ def add_finetune(commands: Commands) -> None:
     text = "adapt a network to your own instrument, without a label drawn by hand; goes on when called again"
     parser = add_command(commands, "finetune", _finetune, text)
     parser.set_defaults(json_progress=True)
-    parser.add_argument("stack", nargs="+", metavar="STACK", help="folders of images or image files, each one a stack")
+    parser.add_argument(
+        "stack",
+        nargs="+",
+        metavar="STACK",
+        help="folders of images, folders of such folders, or files; each one a stack",
+    )
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("-o", "--output", type=Path, metavar="WEIGHTS", help="file to write, NAME.safetensors")
     where.add_argument("--name", metavar="NAME", help="keep it as a method of this name, as the window does")
@@ -111,7 +117,7 @@ def _networks(options: argparse.Namespace, report: Report) -> Answer:
 
 
 def _finetune(options: argparse.Namespace, report: Report) -> Answer:
-    from toposcope.core.adaptation import Source, carry_out, plan_for
+    from toposcope.core.adaptation import Source, carry_out, plan_for, sources_from
     from toposcope.core.adapted import AdaptedNetworks
     from toposcope.core.settings import checked
     from toposcope.core.tuning import TuneOptions, TuneSettings, adapt
@@ -132,12 +138,15 @@ def _finetune(options: argparse.Namespace, report: Report) -> Answer:
         if options.json and not options.quiet:
             print(json.dumps(_plain(line)), file=sys.stderr, flush=True)
 
-    stacks, reading, network = each_path(options.stack), open_options(options), None
+    reading, network = open_options(options), None
+    # each file is a stack here, also a picture: whoever names several means several
+    found = [sources_from([path]) if path.is_dir() else [Source((path,))] for path in each_path(options.stack)]
+    sources = [replace(source, reading=reading) for some in found for source in some]
     if options.name is None:
-        tuned = adapt(stacks, options.output, settings, report, show, reading)
+        tuned = adapt([source.target for source in sources], options.output, settings, report, show, reading)
     else:
         networks = AdaptedNetworks()
-        plan = plan_for(options.name, [Source((path,), reading) for path in stacks], settings, networks)
+        plan = plan_for(options.name, sources, settings, networks)
         tuned, network = carry_out(plan, networks, report, show)
     files = {"weights": tuned.weights} if tuned.weights else {}
     rows = [

@@ -28,6 +28,7 @@ from toposcope.core.export.writing import made_folder, write_bytes
 from toposcope.core.jobs import Report, part, silent
 from toposcope.core.settings import checked
 from toposcope.core.source import OpenOptions, open_stack
+from toposcope.core.source.sidecar import SIDECAR_NAME
 from toposcope.core.tuning import (
     WORK_SUFFIX,
     Labels,
@@ -204,14 +205,19 @@ def look_at(
     if (folder / "stack.json").exists():
         return judged(folder, settings)
     made_folder(folder.parent)
+    mine = folder.with_name(f"{folder.name}-{os.getpid()}")  # another window may look at the same stack
     stack = open_stack(source.target, source.reading, part(report, 0, 0.05))
     try:
-        return label_stack(stack, folder, settings, part(report, 0.05, 1))
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
+        label_stack(stack, mine, settings, part(report, 0.05, 1))
+        try:
+            mine.rename(folder)
+        except OSError as error:  # the other one was quicker, or there is something wrong
+            if not (folder / "stack.json").exists():
+                raise OutputError(f"{folder} cannot be written: {error.strerror or error}.") from error
     finally:
+        shutil.rmtree(mine, ignore_errors=True)
         stack.close()
+    return judged(folder, settings)
 
 
 def has_labels(source: Source, settings: TuneSettings, networks: AdaptedNetworks) -> bool:
@@ -367,7 +373,7 @@ def sources_from(paths: Sequence[Path]) -> list[Source]:
         if path in singles:
             if path == singles[0]:
                 found.append(Source(singles))
-        elif path.is_dir() and not _has_files(path):
+        elif path.is_dir() and not _has_images(path):
             inner = sorted(one for one in path.iterdir() if one.is_dir() and not one.name.startswith("."))
             found += [Source((one,)) for one in inner] or [Source((path,))]
         else:
@@ -375,9 +381,16 @@ def sources_from(paths: Sequence[Path]) -> list[Source]:
     return found
 
 
+NOTES: Final = frozenset(
+    {".csv", ".doc", ".docx", ".htm", ".html", ".ini", ".json", ".log", ".md", ".pdf", ".rtf", ".txt", ".xlsx", ".xml"}
+)
 PICTURES: Final = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
 
 
-def _has_files(folder: Path) -> bool:
+def _has_images(folder: Path) -> bool:
+    """Whether a folder is a stack itself: notes and tables beside folders of stacks make it none."""
     with os.scandir(folder) as entries:
-        return any(entry.is_file() and entry.name not in (".DS_Store", "Thumbs.db", "desktop.ini") for entry in entries)
+        names = [entry.name for entry in entries if entry.is_file()]
+    return SIDECAR_NAME in names or any(
+        Path(name).suffix.lower() not in NOTES for name in names if not name.startswith((".", "Thumbs.db"))
+    )

@@ -39,12 +39,15 @@ from toposcope.core.scratch import SPARE
 from toposcope.core.settings import checked, setting
 from toposcope.core.source import OpenOptions, open_stack
 from toposcope.core.stack import FocalStack, to_grey
-from toposcope.errors import OutputError, SettingsError, StackError
+from toposcope.errors import OutputError, SettingsError, StackError, ToposcopeError
 
 if TYPE_CHECKING:
     from dffnets.finetune import LabelledStack
 
 WORK_SUFFIX: Final = ".tuning"
+
+TRYING: Final = 0.02
+"""Share of the progress that it takes to open every stack once."""
 
 LABELLING: Final = 0.4
 """Share of the progress that labelling takes."""
@@ -217,8 +220,16 @@ def _write_facts(folder: Path, facts: dict[str, Any], sure: NDArray[np.float32],
     """Write what is known of a stack; the last of its files, which says that all is there."""
     level = settings.options.confidence
     share = float((sure >= level).mean())
-    at_ends = float(np.interp(level, LEVELS, facts["at_ends"]))
-    facts = facts | {"sure": share, "problem": _problem(facts["name"], share, at_ends)}
+    # what is wrong with a stack shows at a usual level: above it labels are few whatever they are of
+    usual = min(level, TuneOptions().confidence)
+    at_ends = float(np.interp(usual, LEVELS, facts["at_ends"]))
+    problem = _problem(facts["name"], float((sure >= usual).mean()), at_ends)
+    if problem is None and share < NOTHING_SURE:
+        problem = (
+            f"{facts['name']} has labels of a confidence of {level:g} or more for {100 * share:.1f} % of its pixels "
+            "only. Lower the least confidence."
+        )
+    facts = facts | {"sure": share, "problem": problem}
     write_bytes(folder / "stack.json", json.dumps(facts).encode())
 
 
@@ -378,35 +389,48 @@ def adapt(
     """
     from dffnets.finetune import TuneError
 
-    card = _checked(stacks, output, settings)
+    tell, readings = on_line or (lambda line: None), _readings(reading, len(stacks))
+    card = _checked(stacks, output, settings, readings)
     work = output.with_name(output.stem + WORK_SUFFIX)
-    _claim(work, stacks, settings)
-    tell = on_line or (lambda line: None)
+    _claim(work, stacks, settings, readings)
+    labels: list[Labels] = []
     try:
-        labels = _label_all(stacks, work, settings, part(report, 0, LABELLING), tell, _readings(reading, len(stacks)))
+        _try_all(stacks, work, part(report, 0, TRYING), readings)
+        labels = _label_all(stacks, work, settings, part(report, TRYING, LABELLING), tell, readings)
         useful = [one for one in labels if one.problem is None]
         notes = [f"{one.problem} It was left out." for one in labels if one.problem]
         if not useful:
             raise StackError(f"no stack teaches anything. {labels[0].problem} Give others, or lower the confidence.")
-        notes += _warnings(useful, settings)
+        useful, small = _large_enough(useful, settings, card)
+        notes += small + _warnings(useful, settings)
         tuned = _tune(card, useful, labels, work, output, settings, notes, part(report, LABELLING, 1), tell)
     except Cancelled as error:
         raise Cancelled("interrupted; what was done is kept, and the same command goes on from there.") from error
-    except TuneError as error:
-        raise StackError(str(error)) from error
-    except WeightsError as error:
-        raise SettingsError(str(error)) from error
+    except (ToposcopeError, TuneError, WeightsError) as error:
+        if not keep_work and not isinstance(error, OutputError) and _is_hopeless(work, bool(labels)):
+            shutil.rmtree(work, ignore_errors=True)  # a better call must not be refused for what this one left
+        if isinstance(error, ToposcopeError):
+            raise
+        raise (SettingsError if isinstance(error, WeightsError) else StackError)(str(error)) from error
     if not keep_work:
         shutil.rmtree(work, ignore_errors=True)
     report(Progress(1.0, "done"))
     return tuned
 
 
-def _checked(stacks: Sequence[Path | Sequence[Path]], output: Path, settings: TuneSettings) -> WeightsCard:
+def _checked(
+    stacks: Sequence[Path | Sequence[Path]], output: Path, settings: TuneSettings, readings: Sequence[OpenOptions]
+) -> WeightsCard:
     """Refuse what would fail later; return the card of the base."""
     cards = {card.name: card for card in shipped_cards()}
     if not stacks:
         raise SettingsError("there is nothing to adapt to: give one stack or more.")
+    given: list[tuple[list[Path], OpenOptions]] = []
+    for path, reading in zip(stacks, readings, strict=True):
+        paths = [one.resolve() for one in ([path] if isinstance(path, Path) else path)]
+        if (paths, reading) in given:
+            raise SettingsError(f"{paths[0]} is given twice, so it would judge what was learnt from it. Give it once.")
+        given.append((paths, reading))
     if settings.base not in cards:
         raise SettingsError(f"there is no network {settings.base!r} to adapt; there are {', '.join(cards)}.")
     if settings.labels not in METHODS:
@@ -418,6 +442,8 @@ def _checked(stacks: Sequence[Path | Sequence[Path]], output: Path, settings: Tu
     checked(TuneOptions, settings.options, "adapting")
     METHODS[settings.labels].checked(settings.label_options)
     chosen_device(settings.device)
+    if output.is_dir():
+        raise SettingsError(f"{output} is a folder. Name a file to write, such as {output / 'mine.safetensors'}.")
     if output.suffix != ".safetensors":
         raise SettingsError(f"{output.name} must end in .safetensors, such as {output.stem or 'mine'}.safetensors.")
     return cards[settings.base]
@@ -429,11 +455,21 @@ def _readings(reading: OpenOptions | Sequence[OpenOptions] | None, count: int) -
     return reading
 
 
-def _claim(work: Path, stacks: Sequence[Path | Sequence[Path]], settings: TuneSettings) -> None:
+def _is_hopeless(work: Path, all_labelled: bool) -> bool:
+    """Whether nothing in the folder of the work would spare a later call time."""
+    if (work / "checkpoint.safetensors").exists():
+        return False
+    return all_labelled or not any(work.glob("stack-*/stack.json"))
+
+
+def _claim(
+    work: Path, stacks: Sequence[Path | Sequence[Path]], settings: TuneSettings, readings: Sequence[OpenOptions]
+) -> None:
     """Take the folder of the work; refuse one that holds work of another kind."""
     paths = [[str(Path(p).resolve()) for p in ([one] if isinstance(one, Path) else one)] for one in stacks]
     asked = asdict(settings) | {"device": None, "threads": None}  # the machine may be another
-    mine = json.dumps({"stacks": paths, "settings": asked}, sort_keys=True, default=str)
+    read = [asdict(one) for one in readings]
+    mine = json.dumps({"stacks": paths, "settings": asked, "reading": read}, sort_keys=True, default=str)
     key = work / "adaptation.json"
     if key.exists() and key.read_text("utf-8") != mine:
         raise SettingsError(
@@ -445,6 +481,44 @@ def _claim(work: Path, stacks: Sequence[Path | Sequence[Path]], settings: TuneSe
     except OSError as error:
         raise OutputError(f"{work} cannot be made: {error.strerror or error}. Choose another output.") from error
     write_bytes(key, mine.encode())
+
+
+def _try_all(
+    stacks: Sequence[Path | Sequence[Path]], work: Path, report: Report, readings: Sequence[OpenOptions]
+) -> None:
+    """Open all stacks that are to be labelled before time is spent on the first."""
+    from dffnets.predict import MAX_SLICES
+
+    for k, path in enumerate(stacks):
+        if (work / f"stack-{k:03d}" / "stack.json").exists():
+            continue
+        report(Progress(k / len(stacks), f"opening stack {k + 1} of {len(stacks)}"))
+        stack = open_stack(path, readings[k])
+        stack.close()
+        if stack.n > MAX_SLICES:
+            raise StackError(f"{stack.name} has {stack.n} slices; the networks take up to {MAX_SLICES}. Leave it out.")
+
+
+def _large_enough(
+    useful: Sequence[Labels], settings: TuneSettings, card: WeightsCard
+) -> tuple[list[Labels], list[str]]:
+    """Return the stacks that at least half a crop fits into, and a note for each of the others.
+
+    One small stack would else make the crops of all small, or end the work.
+    """
+    from dffnets.finetune import FEW_STACKS
+
+    sizes = [np.load(one.folder / "depth.npy", mmap_mode="r").shape for one in useful]
+    share = settings.options.held_out if len(useful) < FEW_STACKS else 0.0
+    sides = [min(min(h, w), max(h, w) - round(share * max(h, w))) for h, w in sizes]
+    crop = min(settings.options.crop, max(sides))
+    least = min(max(crop // 2, card.multiple), max(sides))
+    notes = [
+        f"{one.name} has {w} × {h} pixels, too few beside the others for crops of {crop}. It was left out."
+        for one, side, (h, w) in zip(useful, sides, sizes, strict=True)
+        if side < least
+    ]
+    return [one for one, side in zip(useful, sides, strict=True) if side >= least], notes
 
 
 def _label_all(
