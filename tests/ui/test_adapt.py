@@ -74,7 +74,9 @@ def test_from_dropped_folders_to_a_method(qtbot: QtBot, make: Make, stacks: list
     window.adapt._look.click()
     until(qtbot, lambda: all(one.sure is not None for one in state().stacks) and not state().looking)
     until(qtbot, lambda: window.adapt.picture_shown() == (True, True))
-    assert "labels sure for" in resolve_view(window).stacks[0].facts
+    assert resolve_view(window).stacks[0].facts.endswith(" % sure")
+    assert [tag.full for tag in window.adapt._canvas._names.values()] == ["Labels", "Base"]
+    assert not window.adapt._pair.isVisible()  # there is nothing to choose from yet
     assert "below a confidence of 0.4" in resolve_view(window).caption
     seen = window.adapting._seen[state().stacks[0].source, "labels"]
     look, picture = seen.look, seen.pyramid.finest
@@ -312,6 +314,97 @@ def test_what_cannot_be_read_or_teaches_nothing_is_told(qtbot: QtBot, make: Make
     assert len(state().stacks) == 1
     window.adapting.remove((0,))
     assert "Give one stack or more" in resolve_view(window).why_not
+
+
+def test_labels_are_told_of_the_stacks_that_they_are_of(
+    qtbot: QtBot, make: Make, stacks: list[Path], tmp_path: Path
+) -> None:
+    window = make(replace(QUICK, options=TuneOptions(steps=100_000, crop=64)))
+    state = lambda: window.session.state.adapt  # noqa: E731
+    (tmp_path / "broken.tif").write_bytes(b"no TIFF at all")
+    drop(window, tmp_path / "broken.tif", *stacks)
+    ready(qtbot, window)
+    assert resolve_view(window).why_not == "1 of 3 stacks is left out: see what is said of them."
+    window.adapting.start()
+    until(qtbot, lambda: len(window.adapt.curves.losses) >= 1)
+    assert [one.sure is None for one in state().stacks] == [True, False, False]
+    assert [one.unreadable for one in state().stacks] == [True, False, False]
+    # what is dropped now is not lost without a word
+    assert state().busy
+    drop(window, tmp_path / "other")
+    assert window.session.state.message is not None
+    assert "Add others afterwards" in window.session.state.message.text
+    assert len(state().stacks) == 3
+    window.adapting.cancel()
+    until(qtbot, lambda: state().phase == "idle", 20)
+    (line,) = resolve_view(window).unfinished
+    assert "(Light network, 2 stacks)" in line.text
+
+
+def test_stacks_that_were_added_or_removed_come_back_by_undo(
+    qtbot: QtBot, make: Make, stacks: list[Path], tmp_path: Path
+) -> None:
+    window = make(open_stack=lambda path, options, report: make_stack(path=Path(str(path))))
+    names = lambda: [one.source.name for one in window.session.state.adapt.stacks]  # noqa: E731
+    window.adapting.add([stacks[0], stacks[1], stacks[0]])
+    assert names() == ["scan_0", "scan_1"]
+    ready(qtbot, window)
+    assert window.undo.undoText() == "add 2 stacks to learn from"
+    window.adapt._list.setCurrentRow(0)
+    window.adapt._button("trash").click()
+    assert names() == ["scan_1"]
+    assert window.undo.undoText() == "remove scan_0"
+    window.undo.undo()
+    assert names() == ["scan_0", "scan_1"]
+    assert all(one.facts for one in window.session.state.adapt.stacks)
+    window.undo.undo()
+    assert names() == []
+    window.undo.redo()
+    window.undo.redo()
+    assert names() == ["scan_1"]
+
+
+def test_the_list_marks_only_the_stack_that_is_looked_at(qtbot: QtBot, make: Make, stacks: list[Path]) -> None:
+    window = make()
+    window.adapting.add(stacks)
+    ready(qtbot, window)
+    adapt = window.session.state.adapt
+    one, other = adapt.stacks
+    # both change at once: what is known of a stack, and which is looked at
+    window.session.set(adapt=replace(adapt, chosen=1, stacks=(replace(one, sure=0.5), other)))
+    assert [index.row() for index in window.adapt._list.selectedIndexes()] == [1]
+
+
+def test_looking_can_be_stopped_and_goes_on_when_the_mask_is_moved(
+    qtbot: QtBot, make: Make, stacks: list[Path]
+) -> None:
+    window = make()
+    state = lambda: window.session.state.adapt  # noqa: E731
+    window.adapting.add(stacks)
+    ready(qtbot, window)
+    window.adapt._look.click()
+    assert len(state().labelling) == 2
+    assert window.adapt._look.text().strip() == "Stop looking"
+    window.adapt._look.click()
+    until(qtbot, lambda: not state().looking, 20)
+    assert state().labelling == ()
+    assert state().stacks[1].sure is None
+    assert window.adapt._look.text().strip() == "Look at the labels"
+    assert window.adapt._look.isEnabled()
+    # the mask is moved before all labels are made: they are made all the same
+    window.adapt._look.click()
+    until(qtbot, lambda: state().stacks[0].sure is not None)
+    window.adapting.edit(replace(state().settings, options=replace(state().settings.options, confidence=0.5)))
+    until(qtbot, lambda: state().stacks[1].sure is not None and not state().labelling)
+    # a stack that is taken out meanwhile does not take the others with it
+    window.adapting.edit(replace(state().settings, align="auto"))
+    assert [one.sure for one in state().stacks] == [None, None]
+    until(qtbot, window.adapt._look.isEnabled, 20)
+    window.adapt._look.click()
+    assert len(state().labelling) == 2
+    window.adapting.remove((0,))
+    until(qtbot, lambda: state().stacks[0].sure is not None and not state().labelling)
+    assert not window.adapt._look.text().strip().startswith("Stop")
 
 
 def test_a_file_with_several_stacks_asks_which(qtbot: QtBot, make: Make) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, Literal
 
+from dffnets.shipped import shipped_cards
 from toposcope.core.adaptation import Plan, Source, Unfinished
 from toposcope.core.adapted import Adapted
 from toposcope.core.jobs import Progress
@@ -22,7 +24,6 @@ PAIRS: Final[dict[Pair, str]] = {
     ("base", "adapted"): "Before | After",
     ("labels", "adapted"): "Labels | After",
 }
-NAMES: Final[dict[PairKind, str]] = {"labels": "Labels", "base": "Before", "adapted": "After"}
 USUAL_NAME: Final = "my instrument"
 
 
@@ -58,7 +59,8 @@ class AdaptState:
     """All of it, in one frozen value.
 
     ``plan`` is what is being adapted, or what was adapted last; ``better`` whether some state of it so far is
-    better than the base. ``looking`` says what is being made for the picture, ``pair`` what is seen in it of the
+    better than the base. ``labelling`` are the stacks whose labels are being made to be looked at, that one first.
+    ``looking`` says what is being made for the picture, ``pair`` what is seen in it of the
     ``chosen`` stack.
     """
 
@@ -73,6 +75,7 @@ class AdaptState:
     better: bool = False
     notes: tuple[str, ...] = ()
     outcome: Outcome | None = None
+    labelling: tuple[Source, ...] = ()
     looking: str = ""
     pair: Pair = ("labels", "base")
     split: float = 0.5
@@ -130,6 +133,7 @@ class AdaptView:
     phase: Phase
     editable: bool
     can_look: bool
+    can_stop_looking: bool
     can_start: bool
     why_not: str
     fraction: float
@@ -169,8 +173,9 @@ def adapt_view(state: AdaptState, open_path: Path | None) -> AdaptView:
         phase=state.phase,
         editable=not state.busy,
         can_look=not state.busy and not state.looking and any(one.sure is None for one in readable),
+        can_stop_looking=not state.busy and bool(state.labelling),
         can_start=not state.busy and not why_not and not opening,
-        why_not=why_not,
+        why_not=why_not or left_out(state.stacks),
         fraction=state.progress.fraction,
         doing=re.sub(r", [^,]* left$", "", state.progress.text),
         left=time_left(state),
@@ -190,11 +195,19 @@ def adapt_view(state: AdaptState, open_path: Path | None) -> AdaptView:
     )
 
 
+def left_out(stacks: Sequence[StackEntry]) -> str:
+    """Say how many of many stacks will teach nothing; the list may be longer than what is seen of it."""
+    count = sum(one.problem is not None for one in stacks)
+    if not count:
+        return ""
+    return f"{count} of {len(stacks)} stacks {'is' if count == 1 else 'are'} left out: see what is said of them."
+
+
 def stack_line(entry: StackEntry) -> StackLine:
     """Return the line of a stack: its size, how much of it has sure labels, or what is wrong with it."""
     facts = entry.facts or ("" if entry.problem else "opening …")
     if entry.sure is not None:
-        facts += f" · labels sure for {100 * entry.sure:.0f} %"
+        facts += f" · {100 * entry.sure:.0f} % sure"  # short: docks are narrow
     if entry.problem:
         facts = f"{facts} · left out" if entry.sure is not None else "cannot be read"
     tip = "\n".join(str(path) for path in entry.source.paths[:4])
@@ -219,7 +232,8 @@ def unfinished_line(one: Unfinished) -> UnfinishedLine:
     """Say how far an unfinished adaptation came."""
     steps = one.plan.settings.options.steps
     count = len(one.plan.sources)
-    what = f"“{one.plan.name}” ({one.plan.settings.base}, {count} stack{'s' if count > 1 else ''})"
+    base = next((card.title for card in shipped_cards() if card.name == one.plan.settings.base), one.plan.settings.base)
+    what = f"“{one.plan.name}” ({base}, {count} stack{'s' if count > 1 else ''})"
     if one.running:
         return UnfinishedLine(one.plan.key, f"{what} is being adapted by another window.", False)
     far = f"stopped at step {one.step} of {steps}" if one.step else "stopped while its labels were made"

@@ -467,6 +467,7 @@ class MainWindow(QMainWindow):
         panel.stacksRemoved.connect(adapting.remove)
         panel.stackChosen.connect(adapting.choose)
         panel.lookRequested.connect(adapting.label)
+        panel.stopLookingRequested.connect(adapting.stop_looking)
         panel.pairRequested.connect(adapting.show_pair)
         panel.splitMoved.connect(adapting.set_split)
         panel.settingsEdited.connect(adapting.edit)
@@ -975,6 +976,7 @@ class MainWindow(QMainWindow):
         if set(jobs) == {"adapt"}:  # what takes hours is not stopped by the way
             self.adapting.cancel()
             return
+        self.adapting.stop_looking()
         self.opening.runner.cancel()
         self.heights.cancel()
         self.estimating.cancel()

@@ -139,7 +139,6 @@ class AdaptingController(QObject):
         self._labelled = 0
         self._looks: dict[Source, Look] = {}
         self._seen: dict[tuple[Source, PairKind], _Seen] = {}
-        self._labelling: list[Source] = []
         self._rest_until = 0.0
         self._looked: list[tuple[Source, TuneSettings]] = []
         self.runner = LatestRunner("adapt", self)
@@ -197,6 +196,7 @@ class AdaptingController(QObject):
     def add(self, paths: Sequence[Path]) -> None:
         """Add stacks to learn from."""
         if self.state.busy:
+            self._session.say("While a network is being adapted its stacks stay as they are. Add others afterwards.")
             return
         try:
             sources = adaptation.sources_from(paths)
@@ -207,11 +207,37 @@ class AdaptingController(QObject):
 
     def _add(self, sources: Sequence[Source]) -> None:
         there = {entry.source.paths for entry in self.state.stacks}
-        new = [StackEntry(source) for source in sources if source.paths not in there]
+        new: dict[tuple[Path, ...], StackEntry] = {}
+        for source in sources:
+            if source.paths not in there:
+                new.setdefault(source.paths, StackEntry(source))
         if new:
-            first = len(self.state.stacks)
-            self._set(stacks=(*self.state.stacks, *new), chosen=first, outcome=None, notes=())
+            before, first = self.state.stacks, len(self.state.stacks)
+            self._set(stacks=(*before, *new.values()), chosen=first, outcome=None, notes=())
+            self._push_stacks(before, "add")
             self._open_next()
+
+    def _push_stacks(self, before: tuple[StackEntry, ...], what: str) -> None:
+        """Let Undo bring back the list ``before``; what has become known of a stack since is kept."""
+        now = self.state.stacks
+        kept = {one.source.paths for one in before} & {one.source.paths for one in now}
+        changed = [one.source.name for one in (*before, *now) if one.source.paths not in kept]
+        text = changed[0] if len(changed) == 1 else f"{len(changed)} stacks to learn from"
+        self._undo.push(_Done(f"{what} {text}", lambda: self._show_list(now), lambda: self._show_list(before)))
+
+    def _show_list(self, stacks: tuple[StackEntry, ...]) -> None:
+        known = {entry.source.paths: entry for entry in self.state.stacks}
+        stacks = tuple(known.get(entry.source.paths, entry) for entry in stacks)
+        self._change_list(stacks, min(self.state.chosen, max(0, len(stacks) - 1)))
+        self._open_next()
+
+    def _change_list(self, stacks: tuple[StackEntry, ...], chosen: int) -> None:
+        kept, labelling = {entry.source for entry in stacks}, self.state.labelling
+        if labelling and labelling[0] not in kept:
+            self.looker.cancel()  # the next one follows
+        labelling = tuple(source for source in labelling if source in kept)
+        self._set(stacks=stacks, chosen=chosen, labelling=labelling, outcome=None)
+        self._look()
 
     def add_open_stack(self) -> None:
         """Add the stack that the window has open."""
@@ -224,10 +250,10 @@ class AdaptingController(QObject):
         """Take stacks out of the list."""
         if self.state.busy:
             return
-        self.looker.cancel()
-        stacks = tuple(entry for k, entry in enumerate(self.state.stacks) if k not in rows)
-        self._set(stacks=stacks, chosen=min(self.state.chosen, max(0, len(stacks) - 1)), outcome=None)
-        self._look()
+        before = self.state.stacks
+        stacks = tuple(entry for k, entry in enumerate(before) if k not in rows)
+        self._change_list(stacks, min(self.state.chosen, max(0, len(stacks) - 1)))
+        self._push_stacks(before, "remove")
 
     def choose(self, row: int) -> None:
         """Look at another stack."""
@@ -307,11 +333,14 @@ class AdaptingController(QObject):
         if (settings.labels, settings.align) != (before.labels, before.align):
             self.looker.cancel()
             self._looks, self._seen = {}, {}
+            self._set(labelling=())
             stacks = tuple(replace(e, sure=None, problem=e.problem if e.unreadable else None) for e in stacks)
         self._set(settings=settings, stacks=stacks, outcome=None)
         if settings.options.confidence != before.options.confidence:
             self._looks = {}
-            self._labelling = [entry.source for entry in stacks if entry.sure is not None]  # judged anew, at once
+            known = [entry.source for entry in stacks if entry.sure is not None]  # judged anew, at once
+            waiting = (source for source in self.state.labelling if source not in known)
+            self._set(labelling=(*known, *waiting))
         self._look()
 
     def rename_result(self, name: str) -> None:
@@ -333,8 +362,14 @@ class AdaptingController(QObject):
         if entry is not None and entry.source in wanted:
             wanted.remove(entry.source)
             wanted.insert(0, entry.source)
-        self._labelling = wanted
+        self._set(labelling=tuple(wanted))
         self._look()
+
+    def stop_looking(self) -> None:
+        """Make no more labels; those that are made stay."""
+        if self.state.labelling and not self.state.busy:
+            self._set(labelling=())
+            self.looker.cancel()
 
     def show_pair(self, pair: tuple[PairKind, PairKind]) -> None:
         """Show other pictures left and right of the line."""
@@ -368,8 +403,8 @@ class AdaptingController(QObject):
         if self.looker.busy:
             return
         state = self.state
-        if self._labelling and not state.busy:
-            self._start_labels(self._labelling[0])
+        if state.labelling and not state.busy:
+            self._start_labels(state.labelling[0])
             return
         entry = state.entry
         if entry is None or entry.sure is None:
@@ -442,7 +477,7 @@ class AdaptingController(QObject):
                     if old is not None and old.look.limits != seen.look.limits:
                         self._seen[source, kind] = replace(old, version=(None, *old.version[1:]))
             self._looks[source] = seen.look
-            self._labelling = [one for one in self._labelling if one != source]
+            self._set(labelling=tuple(one for one in self.state.labelling if one != source))
             if index is not None:
                 labels = seen.look.labels
                 self._session.set(adapt=with_labels(self.state, index, labels.sure, labels.problem))
@@ -451,8 +486,9 @@ class AdaptingController(QObject):
     def _on_look_failed(self, error: Exception) -> None:
         text = problem(error).text
         self._set(looking="")
-        if self._labelling:
-            source = self._labelling.pop(0)
+        if self.state.labelling:
+            source, *others = self.state.labelling
+            self._set(labelling=tuple(others))
             index = self._index(source)
             if index is not None and isinstance(error, ToposcopeError):
                 stacks = list(self.state.stacks)
@@ -460,16 +496,17 @@ class AdaptingController(QObject):
                 self._set(stacks=tuple(stacks))
                 self._look()
                 return
-        self._labelling = []
+        self._set(labelling=())
         self._session.set(message=problem(error))
 
     def _on_look_cancelled(self) -> None:
-        self._labelling = []
         self._set(looking="")
+        if not self.state.busy:
+            self._look()
 
     def _on_look_progressed(self, progress: Progress) -> None:
-        if self._labelling and not self.state.busy:
-            name = self._labelling[0].name
+        if self.state.labelling and not self.state.busy:
+            name = self.state.labelling[0].name
             self._set(looking=f"{name}: {progress.text} ({100 * progress.fraction:.0f} %)")
 
     def _show_pictures(self) -> None:
@@ -533,6 +570,7 @@ class AdaptingController(QObject):
 
     def _run(self, plan: Plan, found: Unfinished | None = None) -> None:
         self.looker.cancel()
+        self._set(labelling=())
         self._looked += [(source, plan.settings) for source in plan.sources]
         self._switch = switch = PauseSwitch()
         lines: list[dict[str, Any]] = []
@@ -592,10 +630,7 @@ class AdaptingController(QObject):
         left = self.state.seconds_left
         for line in new:
             if line["stage"] == "labels":
-                if self._labelled < len(self.state.stacks):
-                    adapt = with_labels(self.state, self._labelled, line["sure"], line["problem"])
-                    self._session.set(adapt=adapt)
-                self._labelled += 1
+                self._take_labels(line["sure"], line["problem"])
                 continue
             step = float(line["step"])
             if "held_out" in line:
@@ -614,6 +649,15 @@ class AdaptingController(QObject):
                 self._set(seconds_left=left, better=self._best_step > 0)
         if self.state.phase in ("running", "idle"):  # while it is paused the cores are the user's
             self._look()
+
+    def _take_labels(self, sure: float, trouble: str | None) -> None:
+        """Show what was found of the next stack of the plan; the list may hold others, too, which cannot be read."""
+        plan = self.state.plan
+        if plan is not None and self._labelled < len(plan.sources):
+            index = self._index(plan.sources[self._labelled])
+            if index is not None:
+                self._session.set(adapt=with_labels(self.state, index, sure, trouble))
+        self._labelled += 1
 
     def _on_adapted(self, answer: tuple[Tuned, Adapted | None]) -> None:
         tuned, network = answer
@@ -674,10 +718,12 @@ class AdaptingController(QObject):
 
     def bring_in(self, paths: Sequence[Path]) -> None:
         """Take in networks that somebody shares."""
+        taken: list[str] = []
         for path in paths:
-            if not self._try(lambda path=path: self.networks.bring_in(path)):  # type: ignore[misc]
+            if not self._try(lambda path=path: taken.append(self.networks.bring_in(path).name)):  # type: ignore[misc]
                 return
-        self._session.say(f"Took in {', '.join(path.name for path in paths)}. It is in the list of methods.")
+        are = "It is" if len(taken) == 1 else "They are"
+        self._session.say(f"Took in {', '.join(taken)}. {are} in the list of methods.")
 
     def _push(self, text: str, redo: Callable[[], Any], undo: Callable[[], Any]) -> None:
         self._undo.push(_Done(text, lambda: self._try(redo), lambda: self._try(undo)))

@@ -31,7 +31,7 @@ from PySide6.QtWidgets import (
 from toposcope.core.adapted import LONGEST_TITLE, SUFFIX
 from toposcope.core.tuning import TuneOptions
 from toposcope.ui import theme
-from toposcope.ui.adapt_state import NAMES, PAIRS, AdaptView
+from toposcope.ui.adapt_state import PAIRS, AdaptView
 from toposcope.ui.forms import SettingsForm
 from toposcope.ui.pyramid import Pyramid
 from toposcope.ui.views.adapt_curves import AdaptCurves
@@ -53,6 +53,7 @@ class AdaptPanel(QWidget):
     stacksRemoved = Signal(object)  # indices
     stackChosen = Signal(int)
     lookRequested = Signal()
+    stopLookingRequested = Signal()
     pairRequested = Signal(object)  # Pair
     splitMoved = Signal(float)
     settingsEdited = Signal(object)  # TuneSettings
@@ -82,7 +83,6 @@ class AdaptPanel(QWidget):
         self._empty = _text(EMPTY, "muted")
         self._buttons: dict[str, tuple[QToolButton, str]] = {}
         self._look = QPushButton("  Look at the labels")
-        self._look.setToolTip("Label the stacks now, to see what the network would learn. They are not made twice")
         self._canvas = Canvas()
         self._canvas.setFixedHeight(PICTURE_HEIGHT)
         self._pair = QComboBox()
@@ -223,7 +223,7 @@ class AdaptPanel(QWidget):
         self._button("Open one").clicked.connect(self.openStackWanted)
         self._button("trash").clicked.connect(self.remove_chosen)
         self._list.currentRowChanged.connect(lambda row: self.stackChosen.emit(row) if row >= 0 else None)
-        self._look.clicked.connect(self.lookRequested)
+        self._look.clicked.connect(self._on_look)
         self._pair.activated.connect(lambda _: self.pairRequested.emit(self._pair.currentData()))
         self._canvas.splitMoved.connect(self.splitMoved)
         for box in (self._base, self._labels, self._align):
@@ -252,7 +252,6 @@ class AdaptPanel(QWidget):
         for button, icon in self._buttons.values():
             button.setIcon(theme.icon(icon))
         c = theme.colours()
-        self._look.setIcon(theme.icon("eye"))
         self._cancel.setIcon(theme.icon("stop-circle", c.error))
         self._use.setIcon(theme.icon("check-circle", c.good))
         self._canvas.apply_theme()
@@ -283,11 +282,13 @@ class AdaptPanel(QWidget):
             self._canvas.set_split_at(now.split)
         if differs("outcome", "notes"):
             self._show_outcome()
-        for widget in (self._canvas, self._pair):
-            widget.setVisible(now.has_picture)
+        self._canvas.setVisible(now.has_picture)
+        self._pair.setVisible(now.has_picture and len(now.pairs) > 1)
         self._caption.setText(now.caption)
         self._caption.setVisible(bool(now.caption))
-        self._look.setEnabled(now.can_look)
+        if differs("can_stop_looking"):
+            self._show_look_button()
+        self._look.setEnabled(now.can_look or now.can_stop_looking)
         self._button("Open one").setEnabled(now.editable and now.open_stack is not None)
         self._button("trash").setEnabled(now.editable and bool(now.stacks))
         for name in ("Folder …", "Files …"):
@@ -310,7 +311,8 @@ class AdaptPanel(QWidget):
         self._canvas.set_picture("left", left or right)
         self._canvas.set_picture("right", right)
         pair = self._view.pair if self._view else ("labels", "base")
-        self._canvas.set_split(left is not None and right is not None, (NAMES[pair[0]], NAMES[pair[1]]))
+        first, _, second = PAIRS[pair].partition(" | ")
+        self._canvas.set_split(left is not None and right is not None, (first, second))
 
     def picture_shown(self) -> tuple[bool, bool]:
         """Whether there is a picture left and right of the line."""
@@ -322,7 +324,7 @@ class AdaptPanel(QWidget):
         with QSignalBlocker(self._list):
             if anew:
                 chosen = {index.row() for index in self._list.selectedIndexes()}
-                same = self._list.count() == len(view.stacks)
+                same = self._list.count() == len(view.stacks) and self._list.currentRow() == view.chosen
                 self._list.clear()
                 for line in view.stacks:
                     item = QListWidgetItem(f"{line.name}\n{line.facts}")
@@ -339,6 +341,17 @@ class AdaptPanel(QWidget):
         self._list.setFixedHeight(min(LIST_HEIGHT, ROW_HEIGHT * len(view.stacks) + 6))
         self._list.setVisible(bool(view.stacks))
         self._empty.setVisible(not view.stacks)
+
+    def _show_look_button(self) -> None:
+        assert self._view is not None  # noqa: S101
+        on = self._view.can_stop_looking
+        self._look.setText("  Stop looking" if on else "  Look at the labels")
+        self._look.setIcon(theme.icon("stop-circle", theme.colours().error) if on else theme.icon("eye"))
+        self._look.setToolTip(
+            "Make no more labels; those that are made stay"
+            if on
+            else "Label the stacks now, to see what the network would learn. They are not made twice"
+        )
 
     def _show_settings(self) -> None:
         assert self._view is not None  # noqa: S101
@@ -360,7 +373,6 @@ class AdaptPanel(QWidget):
         self._pair.setCurrentIndex(
             self._view.pairs.index(self._view.pair) if self._view.pair in self._view.pairs else 0
         )
-        self._pair.setEnabled(self._pair.count() > 1)
 
     def _show_progress(self) -> None:
         assert self._view is not None  # noqa: S101
@@ -441,6 +453,7 @@ class AdaptPanel(QWidget):
         assert self._view is not None  # noqa: S101
         while (item := self._unfinished.takeAt(0)) is not None:
             if (widget := item.widget()) is not None:
+                widget.hide()  # a question may be open still, which puts off what comes later
                 widget.deleteLater()
         for line in self._view.unfinished:
             frame = QFrame()
@@ -479,6 +492,10 @@ class AdaptPanel(QWidget):
     def _on_start(self) -> None:
         if self._view is not None:
             (self.startRequested if self._view.phase == "idle" else self.pauseRequested).emit()
+
+    def _on_look(self) -> None:
+        if self._view is not None:
+            (self.stopLookingRequested if self._view.can_stop_looking else self.lookRequested).emit()
 
     def _on_use(self) -> None:
         if self._view is not None and self._view.outcome is not None:
@@ -522,7 +539,7 @@ class AdaptPanel(QWidget):
             event.acceptProposedAction()
         if weights:
             self.filesBroughtIn.emit(tuple(weights))
-        if stacks and self._view is not None and self._view.editable:
+        if stacks:
             self.stacksAdded.emit(tuple(stacks))
 
 
