@@ -19,7 +19,7 @@ from environment import TORCH_CHOICES, ensure_environment, venv_python
 from system import ensure_libraries
 
 SCREEN = "1600x1200x24"
-EXTRAS = ("datasets", "microscopy", "surf-io")
+EXTRAS = ("capture", "datasets", "microscopy", "surf-io")
 OPENS_SCREEN = "from PySide6.QtGui import QGuiApplication; QGuiApplication([])"
 
 
@@ -44,7 +44,9 @@ def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
             action="append",
             choices=EXTRAS,
             default=[],
-            help="install an optional part, too (microscopy: CZI, ND2, LIF, OIF and OIB files); it stays installed",
+            help="install an optional part, too (capture: microscopes by Micro-Manager; datasets: HDF5 and OpenEXR "
+            "files; microscopy: CZI, ND2, LIF, OIF and OIB files; surf-io: height maps of instruments); it stays "
+            "installed",
         )
     return parser.parse_known_args(arguments)
 

@@ -12,6 +12,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from command_runs import Run, sentence
+from dffnets.extras import install_line
 from toposcope.core import capture
 from toposcope.core.capture import Fault, SimulatedMicroscope, planes
 from toposcope.core.capture.simulated import relief
@@ -146,8 +147,8 @@ def test_micro_manager_needs_its_extra(run: Run, tmp_path: Path, monkeypatch: py
     done = run(*arguments)
     assert done.code == 1
     assert sentence(done) == (
-        'microscopes that Micro-Manager drives need an extra: pip install "toposcope[capture]". '
-        "The simulated microscope works without."
+        "microscopes that Micro-Manager drives need an optional part; the simulated microscope works without. "
+        f"Type: {install_line('capture')}"
     )
     assert run(*arguments, "--simulated").code == 2
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
 from collections import OrderedDict
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
+from dffnets.extras import install_line
 from toposcope.core.capture import (
     Fault,
     MicroManagerMicroscope,
@@ -246,7 +248,7 @@ def test_a_missing_extra_is_one_sentence_that_names_the_line(tmp_path: Path, mon
     configuration.write_text(CONFIGURATION)
     monkeypatch.setitem(sys.modules, "pymmcore_plus", None)
     monkeypatch.setitem(sys.modules, "pymmcore_plus.experimental.unicore", None)
-    with pytest.raises(MissingPartError, match=r'pip install "toposcope\[capture\]"'):
+    with pytest.raises(MissingPartError, match=re.escape(install_line("capture"))):
         MicroManagerMicroscope.load(configuration)
 
 

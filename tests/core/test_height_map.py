@@ -7,6 +7,7 @@ import importlib.machinery
 import importlib.util
 import math
 import os
+import re
 import struct
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
+from dffnets.extras import install_line
 from surfaces import field, hills
 from toposcope.core.calibration import Sourced
 from toposcope.core.compare import compare_heights, write_difference
@@ -430,11 +432,11 @@ def test_what_the_package_cannot_give_is_one_sentence(
 
 def test_a_missing_package_names_the_line_that_installs_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(MissingPartError, match=r'SurfaceTopography.*python -m pip install "toposcope\[surf-io\]"'):
+    with pytest.raises(MissingPartError, match=f"SurfaceTopography.*{re.escape(install_line('surf-io'))}"):
         read_height_map(big(tmp_path / "a.al3d"))
     lines = "\n".join(reader_lines())
     assert "missing       height maps by SurfaceTopography: Alicona AL3D (.al3d)" in lines
-    assert 'pip install "toposcope[surf-io]"' in lines
+    assert install_line("surf-io") in lines
     assert "ISO 25178-72 X3P (.x3p), Gwyddion GWY (.gwy)" in reader_list()
     path = tmp_path / "a.x3p"
     write_x3p(ramp(), path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import tifffile
 
 from dffnets.data import files
 from dffnets.data.sample import DataError
+from dffnets.extras import install_line
 
 
 def write_pfm(path: Path, rows: np.ndarray, byte_order: str = "<") -> None:
@@ -114,7 +116,7 @@ def test_a_missing_extra_names_the_line_that_installs_it(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(files.importlib, "import_module", absent)
     read = {"h5py": lambda: files.open_hdf5(Path("a.h5")).__enter__(), "OpenEXR": lambda: files.read_exr(Path("a.exr"))}
-    with pytest.raises(DataError, match=rf'{module}, which is not installed.*pip install "toposcope\[datasets\]"'):
+    with pytest.raises(DataError, match=f"{module}, which is not installed.*{re.escape(install_line('datasets'))}"):
         read[module]()
 
 

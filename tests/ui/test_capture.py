@@ -18,6 +18,7 @@ from PySide6.QtCore import Qt, QTimer
 from PySide6.QtWidgets import QFileDialog
 from pytestqt.qtbot import QtBot
 
+from dffnets.extras import install_line
 from toposcope.core.capture import Fault, Optics, SimulatedMicroscope, planes, sweeping
 from toposcope.core.capture.simulated import relief
 from toposcope.core.stack import Plane
@@ -439,7 +440,7 @@ def test_a_configuration_is_loaded_or_its_extra_named(
     dialog._connect.click()
     qtbot.waitUntil(lambda: controller.state.message is not None, timeout=20_000)
     assert controller.state.message is not None
-    assert 'pip install "toposcope[capture]"' in controller.state.message.text
+    assert controller.state.message.text.endswith(f"Type: {install_line('capture')}")
     monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *arguments: ("", ""))
     dialog._source.activated.emit(1)
     assert controller.state.source == "configuration"  # as it was

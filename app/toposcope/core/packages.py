@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.util
 from dataclasses import dataclass
 
+from dffnets.extras import install_line
+
 
 @dataclass(frozen=True, slots=True)
 class Package:
@@ -22,4 +24,4 @@ class Package:
     @property
     def install_line(self) -> str:
         """What to type to install it."""
-        return f'python -m pip install "toposcope[{self.extra}]"'
+        return install_line(self.extra)

@@ -15,8 +15,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from dffnets.data.sample import Bytes, DataError, Depth
-
-INSTALL = 'pip install "toposcope[datasets]"'
+from dffnets.extras import install_line
 
 Hdf5 = Any
 """An open `h5py.File`; h5py is optional and has no types."""
@@ -53,7 +52,9 @@ def optional_module(name: str, needed_for: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise DataError(f"{needed_for} needs {name}, which is not installed. Type: {INSTALL}") from error
+        raise DataError(
+            f"{needed_for} needs {name}, which is not installed. Type: {install_line('datasets')}"
+        ) from error
 
 
 def file_bytes(path: Path) -> bytes:

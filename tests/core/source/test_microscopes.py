@@ -24,6 +24,7 @@ from core.source.microscope_files import (
     write_oib,
     write_oif,
 )
+from dffnets.extras import install_line
 from toposcope.core.source import ChoiceNeeded, OpenOptions, czi, describe, open_stack, reader_list
 from toposcope.core.source.container import checked_sizes, time_names
 from toposcope.core.source.image_file import Unreadable
@@ -639,10 +640,10 @@ def test_a_missing_package_names_the_line_that_installs_it(tmp_path: Path, monke
         with pytest.raises(MissingPartError) as caught:
             open_stack(path)
         assert reader.package.name in str(caught.value)
-        assert 'python -m pip install "toposcope[microscopy]"' in str(caught.value)
+        assert str(caught.value).endswith(f"Type: {install_line('microscopy')}")
     listed = reader_list()
     assert listed.count("missing") == len(READERS) + 1  # and the package for height maps
-    assert 'pip install "toposcope[microscopy]"' in listed
+    assert install_line("microscopy") in listed
 
 
 @pytest.mark.parametrize(

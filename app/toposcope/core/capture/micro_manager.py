@@ -18,12 +18,12 @@ from typing import Any, Final
 
 import numpy as np
 
+from dffnets.extras import install_line, script_line
 from toposcope.core.calibration import Side
 from toposcope.core.capture.microscope import Optics
 from toposcope.core.stack import Plane
 from toposcope.errors import CaptureError, MissingPartError, StageError
 
-INSTALL: Final = 'pip install "toposcope[capture]"'
 _QUIET: Final = {"PYMM_LOG_LEVEL": "CRITICAL", "PYMM_LOG_FILE": "0", "PYMM_SIGNALS_BACKEND": "psygnal"}
 
 
@@ -74,7 +74,7 @@ class MicroManagerMicroscope:
                 core.unloadAllDevices()
             raise CaptureError(
                 f"{configuration.name} cannot be loaded: {reason}. Look whether the devices are on and connected, and "
-                "whether Micro-Manager's device adapters are installed (mmcore install)."
+                f"whether Micro-Manager's device adapters are installed ({script_line('mmcore', 'install')})."
             ) from error
         try:
             return cls(core, f"Micro-Manager, {configuration.name}")
@@ -156,7 +156,8 @@ def _new_core() -> Any:
         from pymmcore_plus.experimental.unicore import UniMMCore
     except ImportError as error:
         raise MissingPartError(
-            f"microscopes that Micro-Manager drives need an extra: {INSTALL}. The simulated microscope works without."
+            "microscopes that Micro-Manager drives need an optional part; the simulated microscope works without. "
+            f"Type: {install_line('capture')}"
         ) from error
     return UniMMCore()
 
