@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
-from PySide6.QtCore import QMimeData, QPointF, Qt, QUrl
+from PySide6.QtCore import QMimeData, QPointF, Qt, QTimer, QUrl
 from PySide6.QtGui import QDropEvent, QGuiApplication
 from PySide6.QtWidgets import QMenu, QPushButton
 from pytestqt.qtbot import QtBot
@@ -94,6 +94,28 @@ def test_from_a_folder_to_depth_pins_undo_and_export(qtbot: QtBot, make: Make, f
     assert window.session.state.pins == ()
     window.close()
     assert window.preferences.recent == (folder,)
+
+
+def test_opening_large_frames_leaves_the_gui_thread_free(qtbot: QtBot, make: Make) -> None:
+    """Counted in its own processor time, which other threads and programs do not add to."""
+    stack = make_stack(20, (1500, 2000))
+    window = make(open_stack=lambda path, options, report: stack, estimate=quick_estimate)
+    spans, last = [], [0.0]
+
+    def tick() -> None:
+        now = time.thread_time()
+        spans.append(now - last[0])
+        last[0] = now
+
+    timer = QTimer(interval=1)
+    timer.timeout.connect(tick)
+    last[0] = time.thread_time()
+    timer.start()
+    window.open(Path("any"))
+    qtbot.waitUntil(lambda: _full(window) and not window.frames.runner.busy, timeout=60_000)
+    timer.stop()
+    # some 30 ms for the layout; one thumbnail of such a frame would take more
+    assert max(spans) < 0.2
 
 
 def test_skipping_a_frame_computes_again_and_undo_goes_back(qtbot: QtBot, make: Make) -> None:
