@@ -60,10 +60,14 @@ def view(qtbot: QtBot) -> CurveView:
     return view
 
 
-def test_cursor_and_read_out_name_a_slice_alike(view: CurveView) -> None:
+def test_cursor_and_read_out_name_a_slice_alike(qtbot: QtBot, view: CurveView) -> None:
     view.set_curves([(1, "#ff0000", curve())])
     view.set_slice(5)
     assert view._cursor.label.format == "7 µm · 6 of 10"
+    view.resize(300, 200)
+    qtbot.waitUntil(lambda: view._cursor.label.format == "7 µm")  # all of it would be cut
+    view.resize(900, 300)
+    qtbot.waitUntil(lambda: view._cursor.label.format == "7 µm · 6 of 10")
     counted = replace(curve(), positions=np.arange(10.0), unit_symbol="slices")
     view.set_curves([(1, "#ff0000", counted)])
     view.set_slice(5)

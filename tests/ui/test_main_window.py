@@ -11,7 +11,7 @@ import pytest
 import tifffile
 from PySide6.QtCore import QMimeData, QPointF, Qt, QTimer, QUrl
 from PySide6.QtGui import QDropEvent, QGuiApplication
-from PySide6.QtWidgets import QMenu, QPushButton
+from PySide6.QtWidgets import QMenu, QPushButton, QStyle, QTabBar
 from pytestqt.qtbot import QtBot
 
 from scenes import hemisphere
@@ -94,6 +94,18 @@ def test_from_a_folder_to_depth_pins_undo_and_export(qtbot: QtBot, make: Make, f
     assert window.session.state.pins == ()
     window.close()
     assert window.preferences.recent == (folder,)
+
+
+def test_titles_of_tabs_are_whole_in_a_small_window(qtbot: QtBot, make: Make) -> None:
+    window = _fake(make)
+    window.resize(920, 640)
+    window.open(Path("any"))
+    qtbot.waitUntil(lambda: _full(window))
+    bar = next(bar for bar in window.findChildren(QTabBar) if bar.tabText(0) == "Method")
+    around = window.style().pixelMetric(QStyle.PixelMetric.PM_TabBarTabHSpace)
+    assert [bar.tabText(i) for i in range(bar.count())] == ["Method", "Advice", "Export", "Adapt"]
+    for i in range(bar.count()):
+        assert bar.tabRect(i).width() >= bar.fontMetrics().horizontalAdvance(bar.tabText(i)) + around
 
 
 def test_opening_large_frames_leaves_the_gui_thread_free(qtbot: QtBot, make: Make) -> None:

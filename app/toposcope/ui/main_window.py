@@ -235,7 +235,7 @@ class MainWindow(QMainWindow):
             "curves": self._dock("curves", "Focus curves", self.curves, Qt.DockWidgetArea.BottomDockWidgetArea),
             "surface": self._dock("surface", "Surface in 3D", self.surface, right),
             "method": self._dock("method", "Method", self.method, right),
-            "sweep": self._dock("sweep", "Sweep advice", self.sweep, right),
+            "sweep": self._dock("sweep", "Advice", self.sweep, right),
             "export": self._dock("export", "Export", scrolled(self.export_panel), right),
             "adapt": self._dock("adapt", "Adapt", scrolled(self.adapt), right),
         }
@@ -286,7 +286,7 @@ class MainWindow(QMainWindow):
             if command.picture:
                 acts[command.name].setShortcutContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
                 self.picture.addAction(acts[command.name])
-        bar = QToolBar("Tools", self)
+        self._tool_bar = bar = QToolBar("Tools", self)
         bar.setObjectName("tools")
         bar.setIconSize(QSize(18, 18))
         bar.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
@@ -1175,6 +1175,7 @@ class MainWindow(QMainWindow):
 
     def _set_icons(self) -> None:
         set_icons(self.actions_by_name)
+        theme.dress_tool_bar(self._tool_bar)
         self._undo_actions[0].setIcon(theme.icon("arrow-counter-clockwise"))
         self._undo_actions[1].setIcon(theme.icon("arrow-clockwise"))
         for name, action in self._themes.items():

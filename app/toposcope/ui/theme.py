@@ -15,7 +15,7 @@ import pyqtgraph as pg
 import qtawesome
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QColor, QIcon, QPalette
-from PySide6.QtWidgets import QApplication
+from PySide6.QtWidgets import QApplication, QToolBar, QToolButton
 
 from toposcope.core.resources import resource_path
 
@@ -160,6 +160,13 @@ def icon(name: str, colour: str | None = None) -> QIcon:
     c = colours()
     result: QIcon = qtawesome.icon(f"ph.{name}", color=colour or c.text, color_disabled=c.disabled)
     return result
+
+
+def dress_tool_bar(bar: QToolBar) -> None:
+    """Draw what opens the tools that have no room in the theme's colour: Qt draws it black."""
+    more = bar.findChild(QToolButton, "qt_toolbar_ext_button")
+    if isinstance(more, QToolButton):
+        more.setIcon(icon("caret-double-right"))
 
 
 def _style_sheet(c: Colours) -> str:

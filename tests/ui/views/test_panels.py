@@ -24,6 +24,7 @@ from toposcope.ui.session import CalibrationEdit, Job, Message, Offer
 from toposcope.ui.views.calibration_panel import CalibrationPanel, PositionsDialog, parse_positions
 from toposcope.ui.views.dialogs import AboutDialog, about_text
 from toposcope.ui.views.elided_box import ElidedComboBox
+from toposcope.ui.views.elided_label import ElidedLabel
 from toposcope.ui.views.export_panel import ExportPanel
 from toposcope.ui.views.film_strip import FilmStrip, check_box
 from toposcope.ui.views.message_bar import MessageBar
@@ -527,6 +528,19 @@ def test_no_calibration_field_is_cut_in_the_narrowest_dock(qtbot: QtBot, name: t
 
 
 # long names
+
+
+def test_a_label_of_one_line_ends_in_an_ellipsis_where_it_does_not_fit(qtbot: QtBot) -> None:
+    label, plain = ElidedLabel("Depth 1.14 (dark) to 10.17 slices, 48 % known"), QLabel()
+    for one in (label, plain):
+        qtbot.addWidget(one)
+        one.resize(120, 20)
+    assert label.shown_text().startswith("Depth 1.14")
+    assert label.shown_text().endswith("…")
+    plain.setText(label.shown_text())
+    assert label.grab().toImage() == plain.grab().toImage()
+    label.resize(900, 20)
+    assert label.shown_text() == label.text()
 
 
 def test_a_long_title_ends_in_an_ellipsis_where_it_does_not_fit(qtbot: QtBot) -> None:

@@ -13,6 +13,7 @@ from PySide6.QtGui import (
     QAction,
     QColor,
     QContextMenuEvent,
+    QFontMetricsF,
     QGuiApplication,
     QKeyEvent,
     QKeySequence,
@@ -107,6 +108,7 @@ class CurveView(QWidget):
         self._item.addItem(self._cursor, ignoreBounds=True)
         self._cursor.sigPositionChanged.connect(self._on_cursor_moved)
         self._cursor.sigPositionChangeFinished.connect(self._snap_cursor)
+        self._item.vb.sigResized.connect(lambda _: self._label_cursor())
         self._plot.scene().sigMouseMoved.connect(self._on_mouse_moved)
         self._plot.scene().sigMouseClicked.connect(self._on_mouse_clicked)
 
@@ -340,7 +342,14 @@ class CurveView(QWidget):
         self._label_cursor()
 
     def _label_cursor(self) -> None:
-        self._cursor.label.setFormat(self._slice_text(self._slice))
+        """Name the slice beside the cursor; where half of the plot is too narrow for all of it, by its position."""
+        if not 0 <= self._slice < self._positions.size:
+            return
+        text, label = self._slice_text(self._slice), self._cursor.label
+        metrics = QFontMetricsF(label.textItem.font())
+        if metrics.horizontalAdvance(text) + 2 * label.textItem.document().documentMargin() > self._item.vb.width() / 2:
+            text = text.partition(" · ")[0]
+        label.setFormat(text)
 
     def _slice_text(self, i: int) -> str:
         return slice_text(float(self._positions[i]), self._unit_symbol, i, self._positions.size)

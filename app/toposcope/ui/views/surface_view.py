@@ -242,6 +242,7 @@ class SurfaceView(QWidget):
         axis.enableAutoSIPrefix(False)
         for button, name in self._icons:
             button.setIcon(theme.icon(name))
+        theme.dress_tool_bar(self._tools)
         if self._scene is not None:
             self._scene.set_colours(c.base, c.muted)
 

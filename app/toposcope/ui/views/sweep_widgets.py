@@ -17,7 +17,6 @@ from PySide6.QtWidgets import (
     QListView,
     QListWidget,
     QListWidgetItem,
-    QSizePolicy,
     QSplitter,
     QVBoxLayout,
     QWidget,
@@ -30,6 +29,7 @@ from toposcope.ui import theme
 from toposcope.ui.images import image_of
 from toposcope.ui.pyramid import Picture, make_pyramid
 from toposcope.ui.views.canvas import Canvas
+from toposcope.ui.views.elided_label import ElidedLabel
 
 THUMBNAIL: Final = QSize(72, 54)
 THUMBNAIL_SIDE: Final = 2 * THUMBNAIL.width()
@@ -174,10 +174,9 @@ def sweep_layout(pictures: Sequence[TitledCanvas], below: Sequence[QWidget], hei
     return whole
 
 
-def narrow_label(text: str = "", role: str = "") -> QLabel:
+def narrow_label(text: str = "", role: str = "") -> ElidedLabel:
     """Return a label of one line that asks for no width."""
-    label = QLabel(text)
-    label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+    label = ElidedLabel(text)
     if role:
         label.setProperty("role", role)
     return label
