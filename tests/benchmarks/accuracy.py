@@ -26,7 +26,8 @@ ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / folder) for folder in ("tests", "app", "models")]
 
 import scenes  # noqa: E402
-from toposcope.core.estimate import METHODS, DefaultSettings, EstimateSettings, _default, estimate  # noqa: E402
+from toposcope.core.classical import DefaultSettings, _default  # noqa: E402
+from toposcope.core.estimate import METHODS, EstimateSettings, estimate  # noqa: E402
 from toposcope.core.fuse import Fuser  # noqa: E402
 from toposcope.core.jobs import silent  # noqa: E402
 from toposcope.core.refine import settle, smooth  # noqa: E402

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 import scenes
 from dffnets.shipped import shipped_cards
-from toposcope.core import estimate as estimate_module
+from toposcope.core import classical
 from toposcope.core.calibration import Sourced
-from toposcope.core.estimate import METHODS, DefaultSettings, EstimateSettings, WindowSettings, estimate
+from toposcope.core.classical import DefaultSettings, WindowSettings
+from toposcope.core.estimate import METHODS, EstimateSettings, estimate
 from toposcope.core.jobs import Cancelled, CancelToken, Progress
 from toposcope.core.result import DepthResult
 from toposcope.core.source import open_stack
@@ -307,7 +308,7 @@ def test_cancelled_at_its_end_the_scratch_file_is_closed(monkeypatch: pytest.Mon
         if word in progress.text:
             raise Cancelled
 
-    monkeypatch.setattr(estimate_module, "input_hashes", hashing)
+    monkeypatch.setattr(classical, "input_hashes", hashing)
     with pytest.raises(Cancelled):
         estimate(counted()[1], EstimateSettings(align="none", keep_volume=True), stop)
     assert closed
@@ -316,7 +317,7 @@ def test_cancelled_at_its_end_the_scratch_file_is_closed(monkeypatch: pytest.Mon
 def test_bands_leave_no_seams(monkeypatch: pytest.MonkeyPatch) -> None:
     scene = scenes.tilted_plane(noise=0.01)
     whole = unaligned(scene.stack)
-    for module in (estimate_module.scan, estimate_module.settle, estimate_module.smooth):
+    for module in (classical.scan, classical.settle, classical.smooth):
         monkeypatch.setitem(module.__globals__, "BAND_ROWS", 32)
     banded = unaligned(scene.stack)
     assert_allclose(banded.depth, whole.depth, rtol=1e-3, atol=0.02)
