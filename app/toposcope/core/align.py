@@ -26,6 +26,7 @@ from toposcope.core.chain import Poses, components, solve, solve_gains
 from toposcope.core.jobs import Progress, Report, silent
 from toposcope.core.registration import SMALLEST, Pair, Pyramid, corner_error, corners_of, matrix_of, pyramid, register
 from toposcope.core.stack import DerivedSource, FocalStack, Plane, Roi, to_grey
+from toposcope.core.words import percent
 from toposcope.errors import SettingsError
 
 Floats = NDArray[np.float64]
@@ -432,11 +433,11 @@ def found_text(stack: FocalStack, motions: tuple[Motion, ...], reference: int, m
     if moves:
         zoom = [motions[i].magnification for i in held]
         change = max(zoom) / min(zoom) - 1
-        found.append(f"magnification changes by {_percent(change)}" if change > 1e-5 else "magnification steady")
+        found.append(f"magnification changes by {percent(change)}" if change > 1e-5 else "magnification steady")
         centre = np.array([(stack.shape[1] - 1) / 2, (stack.shape[0] - 1) / 2, 1])
         places = [motions[i].matrix @ centre for i in held]
         drift = float(np.hypot(*np.ptp(places, axis=0)))
-        found.append(f"drift {_percent(drift / width)} of the width ({drift:.1f} px)")
+        found.append(f"drift {percent(drift / width)} of the width ({drift:.1f} px)")
         rotation = float(np.ptp([motions[i].rotation_deg for i in held]))
         if rotation > 0.02:
             found.append(f"rotation {rotation:.2f}°")
@@ -444,7 +445,7 @@ def found_text(stack: FocalStack, motions: tuple[Motion, ...], reference: int, m
         found.append(f"steady: frames lie within {max(most, 0.1):.1f} px of each other")
     gains = [motions[i].gain for i in held]
     if max(gains) != min(gains):
-        found.append(f"brightness changes by {_percent(max(gains) / min(gains) - 1)}")
+        found.append(f"brightness changes by {percent(max(gains) / min(gains) - 1)}")
     text = ", ".join(found) + (f": aligned to {stack.source.names[reference]}" if moves else "")
     lost = [stack.source.names[i] for i, motion in enumerate(motions) if not motion.registered]
     if lost:
@@ -452,7 +453,3 @@ def found_text(stack: FocalStack, motions: tuple[Motion, ...], reference: int, m
         text += f". Not registered, too little in common with their neighbours: {names}"
         text += "; they follow their neighbours' motion" if moves else ""
     return text
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.2g} %" if share < 0.1 else f"{100 * share:.0f} %"

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from toposcope.core.calibration import typical_step
 from toposcope.core.curve import flat_curves, format_length, format_position
 from toposcope.core.stack import FocalStack, Plane, full_scale
+from toposcope.core.words import percent
 
 if TYPE_CHECKING:
     from toposcope.core.align import Alignment
@@ -155,7 +156,7 @@ class SweepExaminer:
                 continue
             place = "" if stack.unit == "index" else f" ({self._at(i)})"
             text = (
-                f"{_percent(share)} of the texture is sharpest in the {end} slice{place}: "
+                f"{percent(share)} of the texture is sharpest in the {end} slice{place}: "
                 f"the surface may go on beyond it. {self._extend(i, steps)}"
             )
             notes.append(SweepNote(lack, text, share))
@@ -217,7 +218,7 @@ class SweepExaminer:
         if share < OVER_EXPOSED_SHARE:
             return []
         text = (
-            f"{_percent(share)} of the picture is over-exposed in most slices: no texture is left there. "
+            f"{percent(share)} of the picture is over-exposed in most slices: no texture is left there. "
             "Expose less, or soften or polarise the light."
         )
         return [SweepNote("over_exposed", text, share)]
@@ -227,7 +228,7 @@ class SweepExaminer:
         if share < TEXTURELESS_SHARE:
             return []
         text = (
-            f"{_percent(share)} of the picture shows no texture in any slice: depth cannot be measured there. "
+            f"{percent(share)} of the picture shows no texture in any slice: depth cannot be measured there. "
             "Let the light come from the side, project a pattern, or lower the noise."
         )
         return [SweepNote("textureless", text, share)]
@@ -260,7 +261,7 @@ class SweepExaminer:
         outside = 1 - float(self._field.mean())
         if outside > LOST_SHARE:
             text = (
-                f"{_percent(outside)} of the picture is not seen by every slice, because the picture shifts or grows "
+                f"{percent(outside)} of the picture is not seen by every slice, because the picture shifts or grows "
                 "over the sweep. Frame it wider, or move the object instead of the focus."
             )
             notes.append(SweepNote("motion", text, outside))
@@ -329,10 +330,6 @@ def typical_width(widths: NDArray[np.float32], textured: NDArray[np.bool_], cont
     order = np.argsort(values)
     summed = np.cumsum(weights[order], dtype=np.float64)
     return float(values[order][np.searchsorted(summed, summed[-1] / 2)])
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %" if share >= 0.01 else f"{100 * share:.1f} %"
 
 
 def _slices(count: int) -> str:

@@ -32,6 +32,7 @@ from toposcope.core.sweep import (
     half_maximum_widths,
     typical_width,
 )
+from toposcope.core.words import percent
 from toposcope.errors import SettingsError
 
 WINDOW: Final = 9
@@ -213,7 +214,7 @@ class SweepAdvisor:
             # how far the light goes beyond white is not known: halve it, and more where much is white
             factor = 0.5 if worst < 0.05 else 0.25
             reasons.append(
-                f"{_percent(worst)} of a slice is white: no texture is left there. "
+                f"{percent(worst)} of a slice is white: no texture is left there. "
                 f"{_expose(factor, exposure_ms)}, and look again."
             )
             return factor, True
@@ -408,10 +409,6 @@ def _expose(factor: float, exposure_ms: float | None) -> str:
 
 def _exposed(exposure_ms: float, factor: float) -> float:
     return _digits(min(max(exposure_ms * factor, MIN_EXPOSURE_MS), MAX_EXPOSURE_MS))
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %" if share >= 0.1 else f"{100 * share:.1f} %"
 
 
 def _times(factor: float) -> str:
