@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
@@ -35,7 +36,7 @@ LIGHT: Final = (-1.0, 1.0)
 """Where the light of shaded relief comes from: the upper left, as (rows, columns) per unit of slope."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)  # no slots: `range_um` is kept
 class HeightMap:
     """Heights that an instrument has measured.
 
@@ -83,7 +84,7 @@ class HeightMap:
         pixels = self.pixels_um
         return None if pixels is None else (self.shape[0] * pixels[0], self.shape[1] * pixels[1])
 
-    @property
+    @cached_property
     def range_um(self) -> tuple[float, float] | None:
         """The lowest and the highest height, None where nothing was measured."""
         known = self.z_um[np.isfinite(self.z_um)]
