@@ -19,6 +19,7 @@ from toposcope.core.capture import (
     advising,
     sharpest_z,
 )
+from toposcope.core.capture import trace as trace_module
 from toposcope.core.capture.simulated import relief
 from toposcope.core.growing import GrowingDepth, SharpnessCurve
 
@@ -210,6 +211,26 @@ def advised(advisor: SweepAdvisor, positions: dict[str, float], unit: Unit = "um
     advice = advisor.advise(positions, unit, **how)
     assert advice is not None
     return advice
+
+
+def test_what_the_growing_depth_has_measured_need_not_be_measured_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    scope, plan = microscope(), SweepPlan(8, 16, 1.5)
+    growing, alone, handed = GrowingDepth(), SweepAdvisor(scope.white), SweepAdvisor(scope.white)
+    trace, same = SharpnessTrace(), SharpnessTrace()
+    slices = []
+    for z_um in plan.positions_um:
+        scope.move_to(float(z_um))
+        slices.append((scope.snap(), float(z_um)))
+        alone.add(*slices[-1])
+        trace.add(*slices[-1])
+    for module in (advising, trace_module):
+        monkeypatch.setattr(module, "tenengrad", None)
+    for plane, z_um in slices:
+        measured = growing.add(plane, z_um)
+        handed.add(plane, z_um, measured)
+        same.add_measure(measured, z_um)
+    assert handed.propose(plan, 10.0) == alone.propose(plan, 10.0) is not None
+    np.testing.assert_array_equal(same.curve().regions, trace.curve().regions)
 
 
 def test_a_watched_sweep_is_given_the_advice_of_a_captured_one() -> None:

@@ -26,6 +26,9 @@ from toposcope.core.stack import Plane, to_grey
 from toposcope.core.sweep import TEXTURE_OVER_FLOOR, grid_of
 from toposcope.errors import SettingsError, StackError
 
+WINDOW: Final = 9
+"""Odd side in pixels of the square that the squared gradient is averaged over, by all that looks while slices come."""
+
 REGIONS: Final = 5
 """Rows and columns of the regions that the sharpness is told for."""
 
@@ -93,7 +96,7 @@ class GrowingDepth:
         If ``window`` is no odd number from 1.
     """
 
-    def __init__(self, window: int = 9) -> None:
+    def __init__(self, window: int = WINDOW) -> None:
         if window < 1 or window % 2 == 0:
             raise SettingsError(f"the window is {window} pixels wide; give an odd number from 1.")
         self._window = window
@@ -116,8 +119,8 @@ class GrowingDepth:
         """Positions so far, (n,) ascending."""
         return np.array(sorted(self._z))
 
-    def add(self, frame: NDArray[Any], z: float) -> None:
-        """Take in a slice.
+    def add(self, frame: NDArray[Any], z: float) -> NDArray[np.float32]:
+        """Take in a slice, and return its measure (H, W), for others who look at the same slice.
 
         Parameters
         ----------
@@ -147,6 +150,7 @@ class GrowingDepth:
         self._whole.append(whole)
         self._regions.append(regions)
         self._points.append(measure[self._grid])
+        return measure
 
     def move(self, z: Sequence[float]) -> bool:
         """Give all slices new positions, in the order in which they were added, and return whether that went.

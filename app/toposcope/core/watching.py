@@ -513,13 +513,13 @@ class FolderWatch:
         if not sweep.growing.move(z[:-1]) and not self._grow_again(z[:-1]):
             return False
         try:
-            sweep.growing.add(plane, z[-1])
+            measured = sweep.growing.add(plane, z[-1])
         except StackError as error:
             self._refuse(name, f"does not fit: {str(error).rstrip('.')}")
             return False
         sweep.names.append(name)
         sweep.prints[zlib.crc32(np.ascontiguousarray(plane).data)] = name
-        sweep.advisor.add(plane, name)
+        sweep.advisor.add(plane, name, measured)
         if self._taken is not None:
             self._taken(name, plane)
         sweep.stamps.append(file.stamp)
@@ -737,11 +737,11 @@ class FolderWatch:
             report(Progress(k / len(usable), f"reading {name}"))
             try:
                 plane = self._preview(stack.read(names.index(name), scale=self.reduction))
-                sweep.growing.add(plane, at[name])
+                measured = sweep.growing.add(plane, at[name])
             except ToposcopeError:  # not whole after all: the next look will tell
                 break
             sweep.names.append(name)
-            sweep.advisor.add(plane, name)
+            sweep.advisor.add(plane, name, measured)
             if self._taken is not None:
                 self._taken(name, plane)
             arrived.append(name)

@@ -272,10 +272,11 @@ class MicroscopeRunner(QObject):
         self._trace.clear()
 
         def take(i: int, plane: Plane, z_um: float) -> None:
-            advisor.add(plane, z_um)
-            self._trace.add(plane, z_um)  # the live view goes on with it
-            growing.add(reduce_plane(plane, live_scale(plane)), z_um)
-            picture = _for_screen(plane, microscope.white)
+            small = reduce_plane(plane, live_scale(plane))
+            measured = growing.add(small, z_um)
+            self._trace.add_measure(measured, z_um)  # the live view goes on with it
+            advisor.add(plane, z_um, measured if small.shape == plane.shape else None)
+            picture = _for_screen(small, microscope.white)
             white, curve = float(saturated(plane, microscope.white).mean()), self._trace.curve()
             complete = growing.looks_complete
             self.sliceTaken.emit(SliceTaken(i, picture, z_um, white, growing.depth(), curve, complete))

@@ -18,6 +18,7 @@ from toposcope.core.calibration import MICROMETRES, Floats, Kind, Unit, typical_
 from toposcope.core.capture.plan import MAX_EXPOSURE_MS, MIN_EXPOSURE_MS, SweepPlan
 from toposcope.core.curve import flat_curves, format_length, format_position
 from toposcope.core.focus import tenengrad
+from toposcope.core.growing import WINDOW
 from toposcope.core.stack import Plane, to_grey
 from toposcope.core.sweep import (
     COARSE_WIDTH,
@@ -35,7 +36,6 @@ from toposcope.core.sweep import (
 from toposcope.core.words import percent
 from toposcope.errors import SettingsError
 
-WINDOW: Final = 9
 POINTS: Final = 192
 """Rows and columns of the pixels that are looked at, at most."""
 FEWEST_SLICES: Final = 5
@@ -126,9 +126,13 @@ class SweepAdvisor:
         self._light: dict[Hashable, _Light] = {}
         self._every = 1
 
-    def add(self, plane: Plane, key: Hashable) -> None:
-        """Take in a slice by its position in micrometres, or by a name whose position `advise` is told."""
-        measure = tenengrad(to_grey(plane), WINDOW)[grid_of(plane.shape[:2], POINTS)][:: self._every, :: self._every]
+    def add(self, plane: Plane, key: Hashable, measured: NDArray[np.float32] | None = None) -> None:
+        """Take in a slice by its position in micrometres, or by a name whose position `advise` is told.
+
+        ``measured`` is what `GrowingDepth.add` has measured of the very same slice, None where nobody has.
+        """
+        whole = tenengrad(to_grey(plane), WINDOW) if measured is None else measured
+        measure = whole[grid_of(plane.shape[:2], POINTS)][:: self._every, :: self._every]
         if (len(self._slices) + 1) * measure.size > MAX_VALUES:  # memory must not grow with the sweep
             self._every *= 2
             self._slices = {known: values[::2, ::2].copy() for known, values in self._slices.items()}

@@ -8,14 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toposcope.core.focus import tenengrad
-from toposcope.core.growing import REGIONS, SharpnessCurve, sharpness_of
+from toposcope.core.growing import REGIONS, WINDOW, SharpnessCurve, sharpness_of
 from toposcope.core.peak import gaussian_top
 from toposcope.core.stack import Plane, reduce_plane, to_grey
 
 MAX_PIXELS: Final = 1 << 20
 """Larger frames are measured at a reduced size: ten a second must do."""
 MAX_POINTS: Final = 2000
-WINDOW: Final = 9
 
 
 def live_scale(plane: Plane) -> int:
@@ -36,7 +35,10 @@ class SharpnessTrace:
 
     def add(self, plane: Plane, z_um: float) -> None:
         """Take in a frame, (H, W) or (H, W, 3), that was exposed at ``z_um``."""
-        measure = tenengrad(to_grey(reduce_plane(plane, live_scale(plane))), WINDOW)
+        self.add_measure(tenengrad(to_grey(reduce_plane(plane, live_scale(plane))), WINDOW), z_um)
+
+    def add_measure(self, measure: NDArray[np.float32], z_um: float) -> None:
+        """Take in what `GrowingDepth.add` has measured of a frame at its `live_scale`."""
         key = round(z_um / self._resolution)
         self._points.pop(key, None)  # the newest stands last
         self._points[key] = (z_um, *sharpness_of(measure))
