@@ -18,7 +18,7 @@ import tifffile
 from numpy.typing import NDArray
 
 import scenes
-from toposcope.core.capture import SweepAdvisor
+from toposcope.core.advising import SweepAdvisor
 from toposcope.core.growing import GrowingDepth
 from toposcope.core.source import OpenOptions, open_stack
 from toposcope.core.watching import QUIET_S, FolderWatch, News, missing_counters

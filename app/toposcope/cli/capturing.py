@@ -13,7 +13,8 @@ from toposcope.core.jobs import Cancelled, Report, part
 from toposcope.errors import CalibrationError, CaptureError, OutputError, SettingsError
 
 if TYPE_CHECKING:  # numpy and the renderer are loaded by the command that needs them
-    from toposcope.core.capture import Microscope, Optics, Proposal, SweepOutcome, SweepPlan
+    from toposcope.core.advising import Proposal
+    from toposcope.core.capture import Microscope, Optics, SweepOutcome, SweepPlan
 
 _GO_ON = "Go on with --resume."
 _OF_THE_PLAN = ("top", "bottom", "step", "exposure", "settle", "downwards", "na", "pixel_size", "index")
@@ -74,7 +75,8 @@ def _micrometres(text: str) -> float:
 
 
 def _capture(options: argparse.Namespace, report: Report) -> Answer:
-    from toposcope.core.capture import PlaneStore, SweepAdvisor, begin_sweep, run_sweep, target_path
+    from toposcope.core.advising import SweepAdvisor
+    from toposcope.core.capture import PlaneStore, begin_sweep, run_sweep, target_path
     from toposcope.core.estimate import find_method
 
     if options.depth is not None:

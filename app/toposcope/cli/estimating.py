@@ -30,7 +30,7 @@ from toposcope.core.jobs import Report, part
 from toposcope.errors import OutputError, SettingsError
 
 if TYPE_CHECKING:  # numpy and OpenCV are loaded by the command that needs them
-    from toposcope.core.capture import SweepAdvice
+    from toposcope.core.advising import SweepAdvice
     from toposcope.core.curve import FocusCurve
     from toposcope.core.result import DepthResult
     from toposcope.core.stack import FocalStack

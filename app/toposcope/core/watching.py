@@ -31,8 +31,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from toposcope.core.advising import SweepAdvice, SweepAdvisor
 from toposcope.core.calibration import MICROMETRES, UNIT_SYMBOLS, Kind, Unit
-from toposcope.core.capture.advising import SweepAdvice, SweepAdvisor
 from toposcope.core.growing import GrowingDepth
 from toposcope.core.jobs import Progress, Report, part, silent
 from toposcope.core.source.calibrating import Frames

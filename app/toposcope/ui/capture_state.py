@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from toposcope.core.capture import Optics, Proposal, SweepPlan, slices_folder, target_path
+from toposcope.core.advising import Proposal
+from toposcope.core.capture import Optics, SweepPlan, slices_folder, target_path
 from toposcope.core.growing import SharpnessCurve
 from toposcope.core.jobs import Progress
 from toposcope.errors import SettingsError

@@ -22,13 +22,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PySide6.QtCore import QObject, Signal
 
+from toposcope.core.advising import Proposal, SweepAdvisor
 from toposcope.core.capture import (
     Microscope,
     Optics,
     PlaneStore,
-    Proposal,
     SharpnessTrace,
-    SweepAdvisor,
     SweepOutcome,
     live_scale,
     run_sweep,

@@ -6,15 +6,14 @@
 >>> stack = open_stack(outcome.path)                                              # doctest: +SKIP
 """
 
-from toposcope.core.capture.advising import Proposal, SweepAdvice, SweepAdvisor
 from toposcope.core.capture.micro_manager import MicroManagerMicroscope
 from toposcope.core.capture.microscope import Microscope, Optics
 from toposcope.core.capture.ome import PlaneFacts, SweepFacts, write_ome_tiff
-from toposcope.core.capture.plan import SweepPlan
 from toposcope.core.capture.planes import PlaneStore, slices_folder, target_path
 from toposcope.core.capture.simulated import Fault, SimulatedMicroscope
 from toposcope.core.capture.sweeping import SweepOutcome, begin_sweep, run_sweep
 from toposcope.core.capture.trace import SharpnessTrace, live_scale, sharpest_z
+from toposcope.core.plan import SweepPlan
 
 __all__ = [
     "Fault",
@@ -23,11 +22,8 @@ __all__ = [
     "Optics",
     "PlaneFacts",
     "PlaneStore",
-    "Proposal",
     "SharpnessTrace",
     "SimulatedMicroscope",
-    "SweepAdvice",
-    "SweepAdvisor",
     "SweepFacts",
     "SweepOutcome",
     "SweepPlan",

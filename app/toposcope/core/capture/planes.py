@@ -28,9 +28,9 @@ import tifffile
 
 from toposcope.core.capture.microscope import Optics
 from toposcope.core.capture.ome import PlaneFacts, SweepFacts, write_ome_tiff
-from toposcope.core.capture.plan import SweepPlan
 from toposcope.core.export.writing import made_folder, whole_file
 from toposcope.core.jobs import Progress, Report, part, silent
+from toposcope.core.plan import SweepPlan
 from toposcope.core.source.options import OpenOptions
 from toposcope.core.source.tiff import open_tiff
 from toposcope.core.stack import Plane

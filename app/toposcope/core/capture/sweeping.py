@@ -23,10 +23,10 @@ import numpy as np
 
 from toposcope.core.capture.microscope import Microscope, Optics
 from toposcope.core.capture.ome import PlaneFacts, SweepFacts
-from toposcope.core.capture.plan import SweepPlan
 from toposcope.core.capture.planes import PlaneStore
 from toposcope.core.curve import format_position
 from toposcope.core.jobs import Cancelled, Progress, Report, part, silent
+from toposcope.core.plan import SweepPlan
 from toposcope.core.stack import Plane
 from toposcope.errors import CaptureError, OutputError, StageError
 

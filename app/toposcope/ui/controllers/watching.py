@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PySide6.QtCore import QObject, QTimer, Signal
 
-from toposcope.core.capture import SweepAdvice
+from toposcope.core.advising import SweepAdvice
 from toposcope.core.growing import SharpnessCurve
 from toposcope.core.jobs import Report
 from toposcope.core.source import OpenOptions

@@ -22,7 +22,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from toposcope.core.capture import Proposal, SweepAdvice
+from toposcope.core.advising import Proposal, SweepAdvice
 from toposcope.core.curve import format_length
 from toposcope.core.pictures import colour_map
 from toposcope.ui import theme

@@ -21,7 +21,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from toposcope.core.capture import SweepAdvice
+from toposcope.core.advising import SweepAdvice
 from toposcope.core.growing import SharpnessCurve
 from toposcope.core.stack import MIN_FRAMES
 from toposcope.ui import theme

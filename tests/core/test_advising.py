@@ -1,4 +1,4 @@
-"""The advisor of a capture, and the autofocus curve of a live view: against a surface of known height."""
+"""The advisor of sweeps, and the autofocus curve of a live view: against a surface of known height."""
 
 from __future__ import annotations
 
@@ -8,15 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from toposcope.core import advising
+from toposcope.core.advising import Proposal, SweepAdvice, SweepAdvisor
 from toposcope.core.calibration import Unit
 from toposcope.core.capture import (
-    Proposal,
     SharpnessTrace,
     SimulatedMicroscope,
-    SweepAdvice,
-    SweepAdvisor,
     SweepPlan,
-    advising,
     sharpest_z,
 )
 from toposcope.core.capture import trace as trace_module

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toposcope.core.calibration import MICROMETRES, Floats, Kind, Unit, typical_step
-from toposcope.core.capture.plan import MAX_EXPOSURE_MS, MIN_EXPOSURE_MS, SweepPlan
 from toposcope.core.curve import flat_curves, format_length, format_position
 from toposcope.core.focus import tenengrad
 from toposcope.core.growing import WINDOW
+from toposcope.core.plan import MAX_EXPOSURE_MS, MIN_EXPOSURE_MS, SweepPlan
 from toposcope.core.stack import Plane, to_grey
 from toposcope.core.sweep import (
     COARSE_WIDTH,
