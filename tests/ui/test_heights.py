@@ -341,7 +341,9 @@ def test_the_dialog_asks_for_level_and_place(qtbot: QtBot) -> None:
     assert dialog.place == "same"
 
 
-def test_a_height_map_that_does_not_fit_is_one_sentence(qtbot: QtBot, make: Make, tmp_path: Path) -> None:
+def test_a_height_map_that_does_not_fit_is_one_sentence_and_another_place_is_a_click_away(
+    qtbot: QtBot, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     window = with_depth(qtbot, make)
     rng = np.random.default_rng(2)
     write_x3p(replace(field((30, 30), (9.0, 9.0)), z_um=rng.normal(size=(30, 30))), tmp_path / "other.x3p")
@@ -353,6 +355,16 @@ def test_a_height_map_that_does_not_fit_is_one_sentence(qtbot: QtBot, make: Make
     assert "--" not in state.message.text
     assert len(state.runs) == 1
     assert state.jobs == {}
+
+    def place_at_the_corner(dialog: HeightsDialog) -> int:
+        dialog.place_box.setCurrentIndex(2)
+        return 1
+
+    monkeypatch.setattr(HeightsDialog, "exec", place_at_the_corner)
+    (offer,) = state.message.offers
+    window.message_bar.offerChosen.emit(offer)
+    qtbot.waitUntil(lambda: len(window.session.state.runs) == 2, timeout=20_000)
+    assert window.session.state.runs[1].title == "2  other.x3p"
 
 
 def test_laying_over_can_be_stopped(qtbot: QtBot, make: Make, measured: Path, monkeypatch: pytest.MonkeyPatch) -> None:

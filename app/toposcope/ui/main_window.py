@@ -997,6 +997,8 @@ class MainWindow(QMainWindow):
             self.estimating.run()
         elif offer.action == "run_method":
             self.estimating.run_method(str(offer.value))
+        elif offer.action == "lay_over":
+            self._compare_heights(Path(offer.value))
         elif offer.action == "adapt_go_on":
             self._adapt(lambda: self.adapting.go_on(str(offer.value)))
         elif offer.action == "adapt_discard":

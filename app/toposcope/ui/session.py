@@ -117,6 +117,7 @@ class Offer:
         "retry",
         "run",
         "run_method",
+        "lay_over",
         "without_volume",
         "adapt_go_on",
         "adapt_discard",

@@ -10,10 +10,11 @@ from PySide6.QtCore import QObject
 from toposcope.core.height_map import HeightMap, Level, Mirror, Place, mirrored, on_result, read_height_map
 from toposcope.core.jobs import Progress, Report, part
 from toposcope.core.result import DepthResult
+from toposcope.errors import StackError
 from toposcope.ui.controllers.estimating import EstimatingController
 from toposcope.ui.controllers.opening import note_lines, problem
 from toposcope.ui.resolve import reference_run
-from toposcope.ui.session import Job, Session, State
+from toposcope.ui.session import Job, Offer, Session, State
 from toposcope.ui.workers import LatestRunner
 
 JOB = "heights"
@@ -35,6 +36,7 @@ class HeightsController(QObject):
     def __init__(self, session: Session, estimating: EstimatingController, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._session, self._estimating = session, estimating
+        self._path: Path | None = None  # of the height map that was asked for last
         self.runner = LatestRunner(JOB, self)
         self.runner.returned.connect(self._on_returned)
         self.runner.failed.connect(self._on_failed)
@@ -47,6 +49,7 @@ class HeightsController(QObject):
         run, opened = reference_run(self._session.state), self._session.state.height_map
         if run is None:
             return
+        self._path = path
         self._session.set(message=None)
         self._session.set_job(JOB, Job("Height map", Progress(0.0, path.name)))
 
@@ -81,4 +84,7 @@ class HeightsController(QObject):
 
     def _on_failed(self, error: Exception) -> None:
         self._session.set_job(JOB, None)
-        self._session.set(message=problem(error))
+        # where turn or place may be wrong, the dialog that asks for them is one click away
+        again = isinstance(error, StackError) and bool(error.option) and self._path is not None
+        offers = [Offer("Turn or place it …", "lay_over", self._path)] if again else []
+        self._session.set(message=problem(error, offers))
