@@ -88,7 +88,9 @@ class Adapted:
         (base,) = (card for card in shipped_cards() if card.name == self.base)
         labels = f", labels by {self.labels}" if self.labels else ""
         source = f"{base.title} adapted here{labels}; network: {base.paper}"
-        return MethodCard(self.key, self.title, source, self.about, NetworkSettings, partial(_run, base, self))
+        return MethodCard(
+            self.key, self.title, source, self.about, NetworkSettings, partial(_run, base, self), by_network=True
+        )
 
 
 def _run(

@@ -166,24 +166,17 @@ def _classical(
     fuser = Fuser(stack.shape, stack.source.channels, stack.source.dtype, stack.n)
     examiner = SweepExaminer(stack, alignment)
     volume = MeasureVolume((stack.n, *stack.shape), settings.scratch) if settings.keep_volume else None
+    gains = [motion.gain for motion in alignment.motions]
     try:
-        with ThreadPoolExecutor(settings.threads or os.cpu_count() or 1, "measure") as pool:
-            gains = [motion.gain for motion in alignment.motions]
-            share = part(report, 0.25, 0.93)
-            depth, noise = survey(stack, (fuser.add, examiner.add), volume, pool, share, gains)
-            if options.smooth:
-                report(Progress(0.93, "smoothing"))
-                depth = smooth(depth, options.smooth, pool)
-        if stack.void is not None:
-            depth.confidence[stack.void] = 0
-        depth.index[depth.confidence == 0] = np.nan
+        told = part(report, 0.25, 0.96)
+        depth = _depth_map(
+            survey, options.smooth, stack, (fuser.add, examiner.add), volume, settings.threads, gains, told
+        )
         if options.fill:
             depth = DepthMap(fill_voids(depth.index, depth.confidence), depth.confidence)
         report(Progress(0.96, "fusing"))
         picture = fuser.finish(depth.index, depth.confidence)
         sweep = examiner.report(depth.index, depth.confidence)
-        if volume is not None:
-            volume.settle(noise.typical, noise.scatter[0] * noise.typical)
         seconds = time.monotonic() - begin
         inputs = input_hashes(stack.source, part(report, 0.98, 1.0))
     except BaseException:
@@ -194,6 +187,47 @@ def _classical(
     result = compose(stack, alignment, settings, coordinate, depth.confidence, picture, volume, sweep, seconds, inputs)
     report(Progress(1.0, "done"))
     return result
+
+
+def default_peaks(
+    stack: FocalStack,
+    consumers: Sequence[Consumer],
+    volume: MeasureVolume | None,
+    threads: int,
+    gains: Sequence[float],
+    report: Report,
+) -> DepthMap:
+    """Return the depth of an aligned stack by the default method, NaN where it does not know.
+
+    ``consumers`` see each frame of the one pass, ``volume`` receives the measures. ``threads`` of 0 means all
+    cores; ``gains`` are those of the alignment.
+    """
+    options = DefaultSettings()
+    survey = _measured(_default, options)
+    return _depth_map(survey, options.smooth, stack, consumers, volume, threads, gains, report)
+
+
+def _depth_map(
+    survey: Survey,
+    smoothing: float,
+    stack: FocalStack,
+    consumers: Sequence[Consumer],
+    volume: MeasureVolume | None,
+    threads: int,
+    gains: Sequence[float],
+    report: Report,
+) -> DepthMap:
+    with ThreadPoolExecutor(threads or os.cpu_count() or 1, "measure") as pool:
+        depth, noise = survey(stack, consumers, volume, pool, part(report, 0.0, 0.96), gains)
+        if smoothing:
+            report(Progress(0.96, "smoothing"))
+            depth = smooth(depth, smoothing, pool)
+    if stack.void is not None:
+        depth.confidence[stack.void] = 0
+    depth.index[depth.confidence == 0] = np.nan
+    if volume is not None:
+        volume.settle(noise.typical, noise.scatter[0] * noise.typical)
+    return depth
 
 
 def _peak_blur(options: DepthSettings) -> float:

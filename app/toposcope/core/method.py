@@ -47,7 +47,8 @@ class MethodCard:
     """One method, as the command line, the window's form and the README's table see it.
 
     ``settings`` is a frozen dataclass; its fields carry ``metadata`` with ``label``, ``help``,
-    ``min``, ``max``, ``step``, ``unit`` or ``choices``, from which forms and options are made.
+    ``min``, ``max``, ``step``, ``unit`` or ``choices``, from which forms and options are made. ``by_network``
+    says that a network has a part in it, which may run on a GPU.
     """
 
     name: str
@@ -56,6 +57,7 @@ class MethodCard:
     good_at: str
     settings: type
     run: Callable[[FocalStack, EstimateSettings, Report], DepthResult] = field(repr=False)
+    by_network: bool = False
 
     def checked(self, values: Any = None) -> Any:
         """Return the method's settings from ``values``; see `toposcope.core.settings.checked`."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -20,6 +21,8 @@ from dffnets.shipped import WeightsCard, WeightsError, load_network, shipped_car
 from dffnets.tiling import Tile
 from toposcope.core import focus
 from toposcope.core.align import align
+from toposcope.core.classical import default_peaks
+from toposcope.core.exact import MeasuredVolume, take_peaks
 from toposcope.core.fuse import Fuser
 from toposcope.core.jobs import Progress, Report, part
 from toposcope.core.method import EstimateSettings, MethodCard, compose
@@ -35,10 +38,12 @@ from toposcope.core.scales import (
     merge,
     reduced_shape,
 )
+from toposcope.core.scan import Consumer
 from toposcope.core.scratch import ScratchArray
 from toposcope.core.settings import setting
-from toposcope.core.stack import FocalStack, to_grey
+from toposcope.core.stack import FocalStack, Plane, to_grey
 from toposcope.core.sweep import SweepExaminer
+from toposcope.core.volume import MeasureVolume
 from toposcope.errors import SettingsError, StackError
 
 if TYPE_CHECKING:
@@ -76,23 +81,54 @@ class NetworkSettings:
         minimum=1,
         maximum=8,
     )
+    exact: bool = setting(
+        False, "Exact peaks", "take the peak of the default's focus measure where it agrees with the network"
+    )
     fill: bool = setting(
         False, "Fill voids", "give pixels that the network does not know its mean position there, at confidence 0"
     )
 
 
+@dataclass(frozen=True, slots=True)
+class HybridSettings(NetworkSettings):
+    """Settings of the light network with exact peaks."""
+
+    exact: bool = setting(
+        True, "Exact peaks", "take the peak of the default's focus measure where it agrees with the network"
+    )
+
+
+HYBRID: Final = "light"
+"""The network of the hybrid method."""
+
+
 def network_methods() -> list[MethodCard]:
-    """Return a method card for each network that is shipped. Does not load torch."""
-    return [
-        MethodCard(card.name, card.title, card.paper, card.good_at, NetworkSettings, partial(run_network, card))
-        for card in shipped_cards()
-    ]
+    """Return a method card for the hybrid and for each network that is shipped. Does not load torch."""
+    cards = {card.name: card for card in shipped_cards()}
+    hybrid = MethodCard(
+        "hybrid",
+        "Hybrid",
+        "the light network, and the default's peaks where both agree",
+        "texture beside bare places: as exact as the default, as few voids as a network",
+        HybridSettings,
+        partial(run_network, cards[HYBRID]),
+        by_network=True,
+    )
+    return [hybrid, *(network_method(card) for card in cards.values())]
+
+
+def network_method(card: WeightsCard) -> MethodCard:
+    """Return the method card of a network."""
+    return MethodCard(
+        card.name, card.title, card.paper, card.good_at, NetworkSettings, partial(run_network, card), by_network=True
+    )
 
 
 def run_network(card: WeightsCard, stack: FocalStack, settings: EstimateSettings, report: Report) -> DepthResult:
     """Run a network: align, one pass over the frames, tiles through the network, fusion.
 
-    Depth is the mean position of the probabilities. Confidence is one minus their spread relative to
+    Depth is the mean position of the probabilities, or with ``exact`` a peak near it (see `toposcope.core.exact`).
+    Confidence is one minus their spread relative to
     that of a flat curve, which ranks errors well; where the curve is nearly flat the network does not
     know, and the pixel is void.
     """
@@ -125,15 +161,20 @@ def run_network(card: WeightsCard, stack: FocalStack, settings: EstimateSettings
     frames = ScratchArray(shape, np.float32 if is_float else np.uint16, settings.scratch)
     place = stack.coordinate.astype(np.float32)
     answers: list[Answer] = []
+    measured = MeasureVolume(shape, settings.scratch) if options.exact and settings.keep_volume else None
+
+    def keep(i: int, plane: Plane, _measure: NDArray[np.float32]) -> None:
+        grey = to_grey(plane)
+        frames.values[i] = grey if is_float else np.rint(grey * 65535)
+
+    consumers, told = (keep, fuser.add, examiner.add), part(report, 0.2, 0.4)
     try:
-        for i in range(stack.n):
-            report(Progress(0.2 + 0.2 * i / stack.n, f"reading slice {i + 1} of {stack.n}"))
-            plane = stack.read(i)
-            grey = to_grey(plane)
-            measure = focus.tenengrad(grey, 9)
-            frames.values[i] = grey if is_float else np.rint(grey * 65535)
-            fuser.add(i, plane, measure)
-            examiner.add(i, plane, measure)
+        peaks = None
+        if options.exact:
+            gains = [motion.gain for motion in alignment.motions]
+            peaks = default_peaks(stack, consumers, measured, settings.threads, gains, told)
+        else:
+            _measure_each(stack, consumers, told)
         factors = factors_for(stack.shape, options.scale)
         shares = np.cumsum([0.0] + [1 / factor**2 for factor in factors])
         for factor, begun, ended in zip(factors, shares, shares[1:], strict=False):
@@ -145,11 +186,16 @@ def run_network(card: WeightsCard, stack: FocalStack, settings: EstimateSettings
         confidence[spread >= UNKNOWN] = 0
         if stack.void is not None:
             confidence[stack.void], mean[stack.void] = 0, np.nan
+        if peaks is not None:
+            numbers = np.arange(stack.n)
+            index, confidence = take_peaks(np.interp(mean, place, numbers).astype(np.float32), confidence, peaks)
+            mean = np.interp(index, numbers, place).astype(np.float32)
         coordinate = mean if options.fill else np.where(confidence > 0, mean, np.float32(np.nan))
         index = np.interp(coordinate, place, np.arange(stack.n)).astype(np.float32)
         report(Progress(0.96, "fusing"))
         picture = fuser.finish(index, confidence)
         sweep = examiner.report(index, confidence)
+        volume = merged.volume()
         result = compose(
             stack,
             alignment,
@@ -157,7 +203,7 @@ def run_network(card: WeightsCard, stack: FocalStack, settings: EstimateSettings
             coordinate,
             confidence,
             picture,
-            merged.volume(),
+            volume if measured is None or volume is None else MeasuredVolume(volume, measured),
             sweep,
             time.monotonic() - begin,
             input_hashes(stack.source, part(report, 0.98, 1.0)),
@@ -169,11 +215,23 @@ def run_network(card: WeightsCard, stack: FocalStack, settings: EstimateSettings
     except BaseException:
         for answer in answers:
             answer.close()
+        if measured is not None:
+            measured.close()
         raise
     finally:
         frames.close()
     report(Progress(1.0, "done"))
     return result
+
+
+def _measure_each(stack: FocalStack, consumers: Sequence[Consumer], report: Report) -> None:
+    """Show each frame and its sharpness to ``consumers``."""
+    for i in range(stack.n):
+        report(Progress(i / stack.n, f"reading slice {i + 1} of {stack.n}"))
+        plane = stack.read(i)
+        measure = focus.tenengrad(to_grey(plane), 9)
+        for consumer in consumers:
+            consumer(i, plane, measure)
 
 
 def _answer(

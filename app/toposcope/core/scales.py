@@ -194,8 +194,8 @@ def _between(place: int, length: int, count: int) -> tuple[int, float]:
     return first, exact - first
 
 
-def _around(weight: Floats, side: int) -> Floats:
-    """Return the least weight in a square about each pixel, without steps.
+def least_around(weight: Floats, side: int) -> Floats:
+    """Return the least ``weight`` (H, W) in a square of ``side`` pixels about each pixel, without steps.
 
     On its way to a halo's depth an answer agrees in passing; a rim of false depth would be left there.
     """
@@ -247,7 +247,7 @@ def merge(
         apart = np.abs(np.interp(finer.mean, place, numbers) - np.interp(merged.mean, place, numbers))
         weight = np.clip((DISAGREES - apart) / (DISAGREES - AGREES), 0, 1).astype(np.float32)
         weight[finer.relative_spread() >= UNKNOWN] = 0
-        weight = _around(weight, 2 * answer.factor + 1)
+        weight = least_around(weight, 2 * answer.factor + 1)
         contested = weight < 1 if void is None else (weight < 1) & ~void
         if not contested.any() or finer.variance()[contested].mean() < SURER * merged.variance()[contested].mean():
             weight = np.ones(shape, np.float32)

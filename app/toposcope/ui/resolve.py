@@ -66,7 +66,7 @@ HEIGHT_SHOWS: Final[tuple[tuple[Kinds, str], ...]] = (
     (("all_in_focus", "depth"), "Shaded relief | Height"),
 )
 """The same of height maps, which have no slices."""
-FIRST_METHODS: Final = ("default", "light")
+FIRST_METHODS: Final = ("default", "hybrid", "light")
 """The methods that are worth a second opinion, in this order, before all others."""
 TYPED: Final = "typed in"
 NEAR_REASONS: Final[dict[Side, str]] = {

@@ -100,10 +100,8 @@ OnScore = Callable[[str, Case, Answer, Score], None]
 
 
 def default_methods() -> tuple[str, ...]:
-    """Return what is compared unless methods are named: well-known classical ones, and all shipped networks."""
-    from dffnets.shipped import shipped_cards
-
-    return (*CLASSICAL, *(card.name for card in shipped_cards()))
+    """Return what is compared unless methods are named: well-known classical ones, the hybrid, and all networks."""
+    return (*CLASSICAL, *(card.name for card in METHODS.values() if card.by_network))
 
 
 def contender(method: str, given: Mapping[str, Any] | None = None) -> Contender:
@@ -202,14 +200,8 @@ def _estimate_settings(one: Contender, settings: EvaluateSettings) -> EstimateSe
         align=settings.align,
         keep_volume=settings.curves,
         threads=settings.threads,
-        device=settings.device if _is_network(one.method) else "auto",
+        device=settings.device if card.by_network else "auto",
     )
-
-
-def _is_network(method: str) -> bool:
-    from dffnets.shipped import shipped_cards
-
-    return method not in METHODS or method in {card.name for card in shipped_cards()}
 
 
 def _row(method: str, case: Case, found: Answer, settings: EvaluateSettings, on_score: OnScore | None) -> Row:
