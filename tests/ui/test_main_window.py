@@ -296,13 +296,13 @@ def test_the_second_method_is_one_click_away(qtbot: QtBot, make: Make) -> None:
     window.actions_by_name["mode_difference"].trigger()
     page = window.picture._page
     assert page.isVisible()
-    assert page._button.text() == window.actions_by_name["run_other"].text() == "Run Light network"
+    assert page._button.text() == window.actions_by_name["run_other"].text() == "Run Hybrid"
     qtbot.mouseClick(page._button, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: len(window.session.state.runs) == 2)
     qtbot.waitUntil(lambda: window.picture._statistics.isVisible())
-    assert [run.title for run in window.session.state.runs] == ["1  Default", "2  Light network"]
+    assert [run.title for run in window.session.state.runs] == ["1  Default", "2  Hybrid"]
     assert window.undo.undoText() == "change the method"
-    assert window.actions_by_name["run_other"].text() == "Run Modified Laplacian"
+    assert window.actions_by_name["run_other"].text() == "Run Light network"
 
 
 def test_the_line_is_dragged_and_stays_there(qtbot: QtBot, make: Make) -> None:

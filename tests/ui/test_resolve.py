@@ -109,7 +109,7 @@ def test_two_pictures_of_one_result_can_be_compared_and_a_second_method_is_offer
     hint = view.comparison.hint
     assert hint is not None
     assert hint.text == "There is only one result yet: run another method to see both side by side."
-    assert hint.offer == Offer("Run Light network", "run_method", "light")
+    assert hint.offer == Offer("Run Hybrid", "run_method", "hybrid")
     assert not view.comparison.ready
     running = replace(state, jobs={"depth": Job("Depth", Progress(0.1))})
     hint = resolve(running, METHODS).comparison.hint
@@ -130,7 +130,7 @@ def test_methods_without_a_result_are_offered_one_after_the_other() -> None:
         offered.append(offer.value)
         inputs = replace(State().inputs, settings=EstimateSettings(offer.value, keep_volume=True))
         runs.append(make_run(stack, number, inputs=inputs))
-    assert offered[:2] == ["default", "light"]
+    assert offered[:3] == ["default", "hybrid", "light"]
     assert set(offered) == set(METHODS)
     assert resolve(state_of(stack, *runs), METHODS).comparison.other is None
 
