@@ -24,7 +24,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Protocol
 
 import numpy as np
 import torch
@@ -89,6 +89,14 @@ DELTA: Final = "dffnets.delta"
 """Value of ``format`` in the metadata of files that hold tuned tensors only."""
 
 
+class Map(Protocol):
+    """What is known of each pixel of a stack: (H, W) numbers, sliced like an array (on disk will do)."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    def __getitem__(self, index: tuple[slice, slice]) -> NDArray[Any]: ...
+
+
 class TuneError(ValueError):
     """The network cannot be adapted; the text says why and what to do."""
 
@@ -105,8 +113,8 @@ class LabelledStack:
     name: str
     frames: GreyStack
     positions: NDArray[np.float32]
-    depth: NDArray[np.float32]
-    confidence: NDArray[np.float32]
+    depth: Map
+    confidence: Map
 
 
 @dataclass(frozen=True, slots=True)
@@ -469,7 +477,7 @@ def finetune(
         raise TuneError(f"{card.title} has no biases to tune. Choose the variant full.")
     for parameter in tuned.values():
         parameter.requires_grad_(True)
-    learnt, held = divide([stack.depth.shape for stack in stacks], config.held_out, config.seed)
+    learnt, held = divide([(s.depth.shape[0], s.depth.shape[1]) for s in stacks], config.held_out, config.seed)
     crops = Crops(stacks, learnt, config, card)
     rate = config.learning_rate or RATES[config.variant] * SLOWER.get(card.name, 1.0)
     optimiser = torch.optim.Adam(tuned.values(), rate, betas=(0.9, 0.99))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -191,6 +193,25 @@ def test_what_was_done_outlives_a_disk_that_is_gone(stacks: list[Path], tmp_path
     away.rename(stacks[1])
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows knows no such limit")
+def test_more_stacks_than_a_process_may_open_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import resource
+
+    first = written(tmp_path / "s00", scenes.tilted_plane(n=7, size=64, noise=0.02).stack)
+    stacks = [first, *(shutil.copytree(first, tmp_path / f"s{k:02d}") for k in range(1, 12))]
+    open_now = len(list(Path("/dev/fd").iterdir()))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    monkeypatch.setattr(ft, "LEAST_GAIN", 1.0)
+    quick = replace(QUICK, options=TuneOptions(steps=1, crop=32))
+    adapt(stacks[:1], tmp_path / "warm.safetensors", quick)  # libraries open files of their own the first time
+    resource.setrlimit(resource.RLIMIT_NOFILE, (open_now + 30, hard))
+    try:
+        tuned = adapt(stacks, tmp_path / "mine.safetensors", quick)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert len(tuned.labels) == 12
+
+
 def test_a_small_stack_does_not_make_all_crops_small(
     stacks: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -239,7 +260,7 @@ def test_labels_that_contradict_the_network_are_refused(
 ) -> None:
     labelled = tuning._labelled
     monkeypatch.setattr(
-        tuning, "_labelled", lambda one: replace(found := labelled(one), depth=(np.asarray(found.depth) + 0.5) % 1)
+        tuning, "_labelled", lambda one: replace(found := labelled(one), depth=(found.depth[:, :] + 0.5) % 1)
     )
     for _ in range(2):  # a second call does not slip past
         with pytest.raises(StackError, match=r"labels by tft and Light network agree .* one of them is wrong"):

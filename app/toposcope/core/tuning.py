@@ -292,12 +292,25 @@ def read_labels(folder: Path) -> Labels:
     return Labels(facts["name"], folder, facts["sure"], facts["problem"])
 
 
+class OnDisk:
+    """An array in a ``.npy`` file of which parts are read.
+
+    It keeps no file open in between, as a memory map does: a hundred stacks have three files each, and some systems
+    let a process open 256.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.shape: tuple[int, ...] = np.load(path, mmap_mode="r").shape
+
+    def __getitem__(self, index: tuple[slice, ...]) -> NDArray[Any]:
+        return np.array(np.load(self._path, mmap_mode="r")[index])
+
+
 def _labelled(labels: Labels) -> LabelledStack:
     from dffnets.finetune import LabelledStack
 
-    frames, depth, confidence = (
-        np.load(labels.folder / f"{name}.npy", mmap_mode="r") for name in ("frames", "depth", "confidence")
-    )
+    frames, depth, confidence = (OnDisk(labels.folder / f"{name}.npy") for name in ("frames", "depth", "confidence"))
     place = np.array(_facts(labels.folder)["coordinate"], np.float32)
     return LabelledStack(labels.name, frames, place, depth, confidence)
 
