@@ -391,6 +391,8 @@ def test_what_is_dropped_is_sorted_into_stacks(stacks: list[Path], tmp_path: Pat
         (tmp_path / "several" / "b",),
     ]
     assert [source.name for source in found] == ["scan_1", "scan", "scan_0", "a", "b"]
+    assert Source((Path("/data/EC_50x_NA0.75_steel"),)).name == "EC_50x_NA0.75_steel"
+    assert Source((Path("/data/scan.CZI"),)).name == "scan"
     # notes beside folders of stacks do not make their folder a stack
     for name in ("notes.txt", "Positions.CSV", ".DS_Store"):
         (tmp_path / "several" / name).write_text("12 µm")

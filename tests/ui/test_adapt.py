@@ -307,7 +307,7 @@ def test_what_cannot_be_read_or_teaches_nothing_is_told(qtbot: QtBot, make: Make
     window.adapting.label()
     until(qtbot, lambda: state().stacks[0].sure is not None and not state().looking)
     assert resolve_view(window).stacks[0].facts.endswith("left out")
-    assert "flat has sure labels for" in resolve_view(window).caption.replace("Flat", "flat")
+    assert resolve_view(window).caption.startswith("flat has sure labels for")  # its name, as it is
     assert not resolve_view(window).can_start
     assert "None of the stacks teaches anything" in resolve_view(window).why_not
     window.adapting.remove((1, 2))
@@ -362,6 +362,13 @@ def test_stacks_that_were_added_or_removed_come_back_by_undo(
     window.undo.redo()
     window.undo.redo()
     assert names() == ["scan_1"]
+    # two of the same name are told apart
+    window.adapting.add([tmp_path / "monday" / "scan_1", tmp_path / "monday" / "scan_2"])
+    assert [line.name for line in resolve_view(window).stacks] == [
+        f"{stacks[1].parent.name} ▸ scan_1",
+        "monday ▸ scan_1",
+        "scan_2",
+    ]
 
 
 def test_the_list_marks_only_the_stack_that_is_looked_at(qtbot: QtBot, make: Make, stacks: list[Path]) -> None:

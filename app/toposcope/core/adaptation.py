@@ -28,6 +28,8 @@ from toposcope.core.export.writing import made_folder, write_bytes
 from toposcope.core.jobs import Report, part, silent
 from toposcope.core.settings import checked
 from toposcope.core.source import OpenOptions, open_stack
+from toposcope.core.source.image_file import SUFFIXES
+from toposcope.core.source.readers import READERS
 from toposcope.core.source.sidecar import SIDECAR_NAME
 from toposcope.core.tuning import (
     WORK_SUFFIX,
@@ -43,6 +45,8 @@ from toposcope.core.tuning import (
 from toposcope.errors import OutputError, SettingsError, ToposcopeError
 
 PLAN: Final = ".plan.json"
+
+FILES: Final = SUFFIXES | {suffix for reader in READERS for suffix in reader.suffixes} | {".lsm", ".stk"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +65,10 @@ class Source:
     def name(self) -> str:
         """What to call it before it was opened."""
         first = self.paths[0]
-        return (first.stem if first.suffix else first.name) if len(self.paths) == 1 else first.parent.name
+        if len(self.paths) > 1:
+            return first.parent.name
+        # folders have names such as run_NA0.75, whose end is no suffix
+        return first.stem if first.suffix.lower() in FILES else first.name
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -166,7 +167,7 @@ def adapt_view(state: AdaptState, open_path: Path | None) -> AdaptView:
     there = {path for one in state.stacks for path in one.source.paths}
     tried = state.plan is not None
     return AdaptView(
-        stacks=tuple(stack_line(one) for one in state.stacks),
+        stacks=tuple(stack_line(one, name) for one, name in zip(state.stacks, names_of(state.stacks), strict=True)),
         chosen=state.chosen,
         settings=state.settings,
         name=state.name,
@@ -203,7 +204,19 @@ def left_out(stacks: Sequence[StackEntry]) -> str:
     return f"{count} of {len(stacks)} stacks {'is' if count == 1 else 'are'} left out: see what is said of them."
 
 
-def stack_line(entry: StackEntry) -> StackLine:
+def names_of(stacks: Sequence[StackEntry]) -> list[str]:
+    """Return what to call the stacks: with the folder that they lie in where others have the same name."""
+    names = [one.source.name for one in stacks]
+    many = {name for name, count in Counter(names).items() if count > 1}
+    return [f"{_place(one.source)} ▸ {name}" if name in many else name for one, name in zip(stacks, names, strict=True)]
+
+
+def _place(source: Source) -> str:
+    inside = source.paths[0].parent
+    return (inside.parent if len(source.paths) > 1 else inside).name
+
+
+def stack_line(entry: StackEntry, name: str) -> StackLine:
     """Return the line of a stack: its size, how much of it has sure labels, or what is wrong with it."""
     facts = entry.facts or ("" if entry.problem else "opening …")
     if entry.sure is not None:
@@ -211,13 +224,13 @@ def stack_line(entry: StackEntry) -> StackLine:
     if entry.problem:
         facts = f"{facts} · left out" if entry.sure is not None else "cannot be read"
     tip = "\n".join(str(path) for path in entry.source.paths[:4])
-    return StackLine(entry.source.name, facts, entry.problem is not None, f"{tip}\n{entry.problem or ''}".strip())
+    return StackLine(name, facts, entry.problem is not None, f"{tip}\n{entry.problem or ''}".strip())
 
 
 def caption(entry: StackEntry, state: AdaptState) -> str:
     """Say what the picture of a stack shows, or why there is none."""
     if entry.problem:
-        return entry.problem[:1].upper() + entry.problem[1:]
+        return entry.problem  # may begin with the name of a file
     if entry.sure is None:
         return "Its labels are not made yet." if state.busy else "Look at the labels before you spend time on them."
     if "adapted" in state.pair and not state.better:
