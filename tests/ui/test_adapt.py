@@ -23,7 +23,9 @@ from dffnets import finetune as ft
 from toposcope.core.source import ChoiceNeeded, OpenOptions
 from toposcope.core.source.options import Choice
 from toposcope.core.stack import ArraySource, FocalStack, Part
-from toposcope.core.tuning import TuneOptions, TuneSettings
+from toposcope.core.tuning import Labels, TuneOptions, TuneSettings
+from toposcope.ui import theme
+from toposcope.ui.controllers.adapting import Adapting
 from toposcope.ui.main_window import MainWindow
 from window_fakes import Make, make_stack
 
@@ -414,6 +416,26 @@ def test_looking_can_be_stopped_and_goes_on_when_the_mask_is_moved(
     assert not window.adapt._look.text().strip().startswith("Stop")
 
 
+def test_a_picture_is_made_again_where_its_labels_have_moved_meanwhile(
+    qtbot: QtBot, make: Make, stacks: list[Path]
+) -> None:
+    asked: list[Path] = []
+
+    def preview(labels: Labels, *others: Any) -> np.ndarray:
+        asked.append(labels.folder)
+        if len(asked) == 1:  # as if an adaptation had begun while the network was loaded
+            raise FileNotFoundError(labels.folder / "frames.npy")
+        return labels.depth()
+
+    window = make(adapting=Adapting(preview=preview))
+    window.adapting.add(stacks[:1])
+    ready(qtbot, window)
+    window.adapting.label()
+    until(qtbot, lambda: window.adapt.picture_shown() == (True, True))
+    assert window.session.state.message is None
+    assert len(asked) == 2
+
+
 def test_a_file_with_several_stacks_asks_which(qtbot: QtBot, make: Make) -> None:
     choice = Choice("channel", "Channel", ("DAPI", "GFP"))
     opened: list[int | None] = []
@@ -460,7 +482,9 @@ def test_a_failure_is_told_and_leaves_the_window_usable(
     assert state().outcome is not None
     assert state().outcome.level == "warning"
     assert "The base stays selected" in state().outcome.text
+    assert window.adapt._outcome.grab().toImage().pixelColor(1, 10).name() == theme.colours().warning
     assert state().outcome.key == ""
+    assert "there is no After to show" in resolve_view(window).caption  # though some state was a little better
     assert window.session.state.settings.method == "default"
     # a name that is not possible
     window.adapting.rename_result("a:b")

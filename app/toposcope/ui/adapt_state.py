@@ -234,7 +234,7 @@ def caption(entry: StackEntry, state: AdaptState) -> str:
     if entry.sure is None:
         return "Its labels are not made yet." if state.busy else "Look at the labels before you spend time on them."
     if "adapted" in state.pair and not state.better:
-        return "No state is better than the network as it was yet, so there is no After to show."
+        return "No state is better than the network as it was, so there is no After to show."
     if "labels" not in state.pair:
         return "Colours are depth, the same on both sides; a new state is looked at when it is better."
     level = state.settings.options.confidence

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +53,7 @@ PREVIEW_SECONDS: Final = 12.0
 """A better state is looked at so seldom, at least; and no more than a twelfth of the time goes into it."""
 PREVIEW_SHARE: Final = 12.0
 
+T = TypeVar("T")
 Previewer = Callable[[Labels, str, Path | None, str, Report], NDArray[np.float32]]
 
 
@@ -432,11 +434,19 @@ class AdaptingController(QObject):
 
         def work(report: Report) -> _Seen:
             nicely()
-            labels = self._engine.look_at(source, settings, self.networks, report, plan)
-            look = look_of(labels, least)
+            look = self._read_labels(source, settings, plan, report, lambda labels: look_of(labels, least))
             return _Seen(source, "labels", version, labels_picture(look, least, colours), look)
 
         self.looker.start(work)
+
+    def _read_labels(
+        self, source: Source, settings: TuneSettings, plan: Plan | None, report: Report, use: Callable[[Labels], T]
+    ) -> T:
+        """Use the labels of a stack; again, where their folder has moved meanwhile as an adaptation begins or ends."""
+        for _ in range(2):
+            with suppress(FileNotFoundError):
+                return use(self._engine.look_at(source, settings, self.networks, report, plan))
+        return use(self._engine.look_at(source, settings, self.networks, report, plan))
 
     def _start_picture(self, source: Source, kind: PairKind) -> None:
         state, look, version = self.state, self._looks[source], self._version(kind)
@@ -453,9 +463,18 @@ class AdaptingController(QObject):
                 return _Seen(source, kind, version, labels_picture(look, least, colours), look)
             same = known is not None and known.version[1:] == version[1:] and known.look.depth.shape == look.depth.shape
             began = time.monotonic()
-            # read anew: their folder moves when an adaptation begins or ends
-            labels = self._engine.look_at(source, state.settings, self.networks, report, state.plan)
-            values = known.values if same and known else self._engine.preview(labels, base, weights, device, report)
+            preview = self._engine.preview
+            values = (
+                known.values
+                if same and known
+                else self._read_labels(
+                    source,
+                    state.settings,
+                    state.plan,
+                    report,
+                    lambda labels: preview(labels, base, weights, device, report),
+                )
+            )
             if kind == "adapted" and not same:
                 took = time.monotonic() - began
                 self._rest_until = time.monotonic() + max(PREVIEW_SECONDS, PREVIEW_SHARE * took)
@@ -662,7 +681,7 @@ class AdaptingController(QObject):
     def _on_adapted(self, answer: tuple[Tuned, Adapted | None]) -> None:
         tuned, network = answer
         self._end(outcome_of(tuned, network), tuned.notes)
-        self._set(name=self._free_name())
+        self._set(name=self._free_name(), better=network is not None)
 
     def _on_failed(self, error: Exception) -> None:
         said = problem(error)

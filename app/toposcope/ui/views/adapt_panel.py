@@ -415,7 +415,8 @@ class AdaptPanel(QWidget):
         if outcome is not None:
             c = theme.colours()
             colour = {"good": c.good, "warning": c.warning, "error": c.error}[outcome.level]
-            self._outcome.setStyleSheet(f"border-left: 3px solid {colour}; padding: 4px 0 4px 8px;")
+            # Qt draws one side of a label's border only where the others are named, too
+            self._outcome.setStyleSheet(f"border: none; border-left: 3px solid {colour}; padding: 4px 0 4px 8px;")
             self._outcome.setText(outcome.text[:1].upper() + outcome.text[1:])
         text = "\n".join(note for note in notes if outcome is None or note not in outcome.text)
         self._notes.setText(text)
