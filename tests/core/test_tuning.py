@@ -267,13 +267,13 @@ def test_labels_that_contradict_the_network_are_refused(
             adapt(stacks, tmp_path / "mine.safetensors", QUICK)
 
 
-def test_sparse_labels_and_full_tuning_are_warned_of(stacks: list[Path], tmp_path: Path) -> None:
-    useful = [tuning.Labels("a", tmp_path, 0.02, None)]
+def test_sparse_labels_and_full_tuning_are_warned_of() -> None:
     full = replace(QUICK, options=replace(QUICK.options, variant="full"))
-    sparse, overfits = tuning._warnings(useful, full)
+    sparse, overfits = tuning.warnings([0.02], full)
     assert "Labels are sparse: sure for 2.0 %" in sparse
     assert "All weights learn from 1 stack" in overfits
-    assert tuning._warnings([tuning.Labels("a", tmp_path, 0.3, None)], QUICK) == []
+    assert tuning.warnings([0.3], QUICK) == []
+    assert tuning.warnings([], full) == []
 
 
 @pytest.mark.parametrize(

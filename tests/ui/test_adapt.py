@@ -87,6 +87,13 @@ def test_from_dropped_folders_to_a_method(qtbot: QtBot, make: Make, stacks: list
     assert np.all(np.ptp(picture[unsure].astype(int), axis=1) == 0)  # the photograph, grey
     assert np.mean(np.ptp(picture[~unsure].astype(int), axis=1) > 0) > 0.95  # colours
 
+    # what all weights would do is said before, not after
+    assert resolve_view(window).why_not == ""
+    window.adapting.edit(replace(state().settings, options=replace(state().settings.options, variant="full")))
+    assert "All weights learn from 2 stacks: they easily learn these by heart" in resolve_view(window).why_not
+    assert resolve_view(window).can_start
+    window.adapting.edit(replace(state().settings, options=replace(state().settings.options, variant="bias")))
+
     # the mask follows the confidence, the labels are not made anew
     before = state().stacks[0].sure
     window.adapting.edit(replace(state().settings, options=replace(state().settings.options, confidence=0.8)))

@@ -415,7 +415,7 @@ def adapt(
         if not useful:
             raise StackError(f"no stack teaches anything. {labels[0].problem} Give others, or lower the confidence.")
         useful, small = _large_enough(useful, settings, card)
-        notes += small + _warnings(useful, settings)
+        notes += small + warnings([one.sure for one in useful], settings)
         tuned = _tune(card, useful, labels, work, output, settings, notes, part(report, LABELLING, 1), tell)
     except Cancelled as error:
         raise Cancelled("interrupted; what was done is kept, and the same command goes on from there.") from error
@@ -565,16 +565,17 @@ def _label_all(
     return found
 
 
-def _warnings(useful: Sequence[Labels], settings: TuneSettings) -> list[str]:
+def warnings(sure: Sequence[float], settings: TuneSettings) -> list[str]:
+    """Return what to think of before stacks are learned from; ``sure`` shares of sure labels, one a stack."""
     notes = []
-    share = sum(one.sure for one in useful) / len(useful)
-    if share < SPARSE:
+    share = sum(sure) / max(1, len(sure))
+    if sure and share < SPARSE:
         notes.append(
             f"Labels are sparse: sure for {100 * share:.1f} % of the pixels. Adapting may do little; lower the "
             "confidence, or give stacks with more texture."
         )
-    if settings.options.variant == "full" and len(useful) < OVERFITS:
-        stacks = f"{len(useful)} stack{'s' if len(useful) > 1 else ''}"
+    if sure and settings.options.variant == "full" and len(sure) < OVERFITS:
+        stacks = f"{len(sure)} stack{'s' if len(sure) > 1 else ''}"
         notes.append(f"All weights learn from {stacks}: they easily learn these by heart. Prefer biases only.")
     return notes
 

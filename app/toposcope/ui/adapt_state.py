@@ -13,7 +13,7 @@ from dffnets.shipped import shipped_cards
 from toposcope.core.adaptation import Plan, Source, Unfinished
 from toposcope.core.adapted import Adapted
 from toposcope.core.jobs import Progress
-from toposcope.core.tuning import Tuned, TuneSettings
+from toposcope.core.tuning import Tuned, TuneSettings, warnings
 
 Phase = Literal["idle", "running", "paused", "stopping"]
 PairKind = Literal["labels", "base", "adapted"]
@@ -176,7 +176,7 @@ def adapt_view(state: AdaptState, open_path: Path | None) -> AdaptView:
         can_look=not state.busy and not state.looking and any(one.sure is None for one in readable),
         can_stop_looking=not state.busy and bool(state.labelling),
         can_start=not state.busy and not why_not and not opening,
-        why_not=why_not or left_out(state.stacks),
+        why_not=why_not or beforehand(state),
         fraction=state.progress.fraction,
         doing=re.sub(r", [^,]* left$", "", state.progress.text),
         left=time_left(state),
@@ -202,6 +202,12 @@ def left_out(stacks: Sequence[StackEntry]) -> str:
     if not count:
         return ""
     return f"{count} of {len(stacks)} stacks {'is' if count == 1 else 'are'} left out: see what is said of them."
+
+
+def beforehand(state: AdaptState) -> str:
+    """Say what to think of before time is spent; stacks that nobody looked at are hoped to be good."""
+    sure = [1.0 if one.sure is None else one.sure for one in state.stacks if one.problem is None]
+    return " ".join([left_out(state.stacks), *warnings(sure, state.settings)]).strip()
 
 
 def names_of(stacks: Sequence[StackEntry]) -> list[str]:
