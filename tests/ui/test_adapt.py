@@ -380,6 +380,26 @@ def test_stacks_that_were_added_or_removed_come_back_by_undo(
     ]
 
 
+def test_progress_stays_in_sight_when_a_picture_appears_above_it(qtbot: QtBot, make: Make, stacks: list[Path]) -> None:
+    window = make()
+    window.adapting.add(stacks)
+    ready(qtbot, window)
+    stack = make_stack()
+    window.session.set(opened=stack, stack=stack, automatic=False)  # with all panels around it
+    window.resize(920, 640)
+    window.show_adapt()
+    adapt = window.session.state.adapt
+    window.session.set(adapt=replace(adapt, phase="running"))
+    qtbot.wait(300)
+    assert not window.adapt._doing.visibleRegion().isEmpty()
+    sure = tuple(replace(one, sure=0.5) for one in adapt.stacks)
+    window.session.set(adapt=replace(adapt, phase="running", stacks=sure))
+    assert window.adapt._canvas.isVisibleTo(window.adapt)
+    qtbot.wait(300)
+    assert not window.adapt._doing.visibleRegion().isEmpty()
+    window.session.set(adapt=adapt)
+
+
 def test_the_list_marks_only_the_stack_that_is_looked_at(qtbot: QtBot, make: Make, stacks: list[Path]) -> None:
     window = make()
     window.adapting.add(stacks)
@@ -412,6 +432,11 @@ def test_looking_can_be_stopped_and_goes_on_when_the_mask_is_moved(
     until(qtbot, lambda: state().stacks[0].sure is not None)
     window.adapting.edit(replace(state().settings, options=replace(state().settings.options, confidence=0.5)))
     until(qtbot, lambda: state().stacks[1].sure is not None and not state().labelling)
+    # a picture of one stack that is being made is no reason not to look at the others
+    window.session.set(adapt=replace(state(), looking="scan_0: looking through the network …"))
+    assert not resolve_view(window).can_look  # there are no others
+    window.session.set(adapt=replace(state(), stacks=(state().stacks[0], replace(state().stacks[1], sure=None))))
+    assert resolve_view(window).can_look
     # a stack that is taken out meanwhile does not take the others with it
     window.adapting.edit(replace(state().settings, align="auto"))
     assert [one.sure for one in state().stacks] == [None, None]

@@ -173,7 +173,7 @@ def adapt_view(state: AdaptState, open_path: Path | None) -> AdaptView:
         name=state.name,
         phase=state.phase,
         editable=not state.busy,
-        can_look=not state.busy and not state.looking and any(one.sure is None for one in readable),
+        can_look=not state.busy and not state.labelling and any(one.sure is None for one in readable),
         can_stop_looking=not state.busy and bool(state.labelling),
         can_start=not state.busy and not why_not and not opening,
         why_not=why_not or beforehand(state),

@@ -294,7 +294,9 @@ class AdaptPanel(QWidget):
         for name in ("Folder …", "Files …"):
             self._button(name).setEnabled(now.editable)
         self._show_progress()
-        if before is not None and before.phase == "idle" and now.phase == "running":
+        begins = before is not None and before.phase == "idle"
+        pushed = before is not None and now.has_picture and not before.has_picture  # down, by the picture above it
+        if now.phase == "running" and (begins or pushed):
             QTimer.singleShot(0, self, self._reveal_progress)
 
     def _reveal_progress(self) -> None:
