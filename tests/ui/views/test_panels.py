@@ -8,9 +8,19 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PySide6.QtCore import QPoint, Qt
+from PySide6.QtCore import QPoint, QPointF, Qt
 from PySide6.QtGui import QGuiApplication
-from PySide6.QtWidgets import QComboBox, QDoubleSpinBox, QLabel, QListWidget, QMenu, QPushButton, QWidget
+from PySide6.QtTest import QTest
+from PySide6.QtWidgets import (
+    QComboBox,
+    QDoubleSpinBox,
+    QLabel,
+    QListWidget,
+    QMenu,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
 from pytestqt.qtbot import QtBot
 
 from toposcope.core.compare import compare
@@ -525,6 +535,41 @@ def test_no_calibration_field_is_cut_in_the_narrowest_dock(qtbot: QtBot, name: t
         assert right < area.viewport().width(), field
         text = field.text() if isinstance(field, QDoubleSpinBox) else field.currentText()
         assert field.width() >= field.fontMetrics().horizontalAdvance(text) + 20  # and its arrows
+
+
+def test_the_wheel_scrolls_a_panel_and_changes_only_what_was_clicked(qtbot: QtBot) -> None:
+    content = QWidget()
+    column = QVBoxLayout(content)
+    choice = QComboBox()
+    choice.addItems(["one", "two", "three"])
+    column.addWidget(choice)
+    area = scrolled(content)
+    qtbot.addWidget(area)
+    area.resize(200, 120)
+    with qtbot.waitExposed(area):
+        area.show()
+    number = QDoubleSpinBox()  # a form that comes later
+    column.insertWidget(1, number)
+    for _ in range(20):
+        column.addWidget(QLabel("line"))
+    bar = area.verticalScrollBar()
+    qtbot.waitUntil(lambda: bar.maximum() > 100)
+
+    def turn(field: QWidget) -> None:
+        QTest.wheelEvent(area.windowHandle(), QPointF(field.mapTo(area, QPoint(5, 5))), QPoint(0, -120))
+
+    area.setFocus()  # a window gives it to its first field
+    for field in (choice, number):
+        bar.setValue(0)
+        turn(field)
+        assert (choice.currentIndex(), number.value()) == (0, 0)
+        assert bar.value() > 0
+    area.activateWindow()
+    bar.setValue(0)
+    choice.setFocus()
+    qtbot.waitUntil(choice.hasFocus)
+    turn(choice)
+    assert choice.currentIndex() == 1
 
 
 # long names
