@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -20,6 +21,7 @@ from toposcope.core.jobs import Progress, Report, silent
 from toposcope.core.result import DepthResult, Provenance
 from toposcope.core.stack import ArraySource, FocalStack, FrameTags
 from toposcope.core.sweep import SweepNote, SweepReport
+from toposcope.core.volume import Origin
 from toposcope.ui.preferences import Preferences
 from toposcope.ui.session import Run, State
 
@@ -57,6 +59,13 @@ class FakeVolume:
     def plane(self, i: int) -> NDArray[np.float32]:
         _, height, width = self.shape
         return np.array([[self.probability(r, c)[i] for c in range(width)] for r in range(height)], dtype=np.float32)
+
+    def origin(self, row: int, column: int) -> Origin:
+        return "neighbours"
+
+    @property
+    def memory(self) -> int:
+        return 2 * math.prod(self.shape)
 
     def close(self) -> None:
         self.closed = True

@@ -22,6 +22,7 @@ from toposcope.core.curve import Analysis, analyse, curve_at, flat_curves, forma
 from toposcope.core.estimate import EstimateSettings, estimate
 from toposcope.core.jobs import Progress
 from toposcope.core.result import DepthResult
+from toposcope.core.volume import Origin
 
 FWHM = 2 * np.sqrt(2 * np.log(2))
 
@@ -45,6 +46,13 @@ class ArrayVolume:
 
     def plane(self, i: int) -> NDArray[np.float32]:
         return np.array(self.values[i])
+
+    def origin(self, row: int, column: int) -> Origin:
+        return "neighbours"
+
+    @property
+    def memory(self) -> int:
+        return self.values.nbytes
 
     def close(self) -> None:
         """Nothing to give back."""
@@ -158,6 +166,24 @@ def test_a_depth_taken_from_neighbours_is_told_apart() -> None:
     curve = gaussians(np.arange(20.0), (12.48, 1.3, 1.0))
     assert "the depth map says 30.0 µm, from its neighbours" in read(curve, depth=30.0).verdict.text
     assert read(curve, depth=41.9).verdict.text == "one clear peak at 41.2 µm"
+
+
+@pytest.mark.parametrize(
+    ("origin", "words"),
+    [
+        ("mean", "the mean of all slices"),
+        ("measure", "the peak of the focus measure"),
+        ("both", "between the mean of all slices and the peak of the focus measure"),
+    ],
+)
+def test_a_network_s_depth_is_not_said_to_come_from_neighbours(origin: Origin, words: str) -> None:
+    def verdict(curve: Floats) -> str:
+        positions = 10 + 2.5 * np.arange(len(curve))
+        return analyse(positions, "um", "microscope", curve, 30.0, origin).verdict.text
+
+    peak = gaussians(np.arange(20.0), (12.48, 1.3, 1.0))
+    assert verdict(peak) == f"one clear peak at 41.2 µm; the depth map says 30.0 µm, {words}"
+    assert verdict(np.full(9, 1 / 9)) == f"flat: no texture here; the depth of 30.0 µm is {words}"
 
 
 def test_a_pixel_that_the_map_left_out_is_flat_when_faint_and_uncertain_otherwise() -> None:

@@ -12,10 +12,11 @@ from dffnets.synthetic.random_scenes import random_stack
 from toposcope.core.calibration import Sourced
 from toposcope.core.curve import curve_at
 from toposcope.core.estimate import METHODS, EstimateSettings, estimate
-from toposcope.core.exact import AGREES, DISAGREES, SURE, take_peaks
+from toposcope.core.exact import AGREES, DISAGREES, SURE, MeasuredVolume, take_peaks
 from toposcope.core.jobs import Cancelled, Progress
 from toposcope.core.refine import DepthMap
 from toposcope.core.result import DepthResult
+from toposcope.core.scales import ProbabilityVolume
 from toposcope.core.stack import ArraySource, FocalStack
 from toposcope.core.volume import MeasureVolume
 
@@ -31,13 +32,14 @@ def flat(value: float, size: int = 12) -> Maps:
 )
 def test_peaks_count_as_far_as_they_agree(apart: float, share: float) -> None:
     for sign in (1, -1):
-        index, confidence = take_peaks(flat(5.0), flat(0.6), DepthMap(flat(5.0 + sign * apart), flat(0.9)))
+        index, confidence, taken = take_peaks(flat(5.0), flat(0.6), DepthMap(flat(5.0 + sign * apart), flat(0.9)))
         assert_allclose(index, 5.0 + sign * share * apart, atol=1e-5)
         assert_allclose(confidence, 0.6 + share * 0.3, atol=1e-5)
+        assert_allclose(taken, share, atol=1e-5)
 
 
 def test_unsure_peaks_count_in_part_and_never_lower_the_confidence() -> None:
-    index, confidence = take_peaks(flat(5.0), flat(0.6), DepthMap(flat(5.4), flat(SURE / 2)))
+    index, confidence, _ = take_peaks(flat(5.0), flat(0.6), DepthMap(flat(5.4), flat(SURE / 2)))
     assert_allclose(index, 5.2, atol=1e-5)
     assert_allclose(confidence, 0.6)
 
@@ -46,17 +48,19 @@ def test_voids_of_either_side_stay_what_the_network_says() -> None:
     peaks, known = DepthMap(flat(5.4), flat(0.9)), flat(0.6)
     peaks.index[:6], peaks.confidence[:6] = np.nan, 0
     known[:, :6] = 0
-    index, confidence = take_peaks(flat(5.0), known, peaks)
+    index, confidence, taken = take_peaks(flat(5.0), known, peaks)
     assert_allclose(index[:6], 5.0)
     assert_allclose(index[:, :6], 5.0)
     assert (confidence[:, :6] == 0).all()
+    assert (taken[:6] == 0).all()
+    assert (taken[:, :6] == 0).all()
     assert_allclose(index[8:, 6:], 5.4, atol=1e-5)
 
 
 def test_a_peak_that_agrees_by_chance_among_noise_is_not_taken() -> None:
     scattered = np.random.default_rng(0).uniform(0, 20, (12, 12)).astype(np.float32)
     scattered[6, 6] = 5.1
-    index, _ = take_peaks(flat(5.0), flat(0.6), DepthMap(scattered, flat(1.0)))
+    index, _, _ = take_peaks(flat(5.0), flat(0.6), DepthMap(scattered, flat(1.0)))
     assert_allclose(index[6, 6], 5.0)
 
 
@@ -113,6 +117,32 @@ def test_curves_are_the_network_s_and_measures_the_default_s() -> None:
     for result in (hybrid, network, default):
         assert result.volume is not None
         result.volume.close()
+
+
+def test_a_curve_tells_where_its_depth_comes_from_and_what_it_holds() -> None:
+    scene = scenes.tilted_plane(n=9)
+    hybrid, network, default = (by(method, scene.stack, keep_volume=True) for method in ("hybrid", "light", "default"))
+    curves = [curve_at(result, 70, 90) for result in (hybrid, network, default)]
+    assert [curve.origin for curve in curves] == ["measure", "mean", "neighbours"]
+    # so it is: the peak of the measure, to which the default adds no more than its smoothing, and not the mean
+    assert abs(curves[0].depth - curves[2].position) < 0.1 * np.diff(scene.stack.positions.value)[0]
+    mean = float(np.sum(curves[1].probability * curves[1].positions))
+    assert_allclose(curves[1].depth, mean, atol=0.05)
+    held = [result.volume.memory for result in (hybrid, network, default) if result.volume is not None]
+    assert held[2] == 2 * 9 * np.prod(scene.stack.shape)
+    assert held[1] >= held[2]
+    assert held[0] == held[1] + held[2] + np.prod(scene.stack.shape)  # both volumes, and how much of each was taken
+    for result in (hybrid, network, default):
+        assert result.volume is not None
+        result.volume.close()
+
+
+def test_a_depth_of_two_parts_is_said_to_lie_between() -> None:
+    measured = MeasureVolume((3, 1, 3))
+    volume = MeasuredVolume(ProbabilityVolume((3, 1, 3)), measured, np.array([[0.0, 0.4, 1.0]], np.float32))
+    assert [volume.origin(0, column) for column in range(3)] == ["mean", "both", "measure"]
+    volume.close()
+    assert volume.memory == 3
 
 
 @pytest.mark.parametrize("word", ["measuring slice 4", "finding the peaks", "Light network", "fusing"])

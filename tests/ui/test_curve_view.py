@@ -12,6 +12,7 @@ from PySide6.QtGui import QGuiApplication
 from pytestqt.qtbot import QtBot
 
 from toposcope.core.curve import FocusCurve, Peak, Verdict
+from toposcope.core.volume import Origin
 from toposcope.ui import theme
 from toposcope.ui.views.curve_view import (
     COMPARED_KEY_TEXT,
@@ -58,6 +59,20 @@ def view(qtbot: QtBot) -> CurveView:
     view.resize(900, 260)
     view.show()
     return view
+
+
+@pytest.mark.parametrize(
+    ("origin", "text"),
+    [
+        ("neighbours", "depth 5.20 µm · width"),
+        ("mean", "depth 5.20 µm, mean of all slices · width"),
+        ("measure", "depth 5.20 µm, peak of the measure · width"),
+        ("both", "depth 5.20 µm, between mean and peak of the measure · width"),
+    ],
+)
+def test_a_pin_tells_where_its_depth_comes_from(view: CurveView, origin: Origin, text: str) -> None:
+    view.set_curves([(1, "#ff0000", replace(curve(), origin=origin))])
+    assert view._rows[0]._details.text().startswith(text)
 
 
 def test_cursor_and_read_out_name_a_slice_alike(qtbot: QtBot, view: CurveView) -> None:

@@ -11,8 +11,10 @@ import pytest
 from toposcope.core.calibration import Sourced
 from toposcope.core.curve import curve_at
 from toposcope.core.estimate import METHODS, EstimateSettings
+from toposcope.core.exact import MeasuredVolume
 from toposcope.core.jobs import Progress
 from toposcope.core.stack import ArraySource, FocalStack
+from toposcope.core.volume import MeasureVolume
 from toposcope.errors import CalibrationError, StackError
 from toposcope.ui.resolve import (
     Hint,
@@ -172,6 +174,9 @@ def test_history_says_what_is_a_and_b_and_what_it_holds() -> None:
     # depth 4, confidence 4, valid 1, grey picture 1, sweep 1, five slices of two bytes: 21 bytes a pixel
     assert kept_bytes(runs[0].result) == 21_000_000
     assert view.kept == "3 of 4 kept, 63 MB"
+    # the hybrid keeps the volumes of the network and of the measure
+    volume = MeasuredVolume(runs[0].result.volume, MeasureVolume((5, 1000, 1000)), np.zeros((1000, 1000), np.float32))
+    assert kept_bytes(replace(runs[0].result, volume=volume)) == 32_000_000
     assert [row.sides for row in resolve(state_of(stack, runs[0])).runs] == [""]
 
 

@@ -330,6 +330,7 @@ def _curve_facts(curve: FocusCurve) -> dict[str, Any]:
         "column": curve.column,
         "unit": curve.unit_symbol,
         "depth": _number(curve.depth),
+        "depth_from": curve.origin,
         "peak": _number(curve.position),
         "width": _number(curve.width),
         "verdict": {"shape": curve.verdict.shape, "text": curve.verdict.text},

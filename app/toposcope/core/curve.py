@@ -24,7 +24,7 @@ from toposcope.core.jobs import Progress, Report, silent
 if TYPE_CHECKING:
     from toposcope.core.align import Alignment
     from toposcope.core.result import DepthResult
-    from toposcope.core.volume import FocusVolume
+    from toposcope.core.volume import FocusVolume, Origin
 
 PROMINENCE: Final = 0.2
 """A peak stands out by at least this share of the highest value."""
@@ -40,6 +40,14 @@ FAINT: Final = 0.85
 twice as smooth."""
 
 FIT_SAMPLES: Final = 65
+
+ORIGIN_WORDS: Final[dict[Origin, str]] = {
+    "neighbours": "from its neighbours",
+    "mean": "the mean of all slices",
+    "measure": "the peak of the focus measure",
+    "both": "between the mean of all slices and the peak of the focus measure",
+}
+"""How a depth comes from its curve, in the verdict's words."""
 
 Shape = Literal["clear", "two_peaks", "many_peaks", "flat", "at_first", "at_last", "void"]
 """What a focus curve looks like; `Verdict.text` says it in words."""
@@ -71,7 +79,8 @@ class FocusCurve:
     ``peaks`` the peaks, strongest first; ``position`` the sub-slice peak of this curve in the
     stack's unit, NaN when there is none; ``width`` its full width at half maximum, NaN likewise;
     ``depth`` the value of the depth map at the pixel after regularisation, NaN in a void;
-    ``fit`` (M, 2) float64 samples (position, probability) of the fitted peak, for drawing.
+    ``fit`` (M, 2) float64 samples (position, probability) of the fitted peak, for drawing;
+    ``origin`` how ``depth`` comes from the curve.
     """
 
     row: int
@@ -86,6 +95,7 @@ class FocusCurve:
     fit: NDArray[np.float64]
     verdict: Verdict
     unit_symbol: str
+    origin: Origin = "neighbours"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -114,8 +124,9 @@ def curve_at(result: DepthResult, row: int, column: int) -> FocusCurve:
         raise ValueError(f"pixel ({row}, {column}) lies outside the picture of {result.shape[0]} x {result.shape[1]}")
     probability = volume.probability(row, column)
     positions, depth = result.positions.value, float(result.depth[row, column])
+    origin = volume.origin(row, column)
     if _seen_by_all(result.alignment, row, column, result.shape):
-        found = analyse(positions, result.unit, result.kind.value, probability, depth)
+        found = analyse(positions, result.unit, result.kind.value, probability, depth, origin)
     else:
         text = "outside the field of view that all slices share"
         found = Analysis((), math.nan, math.nan, np.empty((0, 2)), Verdict("void", text))
@@ -132,11 +143,17 @@ def curve_at(result: DepthResult, row: int, column: int) -> FocusCurve:
         fit=found.fit,
         verdict=found.verdict,
         unit_symbol=result.unit_symbol,
+        origin=origin,
     )
 
 
 def analyse(
-    positions: Floats, unit: Unit, kind: Kind, probability: NDArray[np.floating], depth: float | None = None
+    positions: Floats,
+    unit: Unit,
+    kind: Kind,
+    probability: NDArray[np.floating],
+    depth: float | None = None,
+    origin: Origin = "neighbours",
 ) -> Analysis:
     """Find the peaks of one focus curve, place the strongest between the slices, and say what it means.
 
@@ -146,6 +163,7 @@ def analyse(
     probability : (N,) not negative, of any sum above 0
     depth : value of the depth map at the pixel, in ``unit``, NaN where it leaves the pixel out; None without map.
         A faint curve that the map left out counts as flat: the map knows the noise
+    origin : how ``depth`` comes from the curve
     """
     curve = np.asarray(probability, dtype=np.float64)
     coordinate = focus_coordinate(positions, unit, kind)
@@ -153,7 +171,7 @@ def analyse(
     indices = _peak_indices(np.asarray(probability, dtype=np.float32))
     left_out = depth is not None and math.isnan(depth)
     if not indices or (left_out and np.ptp(curve) < FAINT * curve.max()):
-        return Analysis((), math.nan, math.nan, np.empty((0, 2)), _flat(positions, unit, depth))
+        return Analysis((), math.nan, math.nan, np.empty((0, 2)), _flat(positions, unit, depth, origin))
     valleys = [0, *(a + int(curve[a : b + 1].argmin()) for a, b in pairwise(indices)), len(curve)]
     shares = [curve[a:b].sum() / curve.sum() for a, b in pairwise(valleys)]
     strongest = max(indices, key=lambda i: curve[i])
@@ -174,7 +192,7 @@ def analyse(
         fit = np.column_stack([place(samples), height * np.exp(-0.5 * ((samples - centre) / sigma) ** 2)])
     low, high = _half_maximum(coordinate, curve, strongest, height)
     width = float(abs(place(high) - place(low)))
-    verdict = _verdict(positions, unit, peaks, at_end, width, depth)
+    verdict = _verdict(positions, unit, peaks, at_end, width, depth, origin)
     return Analysis(peaks, peaks[0].position, width, fit, verdict)
 
 
@@ -326,7 +344,13 @@ def _half_maximum(x: Floats, curve: Floats, peak: int, height: float) -> tuple[f
 
 
 def _verdict(
-    positions: Floats, unit: Unit, peaks: tuple[Peak, ...], at_end: bool, width: float, depth: float | None
+    positions: Floats,
+    unit: Unit,
+    peaks: tuple[Peak, ...],
+    at_end: bool,
+    width: float,
+    depth: float | None,
+    origin: Origin,
 ) -> Verdict:
     symbol, step = UNIT_SYMBOLS[unit], typical_step(positions)
     strongest = peaks[0]
@@ -338,7 +362,7 @@ def _verdict(
     if depth is not None and math.isnan(depth):
         remark = "; left out of the depth map as uncertain"
     elif depth is not None and abs(depth - strongest.position) > max(step, width / 2):
-        remark = f"; the depth map says {format_position(depth, symbol, step)}, from its neighbours"
+        remark = f"; the depth map says {format_position(depth, symbol, step)}, {ORIGIN_WORDS[origin]}"
     if len(peaks) == 1:
         return Verdict("clear", f"one clear peak at {format_position(strongest.position, symbol, step)}{remark}")
     if len(peaks) == 2:
@@ -350,11 +374,12 @@ def _verdict(
     return Verdict("many_peaks", f"{len(peaks)} peaks, the strongest at {place}: noise or a repeating pattern?{remark}")
 
 
-def _flat(positions: Floats, unit: Unit, depth: float | None) -> Verdict:
+def _flat(positions: Floats, unit: Unit, depth: float | None, origin: Origin) -> Verdict:
     text = "flat: no texture here"
     if depth is not None and math.isfinite(depth):
         place = format_position(depth, UNIT_SYMBOLS[unit], typical_step(positions))
-        text += f"; the depth of {place} comes from its neighbours"
+        verb = "comes" if origin == "neighbours" else "is"
+        text += f"; the depth of {place} {verb} {ORIGIN_WORDS[origin]}"
     return Verdict("flat", text)
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from toposcope.core.refine import DepthMap
 from toposcope.core.scales import least_around
-from toposcope.core.volume import FocusVolume, MeasureVolume
+from toposcope.core.volume import FocusVolume, MeasureVolume, Origin
 
 Floats = NDArray[np.float32]
 
@@ -26,12 +26,17 @@ AGREES, DISAGREES = 0.5, 1.0
 SURE: Final = 0.3
 """Confidence of a peak from which it counts in full."""
 
+MOSTLY: Final = 5
+"""Percent of a depth below which a part in it is not worth telling."""
+
 AROUND: Final = 3
 """Side in pixels of the square in which all must agree: noise agrees by chance, here and there."""
 
 
-def take_peaks(index: Floats, confidence: Floats, peaks: DepthMap) -> tuple[Floats, Floats]:
+def take_peaks(index: Floats, confidence: Floats, peaks: DepthMap) -> tuple[Floats, Floats, Floats]:
     """Return slice index (H, W) and confidence of a network, with exact peaks where they agree with it.
+
+    The third map, 0 to 1, says how much of each pixel's depth is the peak's.
 
     Peaks that are unknown (NaN) are never taken, nor any where the network does not know (``confidence`` 0): what
     a measure finds there is noise more often than not.
@@ -43,14 +48,18 @@ def take_peaks(index: Floats, confidence: Floats, peaks: DepthMap) -> tuple[Floa
     weight[(confidence == 0) | ~known] = 0
     exact = index + weight * (np.where(known, peaks.index, index) - index)
     surer = confidence + weight * (np.maximum(confidence, peaks.confidence) - confidence)
-    return exact.astype(np.float32), surer.astype(np.float32)
+    return exact.astype(np.float32), surer.astype(np.float32), weight
 
 
 class MeasuredVolume:
-    """Focus volume of a network beside that of a measure: probabilities of the one, measures of the other."""
+    """Focus volume of a network beside that of a measure: probabilities of the one, measures of the other.
 
-    def __init__(self, network: FocusVolume, measured: MeasureVolume) -> None:
+    ``taken`` (H, W), 0 to 1, says how much of each pixel's depth is the peak of the measure (see `take_peaks`).
+    """
+
+    def __init__(self, network: FocusVolume, measured: MeasureVolume, taken: Floats) -> None:
         self._network, self._measured = network, measured
+        self._taken = np.rint(100 * taken).astype(np.uint8)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -64,6 +73,14 @@ class MeasuredVolume:
 
     def plane(self, i: int) -> Floats:
         return self._network.plane(i)
+
+    def origin(self, row: int, column: int) -> Origin:
+        percent = int(self._taken[row, column])
+        return "mean" if percent < MOSTLY else "measure" if percent > 100 - MOSTLY else "both"
+
+    @property
+    def memory(self) -> int:
+        return self._network.memory + self._measured.memory + self._taken.nbytes
 
     def close(self) -> None:
         self._network.close()

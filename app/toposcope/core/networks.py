@@ -169,7 +169,7 @@ def run_network(card: WeightsCard, stack: FocalStack, settings: EstimateSettings
 
     consumers, told = (keep, fuser.add, examiner.add), part(report, 0.2, 0.4)
     try:
-        peaks = None
+        peaks, taken = None, np.zeros(stack.shape, np.float32)
         if options.exact:
             gains = [motion.gain for motion in alignment.motions]
             peaks = default_peaks(stack, consumers, measured, settings.threads, gains, told)
@@ -188,7 +188,7 @@ def run_network(card: WeightsCard, stack: FocalStack, settings: EstimateSettings
             confidence[stack.void], mean[stack.void] = 0, np.nan
         if peaks is not None:
             numbers = np.arange(stack.n)
-            index, confidence = take_peaks(np.interp(mean, place, numbers).astype(np.float32), confidence, peaks)
+            index, confidence, taken = take_peaks(np.interp(mean, place, numbers).astype(np.float32), confidence, peaks)
             mean = np.interp(index, numbers, place).astype(np.float32)
         coordinate = mean if options.fill else np.where(confidence > 0, mean, np.float32(np.nan))
         index = np.interp(coordinate, place, np.arange(stack.n)).astype(np.float32)
@@ -203,7 +203,7 @@ def run_network(card: WeightsCard, stack: FocalStack, settings: EstimateSettings
             coordinate,
             confidence,
             picture,
-            volume if measured is None or volume is None else MeasuredVolume(volume, measured),
+            volume if measured is None or volume is None else MeasuredVolume(volume, measured, taken),
             sweep,
             time.monotonic() - begin,
             input_hashes(stack.source, part(report, 0.98, 1.0)),

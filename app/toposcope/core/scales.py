@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from dffnets.tiling import Tile
 from toposcope.core.scratch import ScratchArray
+from toposcope.core.volume import Origin
 
 Floats = NDArray[np.float32]
 
@@ -125,6 +126,13 @@ class ProbabilityVolume:
         plane: Floats = self._array.values[i].astype(np.float32)
         return plane
 
+    def origin(self, row: int, column: int) -> Origin:
+        return "mean"
+
+    @property
+    def memory(self) -> int:
+        return self._array.memory
+
     def close(self) -> None:
         self._array.close()
 
@@ -181,6 +189,13 @@ class ScaledVolume:
         for volume, weights in self._parts:
             found += weights * _enlarged(volume.plane(i), found.shape)
         return found
+
+    def origin(self, row: int, column: int) -> Origin:
+        return "mean"
+
+    @property
+    def memory(self) -> int:
+        return sum(volume.memory + weights.nbytes for volume, weights in self._parts)
 
     def close(self) -> None:
         for volume, _ in self._parts:

@@ -55,6 +55,11 @@ class ScratchArray:
                 f"no scratch file can be made in {folder}: {error.strerror}. Choose another scratch folder."
             ) from error
 
+    @property
+    def memory(self) -> int:
+        """Bytes of memory that are held; 0 where the values lie in a file."""
+        return self.values.nbytes if self._file is None else 0
+
     def close(self) -> None:
         """Give memory and file back."""
         self.values = np.empty(0)

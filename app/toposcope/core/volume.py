@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, Final, Protocol
+from typing import IO, Final, Literal, Protocol
 
 import cv2
 import numpy as np
@@ -23,6 +23,10 @@ ON_DISK: Final = 12 << 30
 """Volumes larger than this many bytes are kept at reduced resolution."""
 
 _SPARE: Final = 1 << 30  # bytes that a scratch file leaves free on its disk
+
+Origin = Literal["neighbours", "mean", "measure", "both"]
+"""How the depth of a pixel comes from its curve: the peak, smoothed with the neighbours' (classical methods); the mean
+of all slices (networks); the peak of a measure beside a network's curve; or a place between these two."""
 
 
 class FocusVolume(Protocol):
@@ -45,6 +49,15 @@ class FocusVolume(Protocol):
 
     def plane(self, i: int) -> NDArray[np.float32]:
         """Return (H, W) probabilities of slice ``i``."""
+        ...
+
+    def origin(self, row: int, column: int) -> Origin:
+        """Say how the depth of one pixel comes from its curve."""
+        ...
+
+    @property
+    def memory(self) -> int:
+        """Bytes of memory that are held; what lies on the disk does not count."""
         ...
 
     def close(self) -> None:
@@ -152,6 +165,13 @@ class MeasureVolume:
         if self.scale == 1:
             return plane
         return cv2.resize(plane, self.shape[:0:-1], interpolation=cv2.INTER_LINEAR)  # type: ignore[return-value]
+
+    def origin(self, row: int, column: int) -> Origin:
+        return "neighbours"
+
+    @property
+    def memory(self) -> int:
+        return self._codes.nbytes if self._file is None and self._codes is not None else 0
 
     def close(self) -> None:
         self._codes = self._total = None

@@ -56,7 +56,7 @@ PEAK_LEGEND: Final[Legend] = (
     ("Three or more", (213, 94, 40)),
 )
 SWEEP_LEGEND: Final[Legend] = (
-    ("Nothing lacks", VOID),
+    ("Nothing is lacking", VOID),
     *((LACK_TITLES[lack], LACK_COLOURS[lack]) for lack in get_args(Lack)),  # in the order of the codes
 )
 

@@ -21,7 +21,6 @@ from toposcope.core.estimate import EstimateSettings, MethodCard
 from toposcope.core.result import DepthResult
 from toposcope.core.stack import FocalStack
 from toposcope.core.sweep import SweepNote
-from toposcope.core.volume import IN_MEMORY
 from toposcope.ui.adapt_state import AdaptView, adapt_view
 from toposcope.ui.session import (
     KEPT_BYTES,
@@ -481,8 +480,8 @@ def run_rows(state: State) -> tuple[RunRow, ...]:
 def kept_bytes(result: DepthResult) -> int:
     """Return the memory that a result holds. Focus curves that are too many for it lie on the disk instead."""
     maps = (result.depth, result.confidence, result.valid, result.all_in_focus, result.sweep.map)
-    volume = 2 * math.prod(result.volume.shape) if result.volume is not None else 0
-    return sum(one.nbytes for one in maps) + (volume if volume <= IN_MEMORY else 0)
+    volume = result.volume.memory if result.volume is not None else 0
+    return sum(one.nbytes for one in maps) + volume
 
 
 def kept_runs(runs: Sequence[Run], new: Run, reference: int) -> tuple[Run, ...]:

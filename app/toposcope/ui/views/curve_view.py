@@ -37,6 +37,7 @@ from PySide6.QtWidgets import (
 )
 
 from toposcope.core.curve import FocusCurve, format_length
+from toposcope.core.volume import Origin
 from toposcope.ui import theme
 from toposcope.ui.resolve import slice_text
 
@@ -61,6 +62,13 @@ class PinCurve(NamedTuple):
 XAxis = Literal["position", "slice"]
 
 EMPTY_TEXT: Final = "Click a pixel in the picture to see its focus curve."
+ORIGIN_TEXTS: Final[dict[Origin, str]] = {
+    "neighbours": "",
+    "mean": ", mean of all slices",
+    "measure": ", peak of the measure",
+    "both": ", between mean and peak of the measure",
+}
+"""How a depth comes from its curve, where it is not the peak that is drawn, smoothed."""
 HEIGHT_MAP_TEXT: Final = (
     "A height map has no slices, so its pixels have no focus curve. Open a focal stack to see some."
 )
@@ -518,7 +526,9 @@ class _PinRow(QWidget):
         self._verdict.setText(curve.verdict.text[:1].upper() + curve.verdict.text[1:])
         unit = curve.unit_symbol
         fine = float(np.median(np.diff(curve.positions))) / 10
-        depth = f"depth {format_length(curve.depth, unit, fine)}" if np.isfinite(curve.depth) else "depth: void"
+        depth = "depth: void"
+        if np.isfinite(curve.depth):
+            depth = f"depth {format_length(curve.depth, unit, fine)}{ORIGIN_TEXTS[curve.origin]}"
         width = f" · width {format_length(curve.width, unit, fine)}" if np.isfinite(curve.width) else ""
         where = f" · row {curve.row}, column {curve.column}" if side != "B" else ""  # B is the same pixel as A
         self._details.setText(f"{depth}{width}{where}")
