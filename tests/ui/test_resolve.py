@@ -26,6 +26,7 @@ from toposcope.ui.resolve import (
     pin_table,
     preview_reduction,
     resolve,
+    run_facts,
     run_title,
     worked_stack,
 )
@@ -196,6 +197,18 @@ def test_results_are_kept_within_their_number_and_their_memory(monkeypatch: pyte
     assert kept(runs[:3], runs[3], 1) == [1, 3, 4]
     monkeypatch.setattr("toposcope.ui.resolve.KEPT_BYTES", size // 2)
     assert kept(runs[:3], runs[3], 2) == [2, 4]  # two at least: there is something to compare
+
+
+def test_a_preview_promises_the_full_result_only_while_it_is_computed() -> None:
+    stack = make_stack()
+    preview = make_run(stack.reduced(2), reduction=2)
+    preview = replace(preview, facts=run_facts(preview.result, 2))
+    state = state_of(stack, preview)
+    running = replace(state, jobs={"depth": Job("Depth", Progress(0.5))})
+    assert resolve(running).method.facts.endswith("\nPreview at reduced size; the full result follows")
+    assert resolve(state).method.facts.endswith("\nPreview at reduced size; Compute depth brings the full result")
+    full = make_run(stack)
+    assert resolve(state_of(stack, replace(full, facts="Took 2 s"))).method.facts == "Took 2 s"
 
 
 def test_peaks_need_the_volume() -> None:

@@ -643,8 +643,15 @@ def method_state(state: State) -> MethodState:
         can_run=state.stack is not None,
         running=running,
         outdated=run is not None and not running and not run.measured and run.inputs != state.inputs,
-        facts=run.facts if run else "",
+        facts=_shown_facts(run, running) if run else "",
     )
+
+
+def _shown_facts(run: Run, running: bool) -> str:
+    """Return what is said of a run; of a preview also whether more is to come, for it may have been stopped."""
+    if run.reduction == 1:
+        return run.facts
+    return f"{run.facts}; {'the full result follows' if running else 'Compute depth brings the full result'}"
 
 
 def run_facts(result: DepthResult, reduction: int = 1) -> str:
@@ -653,7 +660,7 @@ def run_facts(result: DepthResult, reduction: int = 1) -> str:
     lines = [result.alignment.text] if result.alignment else []
     lines.append(f"{100 * float(result.valid.mean()):.1f} % of {width} × {height} pixels have a depth")
     if reduction > 1:
-        lines.append("preview at reduced size; the full result follows")
+        lines.append("preview at reduced size")
     else:
         lines.append(f"took {result.provenance.seconds:.1f} s")
     return "\n".join(line[0].upper() + line[1:] for line in lines if line)
