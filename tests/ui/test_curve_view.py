@@ -75,6 +75,19 @@ def test_a_pin_tells_where_its_depth_comes_from(view: CurveView, origin: Origin,
     assert view._rows[0]._details.text().startswith(text)
 
 
+def test_positions_of_another_stack_or_unit_ask_for_no_slice(view: CurveView) -> None:
+    asked: list[int] = []
+    view.sliceRequested.connect(asked.append)
+    view.set_curves([(1, "#ff0000", curve())])
+    view.set_slice(5)
+    one = curve()
+    view.set_curves([(1, "#ff0000", replace(one, positions=one.positions / 10, unit_symbol="mm"))])
+    assert asked == []
+    assert view._cursor.value() == 0.7  # the same slice at its new position
+    view.set_axis("slice")
+    assert (asked, view._cursor.value()) == ([], 5)
+
+
 def test_cursor_and_read_out_name_a_slice_alike(qtbot: QtBot, view: CurveView) -> None:
     view.set_curves([(1, "#ff0000", curve())])
     view.set_slice(5)

@@ -164,6 +164,10 @@ def test_readout_tells_both_depths_and_their_difference() -> None:
     state = state_of(stack, first, second, mode="compare", pair=(1, 2))
     text = resolve(replace(state, cursor=(3, 63))).readout
     assert text.endswith("A 20 µm   B 21.5 µm   A − B −1.5 µm")
+    shifted = np.nextafter(first.result.depth, np.float32(np.inf))  # but for rounding
+    same = replace(second, result=replace(second.result, depth=shifted))
+    rounded = state_of(stack, first, same, mode="compare", pair=(1, 2), cursor=(3, 63))
+    assert resolve(rounded).readout.endswith("A 20 µm   B 20 µm   A − B 0 µm")
     assert resolve(replace(state, cursor=(0, 5))).readout.endswith("A no depth   B no depth")
 
 

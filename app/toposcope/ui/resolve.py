@@ -68,6 +68,8 @@ HEIGHT_SHOWS: Final[tuple[tuple[Kinds, str], ...]] = (
 FIRST_METHODS: Final = ("default", "hybrid", "light")
 """The methods that are worth a second opinion, in this order, before all others."""
 TYPED: Final = "typed in"
+SINGLE: Final = 1e-6
+"""Differences below this part of the depths themselves are rounding of single precision."""
 NEAR_REASONS: Final[dict[Side, str]] = {
     "low": "lenses are focused nearer at low positions",
     "high": "a microscope is focused nearer to its objective at high positions",
@@ -722,6 +724,8 @@ def _compared_readout(first: Run, second: Run, row: int, column: int) -> list[st
     parts = ["no depth" if math.isnan(depth) else f"{depth:.4g} {unit}" for depth in depths]
     parts = [f"{letter} {part}" for letter, part in zip("AB", parts, strict=True)]
     if not math.isnan(apart := depths[0] - depths[1]):
+        if abs(apart) < SINGLE * max(map(abs, depths)):
+            apart = 0.0
         parts.append(f"A − B {apart:.4g} {unit}".replace("-", "−"))
     return parts
 

@@ -310,7 +310,10 @@ class CurveView(QWidget):
     def _show_all(self) -> None:
         if self._positions.size:
             x = self._x(self._positions)
+            # bounds of another stack or unit move the line into them: nobody asked for the slice that is there
+            self._cursor.blockSignals(True)
             self._cursor.setBounds((x[0], x[-1]))
+            self._cursor.blockSignals(False)
             self._item.setXRange(x[0], x[-1], padding=0.02)
 
     def _x(self, positions: Any) -> Floats:
