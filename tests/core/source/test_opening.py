@@ -17,6 +17,8 @@ from PIL import Image
 
 from core.source.conftest import MakeFolder, make_frames, write_image
 from strategies import planes
+from toposcope.core.estimate import EstimateSettings, estimate
+from toposcope.core.export import write_result
 from toposcope.core.jobs import Cancelled, CancelToken
 from toposcope.core.source import OpenOptions, describe, open_stack
 from toposcope.errors import CalibrationError, FrameError, SettingsError, StackError
@@ -657,3 +659,20 @@ def test_pictures_of_results_are_no_frames(make_folder: MakeFolder) -> None:
     for name in ("depth.png", "surface_3d.png", "curve.png"):
         write_image(folder / name, make_frames(1, (40, 50), 3)[0])
     assert open_stack(folder).n == 3
+
+
+def test_a_result_is_told_from_a_stack(tmp_path: Path, make_folder: MakeFolder) -> None:
+    stack = make_folder([np.full((20, 30), i, np.uint8) for i in range(4)])
+    result = estimate(open_stack(stack), EstimateSettings(align="none"))
+    write_result(result, tmp_path / "scan-depth")
+    with pytest.raises(StackError) as caught:
+        open_stack(tmp_path / "scan-depth")
+    assert str(caught.value).startswith("scan-depth holds a result, not the photographs that it was made from.")
+    assert str(stack) in str(caught.value)
+    # a result that was written among the frames is in nobody's way, and what is no result stays what it is
+    write_result(result, stack)
+    assert open_stack(stack).n == 4
+    for text in ("[]", "{", '{"toposcope": 1}'):
+        (tmp_path / "scan-depth" / "result.json").write_text(text)
+        with pytest.raises(StackError, match=r"do not go together|at least 3"):
+            open_stack(tmp_path / "scan-depth")

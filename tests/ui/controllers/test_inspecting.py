@@ -566,6 +566,28 @@ def test_export_that_fails_says_why(qtbot: QtBot, tmp_path: Path, closing: list[
     panel.set_written.assert_not_called()
 
 
+def test_one_format_that_cannot_be_written_keeps_none_of_the_others_back(
+    qtbot: QtBot, tmp_path: Path, closing: list[Any]
+) -> None:
+    stack = make_stack()
+    session, panel = Session(state_of(stack, make_run(stack))), MagicMock(spec=ExportPanel)
+
+    def export(result: DepthResult, name: str, folder: Path, *args: Any) -> list[Path]:
+        if name in ("x3p", "gwy"):
+            raise OutputError(f"surface.{name} needs a pixel size.")
+        return [folder / f"{name}.x"]
+
+    controller = ExportingController(session, panel, export, lambda: [])
+    closing.append(controller.runner)
+    controller.export(("depth", "x3p", "gwy", "pins"), tmp_path)
+    qtbot.waitUntil(lambda: session.state.message is not None)
+    panel.set_written.assert_called_once_with([tmp_path / "depth.x", tmp_path / "pins.x"])
+    assert session.state.message is not None
+    assert session.state.message.text == (
+        "surface.x3p needs a pixel size. 1 more could not be written, either. All others are written."
+    )
+
+
 def test_results_go_beside_the_stack() -> None:
     assert proposed_folder(Path("/data/scan_07"), "scan_07") == Path("/data/scan_07-depth")
     assert proposed_folder(Path("/data/scan.ome.tif"), "scan") == Path("/data/scan.ome-depth")

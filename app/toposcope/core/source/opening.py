@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
@@ -19,7 +21,7 @@ from toposcope.core.source.folder import list_folder, make_source, order_by_time
 from toposcope.core.source.image_file import SUFFIXES, ImageHeader, Unreadable, access_problem, is_device, system_path
 from toposcope.core.source.micro_manager import image_folders, ndtiff_folder, open_images, open_ndtiff
 from toposcope.core.source.naming import natural_key
-from toposcope.core.source.options import OpenOptions
+from toposcope.core.source.options import ChoiceNeeded, OpenOptions
 from toposcope.core.source.readers import open_container, reader_of
 from toposcope.core.source.scaled import to_unit_range
 from toposcope.core.source.sidecar import SIDECAR_NAME, Sidecar, read_sidecar
@@ -29,6 +31,9 @@ from toposcope.errors import CalibrationError, FrameError, SettingsError, StackE
 
 _NOTHING = Sidecar()
 _PLAIN = OpenOptions()
+
+RESULT_NAME: Final = "result.json"
+"""What says how a result came to be (see `toposcope.core.export`)."""
 
 
 def open_stack(
@@ -77,7 +82,18 @@ def _open(path: Path | str | Sequence[Path | str], options: OpenOptions, report:
     paths = [one.parent if one.name == SIDECAR_NAME and not _is_folder(one) else one for one in paths]
     folders = [one for one in paths if _is_folder(one)]
     if len(folders) == 1 and set(paths) <= set(folders):
-        return _open_folder(folders[0], options, report)
+        try:
+            return _open_folder(folders[0], options, report)
+        except (FrameError, ChoiceNeeded):
+            raise
+        except StackError as error:
+            # frames beside a result open all the same; only what does not is taken for the result
+            if (came_from := _result_source(folders[0])) is None:
+                raise
+            raise StackError(
+                f"{folders[0].name} holds a result, not the photographs that it was made from. Open those "
+                f"({came_from}); `toposcope compare` and `toposcope export` take the result."
+            ) from error
     if folders:
         raise StackError(
             "folders and files, or several folders, were given; open one folder, or the files of one series."
@@ -97,6 +113,15 @@ def _open(path: Path | str | Sequence[Path | str], options: OpenOptions, report:
 
 def _is_folder(path: Path) -> bool:
     return os.path.isdir(system_path(path))
+
+
+def _result_source(folder: Path) -> str | None:
+    """Return what the result in ``folder`` was made from; None where there is no result."""
+    try:
+        facts = json.loads(Path(system_path(folder / RESULT_NAME)).read_text(encoding="utf-8"))
+        return str(facts["provenance"]["source"]) if "toposcope" in facts else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _open_folder(folder: Path, options: OpenOptions, report: Report) -> FocalStack:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from toposcope.core.curve import FocusCurve
 from toposcope.core.height_map import HeightMap
 from toposcope.core.jobs import Progress, Report, part
 from toposcope.core.result import DepthResult
+from toposcope.errors import OutputError
 from toposcope.ui.controllers.opening import problem
 from toposcope.ui.session import Job, Session, State
 from toposcope.ui.views.export_panel import ExportPanel
@@ -19,6 +21,14 @@ from toposcope.ui.workers import LatestRunner
 
 Exporter = Callable[[DepthResult | HeightMap, str, Path, Sequence[FocusCurve], Any, Report], Sequence[Path]]
 """Writes one format into a folder, with the curves of the pins where it takes them; returns the files."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """What an export came to: the files, and why others are not there."""
+
+    paths: list[Path]
+    failed: tuple[OutputError, ...]
 
 
 class ExportingController(QObject):
@@ -56,13 +66,17 @@ class ExportingController(QObject):
         self._session.set(message=None)
         self._session.set_job("export", Job("Export", Progress(0.0)))
 
-        def work(report: Report) -> list[Path]:
+        def work(report: Report) -> _Written:
             written: list[Path] = []
+            failed: list[OutputError] = []
             for i, name in enumerate(formats):
                 steps = part(report, i / len(formats), (i + 1) / len(formats))
                 steps(Progress(0.0, name))
-                written += self._export(result, name, folder, curves, options, steps)
-            return written
+                try:
+                    written += self._export(result, name, folder, curves, options, steps)
+                except OutputError as error:  # such as heights without a pixel size: the others may do
+                    failed.append(error)
+            return _Written(written, tuple(failed))
 
         self.runner.start(work)
 
@@ -76,9 +90,18 @@ class ExportingController(QObject):
     def _on_progressed(self, progress: Progress) -> None:
         self._session.set_job("export", Job("Export", progress))
 
-    def _on_written(self, paths: list[Path]) -> None:
+    def _on_written(self, answer: _Written) -> None:
         self._session.set_job("export", None)
-        self._panel.set_written(paths)
+        if answer.paths:
+            self._panel.set_written(answer.paths)
+        if answer.failed:
+            message = problem(answer.failed[0])
+            if len(answer.failed) > 1:
+                count = len(answer.failed) - 1
+                message = replace(message, text=f"{message.text} {count} more could not be written, either.")
+            if answer.paths:
+                message = replace(message, text=f"{message.text} All others are written.")
+            self._session.set(message=message)
 
     def _on_failed(self, error: Exception) -> None:
         self._session.set_job("export", None)
