@@ -40,6 +40,7 @@ def test_voids_carry_the_nearest_height_and_stay_voids() -> None:
 
 def test_a_map_of_nothing_but_voids_is_prepared_too() -> None:
     surface = prepared(np.full((4, 6), np.nan))
+    assert surface.empty
     assert not surface.valid.any()
     assert surface.high > surface.low
     assert surface.to_world(2, 2, 1.0) is None

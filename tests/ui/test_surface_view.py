@@ -317,3 +317,17 @@ def test_without_opengl_it_says_so_and_everything_else_goes_on(
     with pytest.raises(MissingPartError, match="libgl1"):
         view.turntable(tmp_path / "x.gif")
     assert not view._tools.isEnabled()
+
+
+@pytest.mark.gl
+def test_lengths_are_told_in_whole_and_only_of_what_is_known(view: SurfaceView) -> None:
+    heights = 0.06 * bumps()  # "0.994 mm" does not fit beside the surface
+    view.set_surface(heights, grey(), None, "mm")
+    picture = shot(view, 240, 300)
+    texts = view._scene._frame_text.text  # type: ignore[union-attr]
+    assert [text.split()[1] for text in texts] == ["px", "px", "mm"]
+    assert covered(picture)[:, 2:30].any()  # the label stands at the edge
+    assert not covered(picture)[:, :1].any()
+    view.set_surface(np.full((12, 16), np.nan, np.float32), grey(12, 16), None, "slices")
+    shot(view)
+    assert view._scene._frame_text.text == ["16 px", "12 px"]  # type: ignore[union-attr]

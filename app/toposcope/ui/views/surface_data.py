@@ -32,7 +32,7 @@ class PreparedSurface:
     were averaged to texels when it was very large. ``pixel`` is the side of an *original* pixel in
     the unit of height, None when unknown. ``low`` and ``high`` bound the heights without the
     outermost 0.2 % at each end, which are often outliers; ``reach`` is the least and the greatest of
-    all. ``confidence`` (h, w) is 255 where the height is certain, or None.
+    all. ``confidence`` (h, w) is 255 where the height is certain, or None. ``empty`` where no height is known.
     """
 
     heights: NDArray[np.float32]
@@ -45,6 +45,7 @@ class PreparedSurface:
     reach: tuple[float, float]
     unit_symbol: str
     confidence: NDArray[np.uint8] | None = None
+    empty: bool = False
 
     @property
     def z_scale(self) -> float:
@@ -142,6 +143,7 @@ def prepare_surface(
         reach=(float(heights.min()), float(heights.max())),
         unit_symbol=unit_symbol,
         confidence=None if confidence is None else np.round(255 * np.clip(confidence, 0, 1)).astype(np.uint8),
+        empty=not known.any(),
     )
 
 

@@ -27,6 +27,7 @@ TILE: Final = 1024  # logical pixels; keeps a screenshot's buffers small whateve
 SAMPLES: Final = 2  # a screenshot's pixels are averages of 2 x 2, smooth on every OpenGL
 CELLS_STILL: Final = (512, 1024)  # mesh on software OpenGL and on a graphics card
 CELLS_MOVING: Final = (160, 512)
+HALF_LETTER: Final = 4.2  # logical pixels that half a letter of the lengths takes, digits and units on the mean
 CELLS_PICTURE: Final = 1024
 
 _STALK: Final = 0.055  # length of a pin, as a share of the view's height
@@ -237,7 +238,8 @@ class SurfaceScene:
         edges = (
             (_length(columns, surface), np.array([[low[0], near_y, 0], [high[0], near_y, 0]])),
             (_length(rows, surface), np.array([[near_x, low[1], 0], [near_x, high[1], 0]])),
-            (f"{surface.high - surface.low:.3g} {surface.unit_symbol}".strip(), upright),
+            # without a known height there is none to tell
+            *([] if surface.empty else [(f"{surface.high - surface.low:.3g} {surface.unit_symbol}".strip(), upright)]),
         )
         centre = self._camera.project((low + high) / 2, width, height)
         texts, places = [], []
@@ -252,7 +254,7 @@ class SurfaceScene:
             room = scale * (12 + 3.5 * len(text) * abs(outwards[0]))
             texts.append(text)
             place = middle + outwards * room
-            half = scale * 3.5 * len(text)  # a label at the edge of the view moves in as far as it must
+            half = scale * HALF_LETTER * len(text)  # a label at the edge of the view moves in as far as it must
             place[0] = np.clip(place[0], min(half, width / 2), max(width - half, width / 2))
             places.append(place)
         self._frame_text.visible = bool(texts)
