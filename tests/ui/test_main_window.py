@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -303,6 +304,11 @@ def test_the_second_method_is_one_click_away(qtbot: QtBot, make: Make) -> None:
     assert [run.title for run in window.session.state.runs] == ["1  Default", "2  Hybrid"]
     assert window.undo.undoText() == "change the method"
     assert window.actions_by_name["run_other"].text() == "Run Light network"
+    settings = window.session.state.settings
+    window.method.settingsEdited.emit(replace(settings, align="none"))
+    assert window.undo.undoText() == "change the settings"  # of the same method
+    window.method.settingsEdited.emit(replace(settings, method="sml", options=None))
+    assert window.undo.undoText() == "change the method"
 
 
 def test_the_line_is_dragged_and_stays_there(qtbot: QtBot, make: Make) -> None:

@@ -945,8 +945,10 @@ class MainWindow(QMainWindow):
             self.session.set(ranges=ranges)
 
     def _set_settings(self, settings: Any) -> None:
-        if settings != self.session.state.settings:
-            push(self.undo, self.session, "change the method", settings=settings)
+        before = self.session.state.settings
+        if settings != before:
+            what = "method" if settings.method != before.method else "settings"
+            push(self.undo, self.session, f"change the {what}", settings=settings)
 
     def _stack_index(self, worked: int) -> int:
         """Return the frame of the stack for a slice of the shown result, which may leave frames out."""
