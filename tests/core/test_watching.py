@@ -18,6 +18,7 @@ import tifffile
 from numpy.typing import NDArray
 
 import scenes
+from toposcope.core import watching
 from toposcope.core.advising import SweepAdvisor
 from toposcope.core.growing import GrowingDepth
 from toposcope.core.source import OpenOptions, open_stack
@@ -326,6 +327,26 @@ def test_folder_may_go_and_come_back(folder: Path, clock: Clock, look: Look, tmp
     news = look(watch)
     assert (news.problem, news.arrived) == (None, ("a_4.png",))
     assert watch.growing.depth().shape == before.shape
+
+
+def test_folder_that_goes_during_a_look_takes_no_slice_along(
+    folder: Path, clock: Clock, look: Look, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch = FolderWatch(folder, now=clock)
+    for i, frame in enumerate(frames_of(4)):
+        put(folder, f"a_{i}.png", frame)
+    look(watch)
+    listing = watching.list_folder(folder)
+
+    def unplugged(path: Path) -> Any:
+        path.rename(tmp_path / "unplugged")
+        return listing
+
+    monkeypatch.setattr(watching, "list_folder", unplugged)
+    news = watch.look()
+    assert news.problem is not None
+    assert news.problem.endswith("is gone: it was moved, renamed or deleted.")
+    assert watch.n == 4
 
 
 def test_clock_of_the_files_does_not_matter(folder: Path, clock: Clock, look: Look) -> None:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 import tifffile
-from PySide6.QtCore import QMimeData, QPointF, Qt, QTimer, QUrl
+from PySide6.QtCore import QMimeData, QPointF, Qt, QUrl
 from PySide6.QtGui import QDropEvent, QGuiApplication
 from PySide6.QtWidgets import QMenu, QPushButton, QStyle, QTabBar
 from pytestqt.qtbot import QtBot
 
 from scenes import hemisphere
+from toposcope.core.source.folder import FolderSource
 from toposcope.ui import theme
 from toposcope.ui.actions import COMMANDS
 from toposcope.ui.main_window import MainWindow
@@ -109,26 +112,21 @@ def test_titles_of_tabs_are_whole_in_a_small_window(qtbot: QtBot, make: Make) ->
         assert bar.tabRect(i).width() >= bar.fontMetrics().horizontalAdvance(bar.tabText(i)) + around
 
 
-def test_opening_large_frames_leaves_the_gui_thread_free(qtbot: QtBot, make: Make) -> None:
-    """Counted in its own processor time, which other threads and programs do not add to."""
-    stack = make_stack(20, (1500, 2000))
-    window = make(open_stack=lambda path, options, report: stack, estimate=quick_estimate)
-    spans, last = [], [0.0]
+def test_no_frame_is_read_in_the_gui_thread(
+    qtbot: QtBot, make: Make, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readers, read = set(), FolderSource.read
 
-    def tick() -> None:
-        now = time.thread_time()
-        spans.append(now - last[0])
-        last[0] = now
+    def noted(self: FolderSource, *arguments: Any) -> Any:
+        readers.add(threading.current_thread())
+        return read(self, *arguments)
 
-    timer = QTimer(interval=1)
-    timer.timeout.connect(tick)
-    last[0] = time.thread_time()
-    timer.start()
-    window.open(Path("any"))
+    monkeypatch.setattr(FolderSource, "read", noted)
+    window = make()
+    window.open(folder)
     qtbot.waitUntil(lambda: _full(window) and not window.frames.runner.busy, timeout=60_000)
-    timer.stop()
-    # some 30 ms for the layout; one thumbnail of such a frame would take more
-    assert max(spans) < 0.2
+    assert readers
+    assert threading.main_thread() not in readers
 
 
 def test_skipping_a_frame_computes_again_and_undo_goes_back(qtbot: QtBot, make: Make) -> None:

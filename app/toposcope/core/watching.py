@@ -383,7 +383,6 @@ class FolderWatch:
 
     def _list(self) -> dict[str, Stamp]:
         """Return the files that may be slices, with their stamps."""
-        os.scandir(system_path(self.folder)).close()
         try:
             files = list_folder(self.folder).files
         except StackError:  # there is no image yet
@@ -397,6 +396,8 @@ class FolderWatch:
             stamp = (found.st_size, found.st_mtime_ns)
             if path.name not in self._past or self._past[path.name] not in (None, stamp):
                 listed[path.name] = stamp
+        # last of all: files of a folder that goes meanwhile are not gone from it
+        os.scandir(system_path(self.folder)).close()
         return listed
 
     def _look_at_files(self, listed: dict[str, Stamp]) -> tuple[list[str], list[str]]:
