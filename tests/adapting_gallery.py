@@ -1,0 +1,91 @@
+"""Networks before and after adapting to real stacks: `python tests/adapting_gallery.py SHEET.png STACK...`.
+
+Each network learns from all STACKs together, as `toposcope finetune` does it; then each has a line: the labels that
+count, and the depth by each network before and after, in one colour scale. Photographs are not shown, so that
+stacks whose licence does not allow it can be looked at.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from toposcope.core.estimate import EstimateSettings, estimate
+from toposcope.core.pictures import Picture, colour_map, robust_range
+from toposcope.core.source import open_stack
+from toposcope.core.tuning import Tuned, TuneOptions, TuneSettings, adapt
+
+NETWORKS = {"light": "light network", "fad": "FAD"}
+TILE = 300
+TITLE = 24
+GAP = 6
+
+
+def learnt(base: str, stacks: list[Path], folder: Path, options: TuneOptions) -> tuple[Path | None, Tuned]:
+    """Adapt ``base`` and return the file, None where the base stays the better one, and what came of it."""
+    tuned = adapt(stacks, folder / f"{base}.safetensors", TuneSettings(base, options=options), keep_work=True)
+    for one in tuned.labels:
+        print(f"{base}: {one.name}, labels sure for {one.sure:.0%}", flush=True)
+    print(
+        f"{base}: held-out labels {tuned.before:.3f} -> {tuned.after:.3f} slices, {tuned.steps} steps, "
+        f"{tuned.seconds:.0f} s. {' '.join(tuned.notes)}",
+        flush=True,
+    )
+    return tuned.weights, tuned
+
+
+def depth_by(stack: Path, base: str, weights: Path | None) -> NDArray[np.float32]:
+    """Return the depth (H, W) of a stack by a network, in the unit of the stack."""
+    return estimate(open_stack(stack), EstimateSettings(base, weights=weights)).depth
+
+
+def sheet(stacks: list[Path], options: TuneOptions) -> Picture:
+    """Return the sheet: a line for each stack."""
+    lines = []
+    with tempfile.TemporaryDirectory() as folder:
+        found = {base: learnt(base, stacks, Path(folder), options) for base in NETWORKS}
+        _, tuned = next(iter(found.values()))
+        for stack, labels in zip(stacks, tuned.labels, strict=True):
+            positions = open_stack(stack).positions.value
+            label = np.interp(labels.depth(), (0, 1), (positions[0], positions[-1])).astype(np.float32)
+            label[labels.confidence() < options.confidence] = np.nan
+            maps = [label]
+            for base, (weights, _) in found.items():
+                maps += [depth_by(stack, base, None), depth_by(stack, base, weights)]
+            low, high = robust_range(maps[1])
+            lines.append([colour_map(one, low=low, high=high) for one in maps])
+    titles = ["labels that count"]
+    for title in NETWORKS.values():
+        titles += [f"{title} before", "and after"]
+    heights = [round(TILE * line[0].shape[0] / line[0].shape[1]) for line in lines]
+    size = (len(titles) * (TILE + GAP) - GAP, TITLE + sum(heights) + GAP * (len(heights) - 1))
+    canvas = Image.new("RGB", size, "white")
+    draw, top = ImageDraw.Draw(canvas), TITLE
+    for column, title in enumerate(titles):
+        draw.text((column * (TILE + GAP), 3), title, "black", ImageFont.load_default(15))
+    for line, height in zip(lines, heights, strict=True):
+        for column, picture in enumerate(line):
+            small = cv2.resize(picture, (TILE, height), interpolation=cv2.INTER_AREA)
+            canvas.paste(Image.fromarray(small), (column * (TILE + GAP), top))
+        top += height + GAP
+    return np.asarray(canvas)
+
+
+def main() -> None:
+    """Write the sheet."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sheet", type=Path)
+    parser.add_argument("stacks", type=Path, nargs="+")
+    parser.add_argument("--steps", type=int, default=TuneOptions().steps)
+    chosen = parser.parse_args()
+    cv2.imwrite(str(chosen.sheet), sheet(chosen.stacks, TuneOptions(steps=chosen.steps))[..., ::-1])
+
+
+if __name__ == "__main__":
+    main()
