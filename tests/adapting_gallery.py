@@ -27,8 +27,8 @@ TITLE = 24
 GAP = 6
 
 
-def learnt(base: str, stacks: list[Path], folder: Path, options: TuneOptions) -> tuple[Path | None, Tuned]:
-    """Adapt ``base`` and return the file, None where the base stays the better one, and what came of it."""
+def learnt(base: str, stacks: list[Path], folder: Path, options: TuneOptions) -> Tuned:
+    """Adapt ``base``, say what came of it, and return it."""
     tuned = adapt(stacks, folder / f"{base}.safetensors", TuneSettings(base, options=options), keep_work=True)
     for one in tuned.labels:
         print(f"{base}: {one.name}, labels sure for {one.sure:.0%}", flush=True)
@@ -37,7 +37,7 @@ def learnt(base: str, stacks: list[Path], folder: Path, options: TuneOptions) ->
         f"{tuned.seconds:.0f} s. {' '.join(tuned.notes)}",
         flush=True,
     )
-    return tuned.weights, tuned
+    return tuned
 
 
 def depth_by(stack: Path, base: str, weights: Path | None) -> NDArray[np.float32]:
@@ -50,14 +50,13 @@ def sheet(stacks: list[Path], options: TuneOptions) -> Picture:
     lines = []
     with tempfile.TemporaryDirectory() as folder:
         found = {base: learnt(base, stacks, Path(folder), options) for base in NETWORKS}
-        _, tuned = next(iter(found.values()))
-        for stack, labels in zip(stacks, tuned.labels, strict=True):
+        for stack, labels in zip(stacks, next(iter(found.values())).labels, strict=True):
             positions = open_stack(stack).positions.value
             label = np.interp(labels.depth(), (0, 1), (positions[0], positions[-1])).astype(np.float32)
             label[labels.confidence() < options.confidence] = np.nan
             maps = [label]
-            for base, (weights, _) in found.items():
-                maps += [depth_by(stack, base, None), depth_by(stack, base, weights)]
+            for base, tuned in found.items():
+                maps += [depth_by(stack, base, None), depth_by(stack, base, tuned.weights)]
             low, high = robust_range(maps[1])
             lines.append([colour_map(one, low=low, high=high) for one in maps])
     titles = ["labels that count"]

@@ -58,8 +58,9 @@ class View:
         return [0] * self.reversed + [2] * self.mirrored
 
 
-VIEWS: Final = tuple(View(quarters, turned, turned) for quarters in (0, 2, 1, 3) for turned in (False, True))
-"""All together make answers that turn with the picture exactly; of the first few each is unlike those before it."""
+VIEWS: Final = tuple(View(quarters, other, other) for quarters in (0, 2, 1, 3) for other in (False, True))
+"""All together make answers that turn with the picture exactly. Mirrored ones have their slices in reverse, so that
+already the second is unlike the first in both."""
 
 
 class GreyStack(Protocol):

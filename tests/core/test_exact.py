@@ -17,6 +17,7 @@ from toposcope.core.jobs import Cancelled, Progress
 from toposcope.core.refine import DepthMap
 from toposcope.core.result import DepthResult
 from toposcope.core.scales import ProbabilityVolume
+from toposcope.core.scratch import ScratchArray
 from toposcope.core.stack import ArraySource, FocalStack
 from toposcope.core.volume import MeasureVolume
 
@@ -147,13 +148,17 @@ def test_a_depth_of_two_parts_is_said_to_lie_between() -> None:
 
 @pytest.mark.parametrize("word", ["measuring slice 4", "finding the peaks", "Light network", "fusing"])
 def test_cancelled_anywhere_all_scratch_is_given_back(monkeypatch: pytest.MonkeyPatch, word: str) -> None:
-    closed, close = [], MeasureVolume.close
-    monkeypatch.setattr(MeasureVolume, "close", lambda self: (closed.append(True), close(self))[1])
+    open_now: set[int] = set()
+    for kind in (MeasureVolume, ScratchArray):  # frames, measures, and the answers of the network
+        made, close = kind.__init__, kind.close
+        monkeypatch.setattr(kind, "__init__", lambda one, *how, made=made: (made(one, *how), open_now.add(id(one)))[0])
+        monkeypatch.setattr(kind, "close", lambda one, close=close: (close(one), open_now.discard(id(one)))[0])
 
     def stop(progress: Progress) -> None:
         if word in progress.text:
+            assert open_now
             raise Cancelled
 
     with pytest.raises(Cancelled):
         estimate(scenes.tilted_plane(n=9).stack, EstimateSettings("hybrid", align="none", keep_volume=True), stop)
-    assert closed
+    assert not open_now

@@ -47,6 +47,7 @@ from toposcope.errors import OutputError, SettingsError, ToposcopeError
 PLAN: Final = ".plan.json"
 
 FILES: Final = SUFFIXES | {suffix for reader in READERS for suffix in reader.suffixes} | {".lsm", ".stk"}
+"""Ends of the names of files that are stacks, or slices of one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -391,7 +392,9 @@ def sources_from(paths: Sequence[Path]) -> list[Source]:
 NOTES: Final = frozenset(
     {".csv", ".doc", ".docx", ".htm", ".html", ".ini", ".json", ".log", ".md", ".pdf", ".rtf", ".txt", ".xlsx", ".xml"}
 )
+"""Ends of the names of files that users leave beside folders of stacks."""
 PICTURES: Final = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
+"""Ends of the names of files with one image each: several of them are the slices of one stack."""
 
 
 def _has_images(folder: Path) -> bool:

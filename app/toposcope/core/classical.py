@@ -34,6 +34,18 @@ from toposcope.errors import SettingsError
 Grey = NDArray[np.float32]
 
 
+def _smoothing(default: float) -> Any:
+    return setting(
+        default,
+        "Smoothing",
+        "mean with neighbours that agree on the depth, as far as this; steps stay sharp",
+        minimum=0.0,
+        maximum=20.0,
+        step=0.5,
+        unit="px",
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class DepthSettings:
     """Settings that all classical methods share."""
@@ -44,15 +56,7 @@ class DepthSettings:
         "how the peak is placed between slices: through all values near it, or by a Gaussian through three",
         choices=("smoothed", "three-point"),
     )
-    smooth: float = setting(
-        0.0,
-        "Smoothing",
-        "mean with neighbours that agree on the depth, as far as this; steps stay sharp",
-        minimum=0.0,
-        maximum=20.0,
-        step=0.5,
-        unit="px",
-    )
+    smooth: float = _smoothing(0.0)
     fill: bool = setting(
         False, "Fill voids", "give pixels without texture the depth of their surroundings, at confidence 0"
     )
@@ -62,15 +66,7 @@ class DepthSettings:
 class DefaultSettings(DepthSettings):
     """Settings of the default method, none of which needs to be touched."""
 
-    smooth: float = setting(
-        1.5,
-        "Smoothing",
-        "mean with neighbours that agree on the depth, as far as this; steps stay sharp",
-        minimum=0.0,
-        maximum=20.0,
-        step=0.5,
-        unit="px",
-    )
+    smooth: float = _smoothing(1.5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,24 +185,6 @@ def _classical(
     return result
 
 
-def default_peaks(
-    stack: FocalStack,
-    consumers: Sequence[Consumer],
-    volume: MeasureVolume | None,
-    threads: int,
-    gains: Sequence[float],
-    report: Report,
-) -> DepthMap:
-    """Return the depth of an aligned stack by the default method, NaN where it does not know.
-
-    ``consumers`` see each frame of the one pass, ``volume`` receives the measures. ``threads`` of 0 means all
-    cores; ``gains`` are those of the alignment.
-    """
-    options = DefaultSettings()
-    survey = _measured(_default, options)
-    return _depth_map(survey, options.smooth, stack, consumers, volume, threads, gains, report)
-
-
 def _depth_map(
     survey: Survey,
     smoothing: float,
@@ -217,6 +195,11 @@ def _depth_map(
     gains: Sequence[float],
     report: Report,
 ) -> DepthMap:
+    """Return slice indices and confidence (H, W) of an aligned stack by one pass, NaN where nothing is known.
+
+    ``consumers`` see each frame, ``volume`` receives the measures and is settled. ``smoothing`` in pixels, 0 for none;
+    ``threads`` of 0 means all cores; ``gains`` are those of the alignment.
+    """
     with ThreadPoolExecutor(threads or os.cpu_count() or 1, "measure") as pool:
         depth, noise = survey(stack, consumers, volume, pool, part(report, 0.0, 0.96), gains)
         if smoothing:
@@ -266,6 +249,10 @@ def _default(options: DefaultSettings) -> Recipe:
         return cv2.GaussianBlur(focus.gradient_energy(grey), (2 * halo + 1,) * 2, sigma)  # type: ignore[return-value]
 
     return Recipe(measure, halo + 1, 2, coarse=True)
+
+
+default_peaks = partial(_depth_map, _measured(_default, DefaultSettings()), DefaultSettings().smooth)
+"""`_depth_map` by the default method, for networks that take its exact peaks."""
 
 
 def _windowed(measure: Callable[[Grey], Grey], window: int, halo: int, power: int) -> Recipe:

@@ -3,7 +3,7 @@
 A network knows how deep a surface lies where texture is faint, but rounds off relief that is finer than what it has
 learnt. The peaks of a focus measure are exact where there is texture, and nonsense where there is none. Where both
 agree the peak is right as a rule, and the more exact of the two; so it is taken there, and the network believed
-elsewhere. On rough surfaces that leaves a third of the network's error, where texture is faint 1 % more
+elsewhere. On rough surfaces that leaves a third of the network's error, where texture is faint 1 to 2 % more
 (``tests/benchmarks/accuracy.py`` and ``networks.py``, method ``hybrid``).
 """
 
@@ -26,20 +26,28 @@ AGREES, DISAGREES = 0.5, 1.0
 SURE: Final = 0.3
 """Confidence of a peak from which it counts in full."""
 
-MOSTLY: Final = 5
-"""Percent of a depth below which a part in it is not worth telling."""
+TOLD: Final = 5
+"""Percent of a depth from which a part in it is told."""
 
 AROUND: Final = 3
 """Side in pixels of the square in which all must agree: noise agrees by chance, here and there."""
 
 
 def take_peaks(index: Floats, confidence: Floats, peaks: DepthMap) -> tuple[Floats, Floats, Floats]:
-    """Return slice index (H, W) and confidence of a network, with exact peaks where they agree with it.
-
-    The third map, 0 to 1, says how much of each pixel's depth is the peak's.
+    """Return slice index and confidence of a network with exact peaks where they agree, and how much of each was taken.
 
     Peaks that are unknown (NaN) are never taken, nor any where the network does not know (``confidence`` 0): what
     a measure finds there is noise more often than not.
+
+    Parameters
+    ----------
+    index, confidence : (H, W) float32 of the network; slices with fraction, NaN where there is no picture, and 0 to 1
+    peaks : of the measure, likewise, NaN where unknown
+
+    Returns
+    -------
+    index, confidence : (H, W) float32; the confidence is never below the network's
+    taken : (H, W) float32, 0 to 1, the part of the peak in each depth
     """
     known = np.isfinite(peaks.index)
     apart = np.where(known, np.abs(peaks.index - index), DISAGREES)
@@ -76,7 +84,7 @@ class MeasuredVolume:
 
     def origin(self, row: int, column: int) -> Origin:
         percent = int(self._taken[row, column])
-        return "mean" if percent < MOSTLY else "measure" if percent > 100 - MOSTLY else "both"
+        return "mean" if percent < TOLD else "measure" if percent > 100 - TOLD else "both"
 
     @property
     def memory(self) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -41,9 +41,9 @@ from toposcope.core.scales import (
 from toposcope.core.scan import Consumer
 from toposcope.core.scratch import ScratchArray
 from toposcope.core.settings import setting
-from toposcope.core.stack import FocalStack, Plane, to_grey
+from toposcope.core.stack import FocalStack, to_grey
 from toposcope.core.sweep import SweepExaminer
-from toposcope.core.volume import MeasureVolume
+from toposcope.core.volume import FocusVolume, MeasureVolume
 from toposcope.errors import SettingsError, StackError
 
 if TYPE_CHECKING:
@@ -52,6 +52,12 @@ if TYPE_CHECKING:
 
 OVERLAP: Final = 128
 """Pixels that neighbouring tiles share at least: what networks see at a tile's edge is made up so far inwards."""
+
+
+def _exact(default: bool) -> Any:
+    return setting(
+        default, "Exact peaks", "take the peak of the default's focus measure where it agrees with the network"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +87,7 @@ class NetworkSettings:
         minimum=1,
         maximum=8,
     )
-    exact: bool = setting(
-        False, "Exact peaks", "take the peak of the default's focus measure where it agrees with the network"
-    )
+    exact: bool = _exact(False)
     fill: bool = setting(
         False, "Fill voids", "give pixels that the network does not know its mean position there, at confidence 0"
     )
@@ -93,9 +97,7 @@ class NetworkSettings:
 class HybridSettings(NetworkSettings):
     """Settings of the light network with exact peaks."""
 
-    exact: bool = setting(
-        True, "Exact peaks", "take the peak of the default's focus measure where it agrees with the network"
-    )
+    exact: bool = _exact(True)
 
 
 HYBRID: Final = "light"
@@ -114,23 +116,19 @@ def network_methods() -> list[MethodCard]:
         partial(run_network, cards[HYBRID]),
         by_network=True,
     )
-    return [hybrid, *(network_method(card) for card in cards.values())]
-
-
-def network_method(card: WeightsCard) -> MethodCard:
-    """Return the method card of a network."""
-    return MethodCard(
-        card.name, card.title, card.paper, card.good_at, NetworkSettings, partial(run_network, card), by_network=True
-    )
+    networks = [
+        MethodCard(name, card.title, card.paper, card.good_at, NetworkSettings, partial(run_network, card), True)
+        for name, card in cards.items()
+    ]
+    return [hybrid, *networks]
 
 
 def run_network(card: WeightsCard, stack: FocalStack, settings: EstimateSettings, report: Report) -> DepthResult:
     """Run a network: align, one pass over the frames, tiles through the network, fusion.
 
     Depth is the mean position of the probabilities, or with ``exact`` a peak near it (see `toposcope.core.exact`).
-    Confidence is one minus their spread relative to
-    that of a flat curve, which ranks errors well; where the curve is nearly flat the network does not
-    know, and the pixel is void.
+    Confidence is one minus their spread relative to that of a flat curve, which ranks errors well; where the
+    curve is nearly flat the network does not know, and the pixel is void.
     """
     begin = time.monotonic()
     options: NetworkSettings = settings.options
@@ -163,47 +161,50 @@ def run_network(card: WeightsCard, stack: FocalStack, settings: EstimateSettings
     answers: list[Answer] = []
     measured = MeasureVolume(shape, settings.scratch) if options.exact and settings.keep_volume else None
 
-    def keep(i: int, plane: Plane, _measure: NDArray[np.float32]) -> None:
-        grey = to_grey(plane)
+    def keep(i: int, grey: NDArray[np.float32]) -> None:
         frames.values[i] = grey if is_float else np.rint(grey * 65535)
 
-    consumers, told = (keep, fuser.add, examiner.add), part(report, 0.2, 0.4)
+    consumers, told = (fuser.add, examiner.add), part(report, 0.2, 0.4)
     try:
-        peaks, taken = None, np.zeros(stack.shape, np.float32)
+        peaks = None
         if options.exact:
             gains = [motion.gain for motion in alignment.motions]
-            peaks = default_peaks(stack, consumers, measured, settings.threads, gains, told)
+            kept = (lambda i, plane, _: keep(i, to_grey(plane)), *consumers)
+            peaks = default_peaks(stack, kept, measured, settings.threads, gains, told)
         else:
-            _measure_each(stack, consumers, told)
+            _measure_each(stack, keep, consumers, told)
         factors = factors_for(stack.shape, options.scale)
         shares = np.cumsum([0.0] + [1 / factor**2 for factor in factors])
         for factor, begun, ended in zip(factors, shares, shares[1:], strict=False):
             told = part(report, 0.4 + 0.55 * float(begun / shares[-1]), 0.4 + 0.55 * float(ended / shares[-1]))
             answers.append(_answer(card, network, frames.values, place, factor, settings, device, told))
         merged = merge(answers, stack.shape, place, stack.void)
-        mean, spread = merged.mean, merged.relative_spread
+        mean, spread, numbers = merged.mean, merged.relative_spread, np.arange(stack.n)
+        index = np.interp(mean, place, numbers).astype(np.float32)
         confidence: NDArray[np.float32] = np.clip(1 - spread, 0, 1)
         confidence[spread >= UNKNOWN] = 0
         if stack.void is not None:
-            confidence[stack.void], mean[stack.void] = 0, np.nan
+            confidence[stack.void] = 0
+        volume: FocusVolume | None = merged.volume()
         if peaks is not None:
-            numbers = np.arange(stack.n)
-            index, confidence, taken = take_peaks(np.interp(mean, place, numbers).astype(np.float32), confidence, peaks)
+            index, confidence, taken = take_peaks(index, confidence, peaks)
             mean = np.interp(index, numbers, place).astype(np.float32)
-        coordinate = mean if options.fill else np.where(confidence > 0, mean, np.float32(np.nan))
-        index = np.interp(coordinate, place, np.arange(stack.n)).astype(np.float32)
+            if volume is not None and measured is not None:
+                volume = MeasuredVolume(volume, measured, taken)
+        hidden = stack.void if options.fill else confidence == 0
+        if hidden is not None:
+            index[hidden] = mean[hidden] = np.nan
         report(Progress(0.96, "fusing"))
         picture = fuser.finish(index, confidence)
         sweep = examiner.report(index, confidence)
-        volume = merged.volume()
         result = compose(
             stack,
             alignment,
             settings,
-            coordinate,
+            mean,
             confidence,
             picture,
-            volume if measured is None or volume is None else MeasuredVolume(volume, measured, taken),
+            volume,
             sweep,
             time.monotonic() - begin,
             input_hashes(stack.source, part(report, 0.98, 1.0)),
@@ -224,12 +225,19 @@ def run_network(card: WeightsCard, stack: FocalStack, settings: EstimateSettings
     return result
 
 
-def _measure_each(stack: FocalStack, consumers: Sequence[Consumer], report: Report) -> None:
-    """Show each frame and its sharpness to ``consumers``."""
+def _measure_each(
+    stack: FocalStack,
+    keep: Callable[[int, NDArray[np.float32]], None],
+    consumers: Sequence[Consumer],
+    report: Report,
+) -> None:
+    """Read each frame once: ``keep`` gets it in grey, ``consumers`` as it is and with its sharpness."""
     for i in range(stack.n):
         report(Progress(i / stack.n, f"reading slice {i + 1} of {stack.n}"))
         plane = stack.read(i)
-        measure = focus.tenengrad(to_grey(plane), 9)
+        grey = to_grey(plane)
+        keep(i, grey)
+        measure = focus.tenengrad(grey, 9)
         for consumer in consumers:
             consumer(i, plane, measure)
 

@@ -91,7 +91,7 @@ def _split(root: Path, split: str, count: int) -> list[int]:
     path = need_file(root / "splits.mat", TITLE, "the official split; 'all' does without")
     try:
         numbers = np.asarray(loadmat(path)[INDICES[split]], np.int64).reshape(-1)
-    except (KeyError, NotImplementedError, MatReadError, ValueError) as error:
+    except (KeyError, NotImplementedError, MatReadError, ValueError) as error:  # scipy does not read MATLAB 7.3
         raise DataError(f"{TITLE}: {path} holds no {INDICES[split]} ({error}). Download it again.") from error
     if numbers.min() < 1 or numbers.max() > count:
         raise DataError(
