@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -465,6 +466,27 @@ def test_result_is_exported_in_several_formats(run: Run, folder: Path, tmp_path:
     assert (tmp_path / "points.txt").is_file()
     assert run("export", out, "--to", "depth", "-o", tmp_path / "map.tiff").code == cli.DONE
     assert (tmp_path / "map.tiff").is_file()
+
+
+def test_one_format_that_cannot_be_written_keeps_none_of_the_others_back(
+    run: Run, folder: Path, tmp_path: Path
+) -> None:
+    counted, out = tmp_path / "counted", tmp_path / "out"
+    counted.mkdir()
+    for frame in folder.glob("*.png"):  # without what tells positions and pixel size
+        shutil.copy(frame, counted)
+    assert run("depth", counted, "-o", out, "-q").code == cli.DONE
+    done = run("export", out, "--to", "x3p", "--to", "ply", "--json")
+    assert done.code == cli.SOME_FAILED
+    assert [Path(path).name for path in done.facts["files"].values()] == ["surface.ply"]
+    assert (out / "surface.ply").is_file()
+    assert list(done.facts["failed"]) == ["x3p"]
+    assert "x3p is not written: " in done.err
+    assert "(--z-step" in done.err
+    nothing = run("export", out, "--to", "x3p", "--to", "gwy")
+    assert nothing.code == cli.FAILED
+    assert "gwy is not written: " in nothing.err
+    assert run("export", out, "--to", "x3p").code == cli.FAILED
 
 
 @pytest.mark.parametrize(

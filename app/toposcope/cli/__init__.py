@@ -21,7 +21,17 @@ from contextlib import contextmanager
 
 from toposcope import __version__
 from toposcope.cli import capturing, comparing, estimating, evaluating, files, training, tuning, watching
-from toposcope.cli.options import DONE, FAILED, INTERRUPTED, SOME_FAILED, USAGE, Answer, Parser, WrongUsageError
+from toposcope.cli.options import (
+    DONE,
+    FAILED,
+    INTERRUPTED,
+    SOME_FAILED,
+    USAGE,
+    Answer,
+    Parser,
+    WrongUsageError,
+    with_option,
+)
 from toposcope.core.jobs import Cancelled, CancelToken, Progress, Report
 from toposcope.errors import FrameError, SettingsError, ToposcopeError
 
@@ -133,7 +143,7 @@ def _sentence(error: Exception) -> str:
     if isinstance(error, FrameError) and "Skip" in str(error):
         return f"{error} (--skip {shlex.quote(error.name)}, or --skip-broken)"
     if isinstance(error, ToposcopeError):
-        return f"{error} ({error.option})" if error.option else str(error)
+        return with_option(error)
     if isinstance(error, MemoryError):
         return "there is not enough memory. Close other programs, or make the pictures smaller."
     if isinstance(error, OSError) and error.strerror:

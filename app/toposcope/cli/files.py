@@ -5,9 +5,12 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from toposcope.cli.options import (
+    DONE,
+    FAILED,
+    SOME_FAILED,
     Answer,
     Commands,
     ListAction,
@@ -16,10 +19,11 @@ from toposcope.cli.options import (
     check_folder,
     count,
     setting_lines,
+    with_option,
     written_lines,
 )
 from toposcope.core.jobs import Report, part
-from toposcope.errors import SettingsError
+from toposcope.errors import CalibrationError, OutputError, SettingsError
 
 if TYPE_CHECKING:
     from toposcope.core.export import FormatCard
@@ -115,12 +119,23 @@ def _export(options: argparse.Namespace, report: Report) -> Answer:
         made_folder(output)
     beside = options.result if options.result.is_dir() else options.result.parent
     files: dict[str, Path] = {}
+    failed: dict[str, str] = {}
     steps = part(report, 0.3, 1)
     for i, card in enumerate(cards):
         share = part(steps, i / len(cards), (i + 1) / len(cards))
-        written = export(result, card.name, output or beside, wishes, share)
+        try:
+            written = export(result, card.name, output or beside, wishes, share)
+        except (OutputError, CalibrationError) as error:  # such as no pixel size: the others may do
+            if len(cards) == 1:
+                raise
+            failed[card.name] = with_option(error)
+            continue
         files |= {card.name if k == 0 else f"{card.name}_{k}": path for k, path in enumerate(written)}
-    return Answer(written_lines(files), {"files": {name: str(path) for name, path in files.items()}})
+    facts: dict[str, Any] = {"files": {name: str(path) for name, path in files.items()}}
+    if failed:
+        facts["failed"] = failed
+    complaints = tuple(f"{name} is not written: {text}" for name, text in failed.items())
+    return Answer(written_lines(files), facts, complaints, (SOME_FAILED if files else FAILED) if failed else DONE)
 
 
 def _names_folder(output: Path, cards: Sequence[FormatCard]) -> bool:

@@ -46,6 +46,11 @@ Command = Callable[[argparse.Namespace, Report], Answer]
 Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
 
 
+def with_option(error: ToposcopeError) -> str:
+    """Return the sentence of an error, and the option that does what it advises."""
+    return f"{error} ({error.option})" if error.option else str(error)
+
+
 class WrongUsageError(Exception):
     """The arguments make no sense."""
 

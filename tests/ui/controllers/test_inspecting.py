@@ -22,7 +22,7 @@ from toposcope.core.curve import FocusCurve
 from toposcope.core.jobs import Progress, Report, silent
 from toposcope.core.result import DepthResult
 from toposcope.core.stack import ArraySource, FocalStack, Part, Plane, Roi
-from toposcope.errors import FrameError, OutputError
+from toposcope.errors import CalibrationError, FrameError, OutputError
 from toposcope.ui.controllers.calibrating import CalibratingController
 from toposcope.ui.controllers.exporting import ExportingController, proposed_folder
 from toposcope.ui.controllers.frames import FramesController, make_thumbnails
@@ -573,8 +573,10 @@ def test_one_format_that_cannot_be_written_keeps_none_of_the_others_back(
     session, panel = Session(state_of(stack, make_run(stack))), MagicMock(spec=ExportPanel)
 
     def export(result: DepthResult, name: str, folder: Path, *args: Any) -> list[Path]:
-        if name in ("x3p", "gwy"):
-            raise OutputError(f"surface.{name} needs a pixel size.")
+        if name == "x3p":
+            raise OutputError("surface.x3p needs a pixel size.")
+        if name == "gwy":
+            raise CalibrationError("the depths are counted in slices.")
         return [folder / f"{name}.x"]
 
     controller = ExportingController(session, panel, export, lambda: [])
@@ -583,9 +585,7 @@ def test_one_format_that_cannot_be_written_keeps_none_of_the_others_back(
     qtbot.waitUntil(lambda: session.state.message is not None)
     panel.set_written.assert_called_once_with([tmp_path / "depth.x", tmp_path / "pins.x"])
     assert session.state.message is not None
-    assert session.state.message.text == (
-        "surface.x3p needs a pixel size. 1 more could not be written, either. All others are written."
-    )
+    assert session.state.message.text == "surface.x3p needs a pixel size. Not written: x3p, gwy; all others are."
 
 
 def test_results_go_beside_the_stack() -> None:

@@ -13,7 +13,7 @@ from toposcope.core.curve import FocusCurve
 from toposcope.core.height_map import HeightMap
 from toposcope.core.jobs import Progress, Report, part
 from toposcope.core.result import DepthResult
-from toposcope.errors import OutputError
+from toposcope.errors import CalibrationError, OutputError, ToposcopeError
 from toposcope.ui.controllers.opening import problem
 from toposcope.ui.session import Job, Session, State
 from toposcope.ui.views.export_panel import ExportPanel
@@ -25,10 +25,10 @@ Exporter = Callable[[DepthResult | HeightMap, str, Path, Sequence[FocusCurve], A
 
 @dataclass(frozen=True, slots=True)
 class _Written:
-    """What an export came to: the files, and why others are not there."""
+    """What an export came to: the files, and by format why others are not there."""
 
     paths: list[Path]
-    failed: tuple[OutputError, ...]
+    failed: dict[str, ToposcopeError]
 
 
 class ExportingController(QObject):
@@ -68,15 +68,15 @@ class ExportingController(QObject):
 
         def work(report: Report) -> _Written:
             written: list[Path] = []
-            failed: list[OutputError] = []
+            failed: dict[str, ToposcopeError] = {}
             for i, name in enumerate(formats):
                 steps = part(report, i / len(formats), (i + 1) / len(formats))
                 steps(Progress(0.0, name))
                 try:
                     written += self._export(result, name, folder, curves, options, steps)
-                except OutputError as error:  # such as heights without a pixel size: the others may do
-                    failed.append(error)
-            return _Written(written, tuple(failed))
+                except (OutputError, CalibrationError) as error:  # such as no pixel size: the others may do
+                    failed[name] = error
+            return _Written(written, failed)
 
         self.runner.start(work)
 
@@ -95,12 +95,10 @@ class ExportingController(QObject):
         if answer.paths:
             self._panel.set_written(answer.paths)
         if answer.failed:
-            message = problem(answer.failed[0])
-            if len(answer.failed) > 1:
-                count = len(answer.failed) - 1
-                message = replace(message, text=f"{message.text} {count} more could not be written, either.")
-            if answer.paths:
-                message = replace(message, text=f"{message.text} All others are written.")
+            names, error = list(answer.failed), next(iter(answer.failed.values()))
+            message, others = problem(error), "; all others are" if answer.paths else ""
+            if others or len(names) > 1:
+                message = replace(message, text=f"{message.text} Not written: {', '.join(names)}{others}.")
             self._session.set(message=message)
 
     def _on_failed(self, error: Exception) -> None:
