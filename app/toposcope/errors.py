@@ -4,7 +4,8 @@
 
     ToposcopeError              everything that a user may meet; its text is meant to be read
     ├── StackError              this is no focal stack, or not a usable one
-    │   └── FrameError          one frame of it cannot be read; the others may be fine
+    │   ├── FrameError          one frame of it cannot be read; the others may be fine
+    │   └── IsResultError       what was found is not a stack but what was computed from one
     ├── CalibrationError        positions, units or pixel size contradict themselves
     ├── SettingsError           a setting is out of its range or unknown
     ├── OutputError             a result cannot be written
@@ -16,6 +17,8 @@ Each text says what was found, what is needed and what to do, in words that hold
 command line; the option that does it is told by the command line only. `toposcope.core.jobs.Cancelled`
 is not in the family: being cancelled is no error.
 """
+
+from pathlib import Path
 
 
 class ToposcopeError(Exception):
@@ -44,6 +47,14 @@ class FrameError(StackError):
         super().__init__(text)
         self.index = index
         self.name = name
+
+
+class IsResultError(StackError):
+    """The path leads to a result, not to the stack that it was made from; ``folder`` is where it lies."""
+
+    def __init__(self, text: str, folder: Path) -> None:
+        super().__init__(text)
+        self.folder = folder
 
 
 class CalibrationError(ToposcopeError):

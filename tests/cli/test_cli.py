@@ -53,6 +53,21 @@ def test_info_tells_where_each_value_comes_from(run: Run, folder: Path) -> None:
     assert done.err == ""
 
 
+def test_info_tells_what_a_stored_result_is(run: Run, folder: Path, tmp_path: Path) -> None:
+    assert run("depth", folder, "-o", tmp_path / "out").code == cli.DONE
+    for named in (tmp_path / "out", tmp_path / "out" / "result.json"):
+        done = run("info", named)
+        assert done.code == cli.DONE
+        rows = dict(line.split(maxsplit=1) for line in done.out.splitlines())
+        assert (rows["result"], rows["made"]) == (str(tmp_path / "out"), f"from   {folder}")
+        assert rows["frames"] == "11 of 160 × 160, grey, 16 bit"
+        assert rows["method"].startswith("default, ")
+        assert "known for" in rows["depth"]
+    facts = json.loads(run("info", tmp_path / "out", "--json").out)
+    assert facts["files"]["depth"] == str(tmp_path / "out" / "depth.tif")
+    assert facts["provenance"]["source"] == str(folder)
+
+
 @pytest.fixture
 def hyperstack(tmp_path: Path, scene: Scene) -> Path:
     """Write two channels and two times of a scene, the second of each darker."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -115,6 +115,7 @@ def _pixel(text: str) -> tuple[int, int]:
 def _info(options: argparse.Namespace, report: Report) -> Answer:
     from toposcope.core.height_map import is_height_map
     from toposcope.core.source import ChoiceNeeded, describe
+    from toposcope.errors import IsResultError
 
     named = paths(options.stack)
     if isinstance(named, Path) and is_height_map(named):
@@ -127,6 +128,8 @@ def _info(options: argparse.Namespace, report: Report) -> Answer:
         except ChoiceNeeded as question:
             for choice in question.choices:
                 setattr(options, choice.name, 0)
+        except IsResultError as found:
+            return _stored_answer(found.folder)
     lines = _stack_lines(facts)
     if options.frames:
         positions = facts["positions"]["value"]
@@ -138,6 +141,26 @@ def _height_map_answer(path: Path, report: Report) -> Answer:
     from toposcope.core.height_map import described, read_height_map
 
     rows, facts = described(read_height_map(path, report))
+    return Answer("\n".join(f"{name:<12}{text}" for name, text in rows), facts)
+
+
+def _stored_answer(folder: Path) -> Answer:
+    """Say what a stored result is; for machines as its result.json has it, with whole paths."""
+    from toposcope.core.export import read_result
+    from toposcope.core.result import RESULT_NAME
+    from toposcope.core.source import describe_result, fact_rows
+
+    result = read_result(folder)
+    facts = json.loads((folder / RESULT_NAME).read_text(encoding="utf-8"))
+    facts["files"] = {name: str(folder / file) for name, file in facts["files"].items()}
+    made_from = describe_result(result)
+    rows = [
+        ("result", str(folder)),
+        ("made from", made_from["name"]),
+        *((label.lower(), text) for label, text in made_from["parts"].items()),
+        *fact_rows(made_from),
+        *_result_rows(result, facts),
+    ]
     return Answer("\n".join(f"{name:<12}{text}" for name, text in rows), facts)
 
 
@@ -367,6 +390,27 @@ def _part_text(part: dict[str, Any]) -> str:
     return f"{chosen} {options[chosen]}; also there: {others}"
 
 
+def _result_rows(
+    result: DepthResult, facts: dict[str, Any], told_elsewhere: Collection[str] = ()
+) -> list[tuple[str, str]]:
+    """Return how a result came about and what it holds, for users; ``facts`` are those of its result.json."""
+    from toposcope.core.calibration import typical_step
+    from toposcope.core.curve import format_length
+
+    depth, unit = facts["depth"], result.unit_symbol
+    spread = ""
+    if result.valid.any():
+        resolution = typical_step(result.positions.value) / 10
+        low, high = (format_length(depth[end], unit, resolution) for end in ("min", "max"))
+        spread = f"{low.removesuffix(unit).rstrip()} to {high}, "
+    return [
+        ("method", f"{result.provenance.method}, {result.provenance.seconds:.1f} s"),
+        ("alignment", result.alignment.text if result.alignment else "not wanted"),
+        ("depth", f"{spread}known for {100 * depth['known_share']:.1f} % of the pixels"),
+        *(("sweep", note.text) for note in result.sweep.notes if note.lack not in told_elsewhere),
+    ]
+
+
 def result_answer(
     stack: FocalStack, result: DepthResult, files: dict[str, Path], advice: SweepAdvice | None = None
 ) -> Answer:
@@ -374,25 +418,15 @@ def result_answer(
 
     ``advice`` for a better sweep takes the place of what the result says of the same.
     """
-    from toposcope.core.calibration import typical_step
-    from toposcope.core.curve import format_length
     from toposcope.core.source import describe
 
     facts = json.loads(files["result"].read_text(encoding="utf-8"))
-    depth, unit = facts["depth"], result.unit_symbol
-    spread = ""
-    if result.valid.any():
-        resolution = typical_step(stack.positions.value) / 10
-        low, high = (format_length(depth[end], unit, resolution) for end in ("min", "max"))
-        spread = f"{low.removesuffix(unit).rstrip()} to {high}, "
-    notes = [note.text for note in result.sweep.notes if advice is None or note.lack not in _ADVISED]
+    rows = _result_rows(result, facts, () if advice is None else _ADVISED)
+    notes = any(name == "sweep" for name, _ in rows)
     lines = advice.text.splitlines() if advice is not None and (advice.reasons or not notes) else []
     text = [
         *_stack_lines(describe(stack)),
-        f"{'method':<12}{result.provenance.method}, {result.provenance.seconds:.1f} s",
-        f"{'alignment':<12}{result.alignment.text if result.alignment else 'not wanted'}",
-        f"{'depth':<12}{spread}known for {100 * depth['known_share']:.1f} % of the pixels",
-        *(f"{'sweep':<12}{note}" for note in notes),
+        *(f"{name:<12}{line}" for name, line in rows),
         *(f"{'next sweep':<12}{line}" for line in lines),
         written_lines(files),
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,9 @@ from toposcope.core.calibration import MICROMETRES, UNIT_SYMBOLS, Floats, Kind, 
 from toposcope.core.stack import FrameTags, Plane
 from toposcope.core.sweep import SweepReport
 from toposcope.core.volume import FocusVolume
+
+RESULT_NAME: Final = "result.json"
+"""File of a stored result that says how it came to be (see `toposcope.core.export`)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,10 +26,9 @@ from toposcope import __version__
 from toposcope.core.calibration import Sourced
 from toposcope.core.estimate import estimate
 from toposcope.core.export import made_folder, together, write_bytes, write_result
-from toposcope.core.export.stored import RESULT_NAME
 from toposcope.core.jobs import Progress, Report, part, silent
 from toposcope.core.method import EstimateSettings
-from toposcope.core.result import DepthResult
+from toposcope.core.result import RESULT_NAME, DepthResult
 from toposcope.core.stack import FocalStack
 from toposcope.errors import CalibrationError, StackError
 

@@ -62,10 +62,10 @@ class SweepNote:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SweepReport:
-    """All lacks of a sweep, gravest first, and where they lie: (H, W) uint8 codes."""
+    """All lacks of a sweep, gravest first, and where they lie: (H, W) uint8 codes, None where that was not kept."""
 
     notes: tuple[SweepNote, ...]
-    map: NDArray[np.uint8]
+    map: NDArray[np.uint8] | None
 
 
 class SweepExaminer:

@@ -41,6 +41,7 @@ from dffnets.shipped import shipped_cards
 from toposcope.core.adapted import Adapted
 from toposcope.core.curve import FocusCurve
 from toposcope.core.height_map import HEIGHT_MAP_SUFFIXES
+from toposcope.core.result import RESULT_NAME
 from toposcope.core.source import OpenOptions
 from toposcope.errors import ToposcopeError
 from toposcope.ui import theme
@@ -74,7 +75,7 @@ from toposcope.ui.images import image_of
 from toposcope.ui.preferences import Preferences
 from toposcope.ui.pyramid import Picture
 from toposcope.ui.resolve import ViewState, opened_name, reference_run, resolve, shown_kinds
-from toposcope.ui.session import MODES, Kinds, Offer, Session, State
+from toposcope.ui.session import MODES, Kinds, Offer, Session, State, Subject
 from toposcope.ui.theme import ThemeName
 from toposcope.ui.views.adapt_panel import AdaptPanel
 from toposcope.ui.views.calibration_panel import CalibrationPanel, PositionsDialog
@@ -101,10 +102,11 @@ _SUFFIXES: Final = "tif tiff jpg jpeg png bmp webp czi nd2 lif lof xlef oif oib 
 _IMAGES: Final = " ".join(f"*.{suffix} *.{suffix.upper()}" for suffix in _SUFFIXES)
 _HEIGHTS: Final = " ".join(f"*{suffix} *{suffix.upper()}" for suffix in HEIGHT_MAP_SUFFIXES)
 FILE_FILTER: Final = (
-    f"All that can be opened ({_IMAGES} {_HEIGHTS});;Images and microscopes' files ({_IMAGES})"
-    f";;Height maps ({_HEIGHTS});;All files (*)"
+    f"All that can be opened ({_IMAGES} {_HEIGHTS} {RESULT_NAME});;Images and microscopes' files ({_IMAGES})"
+    f";;Height maps ({_HEIGHTS});;Results of Toposcope ({RESULT_NAME});;All files (*)"
 )
 STACK_FILTER: Final = f"Images and microscopes' files ({_IMAGES});;All files (*)"
+RESULT_FILTER: Final = f"Results of Toposcope ({RESULT_NAME})"
 HEIGHTS_FILTER: Final = f"Height maps ({_HEIGHTS});;All files (*)"
 PICTURE_FILTER: Final = "PNG (*.png);;TIFF (*.tif *.tiff);;JPEG (*.jpg *.jpeg)"
 NETWORK_FILTER: Final = "Adapted networks (*.safetensors)"
@@ -384,6 +386,7 @@ class MainWindow(QMainWindow):
             "previous_time": lambda: self.times.step(-1),
             "run_other": self._run_other,
             "compare_heights": self.ask_heights,
+            "compare_stored": self.ask_stored,
             "next_a": lambda: self._next_side("A"),
             "next_b": lambda: self._next_side("B"),
             "swap_sides": self._swap_sides,
@@ -502,24 +505,24 @@ class MainWindow(QMainWindow):
             self.setWindowTitle(now.title)
         if differs("start_page"):
             self._show_start_page(now.start_page)
-        if differs("frames", "is_height_map"):
-            self.strip.set_frames(now.frames, now.is_height_map)
+        if differs("frames", "subject"):
+            self.strip.set_frames(now.frames, now.subject)
         if differs("frames", "slices"):
             self.strip.set_current(now.slices.index)
             self.picture.set_slices(now.slices)
         if differs("slices", "frames", "runs", "shown_run"):
             self.curves.set_slice(self._curve_index(now.slices.index))
-        if differs("calibration", "measured_pixel"):
-            self.calibration.set_calibration(now.calibration, now.measured_pixel)
-        if differs("mode", "modes", "is_height_map"):
-            self.picture.set_modes(now.mode, now.modes, now.is_height_map)
+        if differs("calibration", "measured_pixel", "subject"):
+            self.calibration.set_calibration(now.calibration, now.measured_pixel, now.subject == "stack")
+        if differs("mode", "modes", "subject"):
+            self.picture.set_modes(now.mode, now.modes, now.subject)
             for mode in MODES:
                 self.actions_by_name[f"mode_{mode}"].setEnabled(mode in now.modes)
                 self.actions_by_name[f"mode_{mode}"].setChecked(mode == now.mode)
         if differs("left", "right", "mode", "shown_run", "aligned"):
             self.pictures.set_requests(now.left, now.right)
-        if differs("has_curves", "is_height_map"):
-            self.curves.set_kept(now.has_curves, now.is_height_map)
+        if differs("has_curves", "subject"):
+            self.curves.set_kept(now.has_curves, now.subject)
         if differs("times"):
             self.picture.set_times(now.times)
         if differs("channels", "mode"):
@@ -540,11 +543,13 @@ class MainWindow(QMainWindow):
         if differs("colour_map"):
             self.picture.set_colour_map(now.colour_map)
             self.surface.set_colour_map(now.colour_map)
-        if differs("sweep", "is_height_map"):
-            self.sweep.set_notes(now.sweep, now.is_height_map)
-        if differs("is_height_map"):
-            self.export_panel.set_offered(self.engine.height_map_formats if now.is_height_map else None)
-            if now.is_height_map:  # it has no picture; what was chosen for stacks comes back with the next one
+        if differs("sweep", "subject", "modes"):
+            self.sweep.set_notes(now.sweep, now.subject, "sweep" in now.modes)
+        if differs("subject"):
+            self.export_panel.set_offered(self._offered_formats(now.subject))
+            if (
+                now.subject == "height map"
+            ):  # it has no picture; what was chosen for stacks comes back with the next one
                 self._stack_colouring = self.surface.colouring
                 self.surface.set_colour("height")
             else:
@@ -557,8 +562,8 @@ class MainWindow(QMainWindow):
             self.status.set_job(now.job)
         if differs("message"):
             self.message_bar.set_message(now.message)
-            # a note may go by itself; what went wrong stays until it is read
-            if now.message is not None and now.message.level == "info":
+            # a note may go by itself; what went wrong or offers something stays until it is read
+            if now.message is not None and now.message.level == "info" and not now.message.offers:
                 self._note_timer.start()
             else:
                 self._note_timer.stop()
@@ -578,6 +583,12 @@ class MainWindow(QMainWindow):
         if differs(*enabling, "aligned", "comparison", "adapt"):
             self._enable_actions(now)
 
+    def _offered_formats(self, subject: Subject) -> Sequence[str] | None:
+        """Return the formats that what is open can be written in, None for all."""
+        if subject == "height map":
+            return self.engine.height_map_formats
+        return [card.name for card in self.engine.formats if card.needs == "depth"] if subject == "result" else None
+
     def _enable_actions(self, now: ViewState) -> None:
         acts, opened = self.actions_by_name, not now.start_page
         for name in ("run", "next_slice", "previous_slice", "first_slice", "last_slice", "aligned"):
@@ -587,6 +598,7 @@ class MainWindow(QMainWindow):
         for name in ("zoom_in", "zoom_out", "zoom_fit", "zoom_pixels", "copy_picture", "save_picture"):
             acts[name].setEnabled(opened)
         acts["compare_heights"].setEnabled(now.can_take_heights)
+        acts["compare_stored"].setEnabled(now.can_take_heights and now.subject != "height map")
         acts["next_show"].setEnabled("compare" in now.modes)
         for name in ("remove_pin", "remove_pins", "copy_pins"):
             acts[name].setEnabled(bool(now.pins))
@@ -637,7 +649,7 @@ class MainWindow(QMainWindow):
     # what the user asks for
 
     def open(self, paths: Path | Sequence[Path]) -> None:
-        """Open a stack, or a height map."""
+        """Open a stack, a height map or a stored result."""
         self.opening.open(paths)
 
     def open_sample(self) -> None:
@@ -668,6 +680,14 @@ class MainWindow(QMainWindow):
         if name:
             self.preferences.folder = str(Path(name).parent)
             self._compare_heights(Path(name))
+
+    def ask_stored(self) -> None:
+        """Let the user choose a stored result to compare the shown one with."""
+        title = "Compare with a stored result"
+        name, _ = QFileDialog.getOpenFileName(self, title, self.preferences.folder, RESULT_FILTER)
+        if name:
+            self.preferences.folder = str(Path(name).parent)
+            self.heights.compare_stored(Path(name))
 
     def _compare_heights(self, path: Path) -> None:
         run = reference_run(self.session.state)
@@ -999,6 +1019,8 @@ class MainWindow(QMainWindow):
             self.estimating.run()
         elif offer.action == "run_method":
             self.estimating.run_method(str(offer.value))
+        elif offer.action == "open":
+            self.open(Path(offer.value))
         elif offer.action == "lay_over":
             self._compare_heights(Path(offer.value))
         elif offer.action == "adapt_go_on":

@@ -218,6 +218,8 @@ def render_result(
         if peaks is None:
             raise ValueError("the peaks map needs the peak counts")
         return render_codes(_fit(peaks, result.shape), PEAK_LEGEND, shape, under)
+    if result.sweep.map is None:
+        raise ValueError("the map of the sweep was not kept")
     return render_codes(_fit(result.sweep.map, result.shape), SWEEP_LEGEND, shape, under)
 
 

@@ -37,6 +37,7 @@ from toposcope.ui.session import (
     Pin,
     Run,
     State,
+    Subject,
 )
 
 LAYER_TITLES: Final[dict[LayerKind, str]] = {
@@ -65,6 +66,8 @@ HEIGHT_SHOWS: Final[tuple[tuple[Kinds, str], ...]] = (
     (("all_in_focus", "depth"), "Shaded relief | Height"),
 )
 """The same of height maps, which have no slices."""
+NOT_STORED: Final = frozenset({"slice", "sweep"})
+"""What a stored result has no pictures of."""
 FIRST_METHODS: Final = ("default", "hybrid", "light")
 """The methods that are worth a second opinion, in this order, before all others."""
 TYPED: Final = "typed in"
@@ -238,7 +241,7 @@ class ViewState:
     times: TimeState | None
     can_save_channels: bool
     has_stack: bool
-    is_height_map: bool
+    subject: Subject
     measured_pixel: Sourced[float] | None
     can_take_heights: bool
     job: Job | None
@@ -250,14 +253,14 @@ def resolve(state: State, methods: Mapping[str, MethodCard] | None = None) -> Vi
     """Return what the views show in ``state``; ``methods`` are those that can be offered."""
     stack, run = state.stack, state.run
     modes = available_modes(state)
-    mode: Mode = state.mode if state.mode in modes else "depth" if state.height_map is not None else "slice"
+    mode: Mode = state.mode if state.mode in modes else "slice" if "slice" in modes or not modes else "depth"
     left, right = wanted_pictures(state, mode)
     return ViewState(
         title=" – ".join([*([opened_name(state)] if opened_name(state) else []), "Toposcope"]),
         start_page=state.subject is None,
         frames=frame_rows(stack, state.skipped) if stack else (),
         slices=slice_state(stack, state.slice_index),
-        calibration=calibration(stack, state.edit, run) if stack else None,
+        calibration=shown_calibration(state),
         mode=mode,
         modes=modes,
         left=left,
@@ -281,7 +284,7 @@ def resolve(state: State, methods: Mapping[str, MethodCard] | None = None) -> Vi
         times=time_state(state),
         can_save_channels=channel_choice(state, "all_in_focus") is not None,
         has_stack=stack is not None,
-        is_height_map=state.height_map is not None,
+        subject=state.subject_kind,
         measured_pixel=measured_pixel(state),
         can_take_heights=reference_run(state) is not None and "heights" not in state.jobs,
         job=shown_job(state.jobs),
@@ -301,12 +304,13 @@ def opened_name(state: State) -> str:
     """Return what is open, for users; empty when nothing is."""
     if state.stack is not None:
         return titled(state.stack)
-    return state.height_map.name if state.height_map is not None else ""
+    alone = state.height_map or state.stored
+    return alone.name if alone is not None else ""
 
 
 def reference_run(state: State) -> Run | None:
-    """Return what a height map is laid over: the computed result that is shown, else the newest; or the open map."""
-    if state.height_map is not None:
+    """Return what a height map is laid over: the computed result that is shown, else the newest; or what is open."""
+    if state.stack is None:
         return next(iter(state.full_runs), None)
     computed = [run for run in state.full_runs if not run.measured]
     return state.run if state.run in computed else next(reversed(computed), None)
@@ -321,11 +325,15 @@ def available_modes(state: State) -> frozenset[Mode]:
     """Return the modes that have something to show."""
     if state.height_map is not None:
         return frozenset({"depth", "compare", "difference"} if len(state.full_runs) > 1 else {"depth"})
+    if state.stored is not None:
+        return frozenset({"all_in_focus", "depth", "confidence", "compare", "difference"})
     if state.stack is None:
         return frozenset()
     if state.run is None:
         return frozenset({"slice", "compare", "difference"})
-    modes: set[Mode] = {"slice", "all_in_focus", "depth", "confidence", "sweep", "compare", "difference"}
+    modes: set[Mode] = {"slice", "all_in_focus", "depth", "confidence", "compare", "difference"}
+    if state.run.result.sweep.map is not None:
+        modes.add("sweep")
     if state.run.result.volume is not None:
         modes.add("peaks")
     return frozenset(modes)
@@ -418,7 +426,7 @@ def comparison(state: State, mode: Mode, methods: Mapping[str, MethodCard]) -> C
         results=run_rows(state),
         a=first.number if first else 0,
         b=second.number if second else 0,
-        shows=SHOWS if state.height_map is None else HEIGHT_SHOWS,
+        shows=offered_shows(state),
         show=kinds,
         names=(side_name("A", kinds[0], first), side_name("B", kinds[1], second)),
         split=state.split,
@@ -426,6 +434,13 @@ def comparison(state: State, mode: Mode, methods: Mapping[str, MethodCard]) -> C
         ready=first is not None and second is not None and can_subtract(first, second),
         other=other if state.stack and "depth" not in state.jobs else None,
     )
+
+
+def offered_shows(state: State) -> tuple[tuple[Kinds, str], ...]:
+    """Return what can be seen side by side of what is open."""
+    if state.height_map is not None:
+        return HEIGHT_SHOWS
+    return tuple(show for show in SHOWS if state.stored is None or NOT_STORED.isdisjoint(show[0]))
 
 
 def side_name(letter: str, kind: LayerKind, run: Run | None) -> str:
@@ -483,7 +498,7 @@ def kept_bytes(result: DepthResult) -> int:
     """Return the memory that a result holds. Focus curves that are too many for it lie on the disk instead."""
     maps = (result.depth, result.confidence, result.valid, result.all_in_focus, result.sweep.map)
     volume = result.volume.memory if result.volume is not None else 0
-    return sum(one.nbytes for one in maps) + volume
+    return sum(one.nbytes for one in maps if one is not None) + volume
 
 
 def kept_runs(runs: Sequence[Run], new: Run, reference: int) -> tuple[Run, ...]:
@@ -540,9 +555,8 @@ def place_text(position: float, unit_symbol: str) -> str:
     return f"slice {position:.6g}" if unit_symbol == UNIT_SYMBOLS["index"] else f"{position:.6g} {unit_symbol}"
 
 
-def near_side(stack: FocalStack, edit: CalibrationEdit, run: Run | None) -> Sourced[Side]:
-    """Return which side is near, as the shown result took it, where that is a guess; a guess says why."""
-    near = stack.near
+def near_side(near: Sourced[Side], edit: CalibrationEdit, run: Run | None) -> Sourced[Side]:
+    """Return which side is near, as the shown result took it, where ``near`` is a guess; a guess says why."""
     if near.guessed and run is not None and run.inputs.edit == edit:
         near = run.result.near  # the alignment may have guessed anew
     return replace(near, origin=NEAR_REASONS[near.value]) if near.guessed and near.origin == "guessed" else near
@@ -553,39 +567,45 @@ def titled(stack: FocalStack) -> str:
     return ", ".join((stack.name, *(part.text for part in stack.parts)))
 
 
-def calibration(stack: FocalStack, edit: CalibrationEdit, run: Run | None = None) -> Calibration:
-    """Return what the calibration panel shows, beside the result of ``run``."""
-    values = stack.positions.value
+def shown_calibration(state: State) -> Calibration | None:
+    """Return what the calibration panel shows of what is open; None where there are no slices."""
+    if state.stack is not None:
+        return calibration(state.stack, state.edit, state.run)
+    return calibration(state.runs[0].result, state.edit) if state.stored is not None and state.runs else None
+
+
+def calibration(of: FocalStack | DepthResult, edit: CalibrationEdit, run: Run | None = None) -> Calibration:
+    """Return what the calibration panel shows of a stack, beside the result of ``run``, or of a stored result."""
+    values = of.positions.value
+    names = of.source.names if isinstance(of, FocalStack) else of.provenance.frames
     steps = np.diff(values)
     step = float(np.median(steps))
     regular = bool(np.allclose(steps, step, rtol=0.01))
-    if stack.unit == "index":
-        text = f"{stack.n} slices, distance not known"
+    if of.unit == "index":
+        text = f"{len(values)} slices, distance not known"
     else:
         spacing = f"step {step:.4g}" if regular else f"steps {steps.min():.3g} to {steps.max():.3g}"
-        text = f"{values[0]:.5g} to {values[-1]:.5g} {stack.unit_symbol}, {spacing}"
+        text = f"{values[0]:.5g} to {values[-1]:.5g} {of.unit_symbol}, {spacing}"
     unit_typed = edit.unit is not None
     return Calibration(
-        positions=Stated(text, stack.positions.origin, stack.positions.guessed),
+        positions=Stated(text, of.positions.origin, of.positions.guessed),
         step=step,
-        unit=stack.unit,
+        unit=of.unit,
         unit_stated=Stated(
-            UNIT_SYMBOLS[stack.unit],
-            TYPED if unit_typed else stack.positions.origin,
-            stack.positions.guessed and not unit_typed,
+            UNIT_SYMBOLS[of.unit],
+            TYPED if unit_typed else of.positions.origin,
+            of.positions.guessed and not unit_typed,
         ),
-        kind=stack.kind,
-        near=near_side(stack, edit, run),
-        pixel=Stated(f"{stack.pixel_um.value:.5g} µm", stack.pixel_um.origin, stack.pixel_um.guessed)
-        if stack.pixel_um
+        kind=of.kind,
+        near=near_side(of.near, edit, run),
+        pixel=Stated(f"{of.pixel_um.value:.5g} µm", of.pixel_um.origin, of.pixel_um.guessed)
+        if of.pixel_um
         else Stated("not known", "the files do not tell", False),
-        pixel_um=stack.pixel_um.value if stack.pixel_um else 0.0,
+        pixel_um=of.pixel_um.value if of.pixel_um else 0.0,
         values=tuple(float(v) for v in values),
-        names=tuple(stack.source.names),
+        names=tuple(names),
         edited=edit != CalibrationEdit(),
-        objective=Stated(stack.objective.value.text, stack.objective.origin, stack.objective.guessed)
-        if stack.objective
-        else None,
+        objective=Stated(of.objective.value.text, of.objective.origin, of.objective.guessed) if of.objective else None,
     )
 
 
@@ -644,7 +664,7 @@ def method_state(state: State) -> MethodState:
         automatic=state.automatic,
         can_run=state.stack is not None,
         running=running,
-        outdated=run is not None and not running and not run.measured and run.inputs != state.inputs,
+        outdated=run is not None and not (running or run.measured or run.stored) and run.inputs != state.inputs,
         facts=_shown_facts(run, running) if run else "",
     )
 
@@ -666,6 +686,12 @@ def run_facts(result: DepthResult, reduction: int = 1) -> str:
     else:
         lines.append(f"took {result.provenance.seconds:.1f} s")
     return "\n".join(line[0].upper() + line[1:] for line in lines if line)
+
+
+def stored_facts(result: DepthResult) -> str:
+    """Say the same of a stored result, and what it was made from."""
+    made = result.provenance
+    return f"{run_facts(result)}\nMethod: {made.method}\nMade from: {made.source}"
 
 
 def run_title(inputs: Inputs, methods: Mapping[str, MethodCard], number: int) -> str:

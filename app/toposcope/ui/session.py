@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
 from PySide6.QtCore import QObject, Signal
@@ -27,6 +28,8 @@ Kinds = tuple[LayerKind, LayerKind]
 """What is shown of A and of B."""
 Mode = Literal["slice", "all_in_focus", "depth", "confidence", "peaks", "sweep", "compare", "difference"]
 """What the centre of the window shows: one layer, or two of them side by side."""
+Subject = Literal["nothing", "stack", "height map", "result"]
+"""What is open: a stack; or heights that were measured, or a result that was stored, by themselves."""
 
 MODES: Final[tuple[Mode, ...]] = get_args(Mode)
 KEPT_RUNS: Final = 4
@@ -76,7 +79,7 @@ class Run:
     """A result in the history.
 
     ``reduction`` is above 1 for a preview at reduced size, ``facts`` says what it is. ``measured`` are the heights
-    of an instrument, which no settings make anew.
+    of an instrument, ``stored`` is a result that was read from its files: no settings of the session made them.
     """
 
     number: int
@@ -86,6 +89,19 @@ class Run:
     reduction: int = 1
     facts: str = ""
     measured: bool = False
+    stored: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StoredResult:
+    """A result that is open without its stack: the folder it lies in."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """The folder's name, for users."""
+        return self.path.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +133,7 @@ class Offer:
         "retry",
         "run",
         "run_method",
+        "open",
         "lay_over",
         "without_volume",
         "adapt_go_on",
@@ -141,16 +158,17 @@ class State:
     """Everything the window knows, in one frozen value.
 
     ``opened`` is the stack as it was read, ``stack`` the same with ``edit`` applied; ``height_map`` is what is open
-    instead of a stack, its heights as a result being the first run; ``skipped`` and
-    ``slice_index`` count its frames. ``pair`` are the numbers of the runs A and B, ``compared`` what is shown
-    of them side by side (None: what suits them), ``split`` where the line between them stands, 0..1 of the
-    width. ``channel`` is what the all-in-focus picture shows, None for that of the stack. ``ranges`` holds the
-    colour limits of layers that the user set. ``times_done`` are the time points with a stored result.
+    instead of a stack, its heights as a result being the first run, and so is ``stored``; ``skipped`` and
+    ``slice_index`` count the frames of the stack. ``pair`` are the numbers of the runs A and B, ``compared``
+    what is shown of them side by side (None: what suits them), ``split`` where the line between them stands,
+    0..1 of the width. ``channel`` is what the all-in-focus picture shows, None for that of the stack. ``ranges``
+    holds the colour limits of layers that the user set. ``times_done`` are the time points with a stored result.
     """
 
     opened: FocalStack | None = None
     stack: FocalStack | None = None
     height_map: HeightMap | None = None
+    stored: StoredResult | None = None
     edit: CalibrationEdit = field(default_factory=CalibrationEdit)
     skipped: frozenset[int] = frozenset()
     settings: EstimateSettings = field(default_factory=lambda: EstimateSettings(keep_volume=True))
@@ -175,9 +193,16 @@ class State:
     adapt: AdaptState = field(default_factory=AdaptState)
 
     @property
-    def subject(self) -> FocalStack | HeightMap | None:
+    def subject(self) -> FocalStack | HeightMap | StoredResult | None:
         """What is open, as it was read."""
-        return self.opened if self.opened is not None else self.height_map
+        return self.opened or self.height_map or self.stored
+
+    @property
+    def subject_kind(self) -> Subject:
+        """Which kind of thing is open."""
+        if self.opened is not None:
+            return "stack"
+        return "height map" if self.height_map is not None else "result" if self.stored is not None else "nothing"
 
     @property
     def shown_height_map(self) -> HeightMap | None:
@@ -189,14 +214,14 @@ class State:
         """Rows and columns of pictures at full size, None while nothing is open."""
         if self.stack is not None:
             return self.stack.shape
-        return self.run.result.shape if self.height_map is not None and self.run is not None else None
+        return self.run.result.shape if self.run is not None else None
 
     @property
     def pixel_um(self) -> Sourced[float] | None:
         """The side of a pixel at full size, None where it is not known."""
         if self.stack is not None:
             return self.stack.pixel_um
-        return self.run.result.pixel_um if self.height_map is not None and self.run is not None else None
+        return self.run.result.pixel_um if self.run is not None else None
 
     @property
     def run(self) -> Run | None:

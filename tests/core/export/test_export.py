@@ -32,6 +32,7 @@ from toposcope.core.export import (
     export,
     pins_csv,
     read_result,
+    stack_of,
     together,
     whole_file,
     write_depth_png16,
@@ -369,6 +370,19 @@ def test_result_is_read_back(tmp_path: Path) -> None:
         assert read.provenance.inputs == made.provenance.inputs
         assert read.provenance.settings == {"window": 9, "folder": "x", "gain": None}
         assert (read.objective, read.provenance.parts) == (None, {})
+
+
+def test_the_stack_of_a_result_is_found_where_it_was_or_beside_it(tmp_path: Path) -> None:
+    made = result()
+    (tmp_path / "now" / "scan").mkdir(parents=True)
+    moved = replace(made, provenance=replace(made.provenance, source=str(tmp_path / "then" / "scan")))
+    assert stack_of(moved, tmp_path / "now" / "scan-depth") is None  # a folder without its frames
+    (tmp_path / "now" / "scan" / made.provenance.frames[0]).touch()
+    assert stack_of(moved, tmp_path / "now" / "scan-depth") == tmp_path / "now" / "scan"
+    assert stack_of(moved, tmp_path / "elsewhere" / "scan-depth") is None
+    (tmp_path / "then").mkdir()
+    (tmp_path / "then" / "scan").touch()  # a file of many slices
+    assert stack_of(moved, tmp_path / "now" / "scan-depth") == tmp_path / "then" / "scan"
 
 
 def test_objective_and_part_of_the_file_are_read_back(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from toposcope.core.estimate import EstimateSettings, estimate
 from toposcope.core.export import write_result
 from toposcope.core.jobs import Cancelled, CancelToken
 from toposcope.core.source import OpenOptions, describe, open_stack
-from toposcope.errors import CalibrationError, FrameError, SettingsError, StackError
+from toposcope.errors import CalibrationError, FrameError, IsResultError, SettingsError, StackError
 
 
 def exif(**tags: object) -> bytes:
@@ -669,6 +669,10 @@ def test_a_result_is_told_from_a_stack(tmp_path: Path, make_folder: MakeFolder) 
         open_stack(tmp_path / "scan-depth")
     assert str(caught.value).startswith("scan-depth holds a result, not the photographs that it was made from.")
     assert str(stack) in str(caught.value)
+    for named in (tmp_path / "scan-depth", tmp_path / "scan-depth" / "result.json"):
+        with pytest.raises(IsResultError) as found:
+            open_stack(named)
+        assert found.value.folder == tmp_path / "scan-depth"
     # a result that was written among the frames is in nobody's way, and what is no result stays what it is
     write_result(result, stack)
     assert open_stack(stack).n == 4

@@ -23,7 +23,7 @@ from toposcope.core.export.images import (
     write_image,
 )
 from toposcope.core.export.mesh import write_ply, write_stl
-from toposcope.core.export.stored import read_result, result_facts, write_result_json
+from toposcope.core.export.stored import read_result, result_facts, stack_of, write_result_json
 from toposcope.core.export.surfaces import write_gwy, write_x3p
 from toposcope.core.export.tables import curves_csv, pins_csv, write_curves_csv, write_pins_csv
 from toposcope.core.export.writing import made_folder, together, whole_file, write_bytes
@@ -40,6 +40,7 @@ __all__ = [
     "pins_csv",
     "read_result",
     "result_facts",
+    "stack_of",
     "together",
     "whole_file",
     "write_bytes",

@@ -17,13 +17,13 @@ from toposcope.core.export.images import (
     write_image,
 )
 from toposcope.core.export.mesh import write_ply, write_stl
-from toposcope.core.export.stored import RESULT_NAME, write_result_json
+from toposcope.core.export.stored import write_result_json
 from toposcope.core.export.surfaces import write_gwy, write_x3p
 from toposcope.core.export.tables import write_curves_csv, write_pins_csv
 from toposcope.core.export.writing import made_folder, together
 from toposcope.core.height_map.model import HeightMap, as_result, from_result
 from toposcope.core.jobs import Progress, Report, silent
-from toposcope.core.result import DepthResult
+from toposcope.core.result import RESULT_NAME, DepthResult
 from toposcope.core.settings import setting
 from toposcope.errors import OutputError, SettingsError
 

@@ -18,12 +18,11 @@ from PIL import Image
 from toposcope.core.align import Alignment, Motion
 from toposcope.core.calibration import KINDS, UNITS, Objective, Side, Sourced
 from toposcope.core.export.writing import write_bytes
-from toposcope.core.result import DepthResult, Provenance
+from toposcope.core.result import RESULT_NAME, DepthResult, Provenance
 from toposcope.core.stack import FrameTags, Plane
 from toposcope.core.sweep import SweepNote, SweepReport
 from toposcope.errors import StackError
 
-RESULT_NAME: Final = "result.json"
 VERSION: Final = 1
 """Of the layout of ``result.json``; grows when a reader of today would misread it."""
 
@@ -83,7 +82,7 @@ def write_result_json(result: DepthResult, path: Path | str, files: Mapping[str,
 def read_result(path: Path | str) -> DepthResult:
     """Read a result that `write_result` wrote: a folder, or the ``result.json`` in it.
 
-    What is not kept in files is empty: focus volume and the map of the sweep's lacks.
+    What is not kept in files is None: focus volume and the map of the sweep's lacks.
 
     Raises
     ------
@@ -126,7 +125,7 @@ def read_result(path: Path | str) -> DepthResult:
             calibration["pixel_um"] and _value(calibration["pixel_um"]),
             facts["alignment"] and _alignment(facts["alignment"]),
             None,
-            SweepReport(notes, np.zeros(depth.shape, np.uint8)),
+            SweepReport(notes, None),
             Provenance(
                 facts["toposcope"],
                 provenance["method"],
@@ -141,6 +140,19 @@ def read_result(path: Path | str) -> DepthResult:
         )
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise StackError(f"{path} is damaged or no result of Toposcope: {error} is missing or wrong.") from error
+
+
+def stack_of(result: DepthResult, folder: Path) -> Path | None:
+    """Return where the stack lies that the result stored in ``folder`` was made from, None where it is not found.
+
+    It is looked for where it was, and beside the result, should both have been moved.
+    """
+    was = Path(result.provenance.source)
+    frames = result.provenance.frames
+    for place in (was, folder.parent / was.name):
+        if place.is_file() or (place.is_dir() and frames and (place / frames[0]).exists()):
+            return place.absolute()
+    return None
 
 
 def _read_facts(path: Path) -> dict[str, Any]:

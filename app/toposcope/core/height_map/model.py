@@ -210,7 +210,7 @@ def as_result(height_map: HeightMap, report: Report = silent) -> DepthResult:
         square.pixel_x_um,
         None,
         None,
-        SweepReport((), np.zeros(depth.shape, np.uint8)),
+        SweepReport((), None),
         Provenance(__version__, METHOD, {}, height_map.name, (), 0.0, {}),
     )
 

@@ -280,7 +280,7 @@ def on_result(
         confidence=valid.astype(np.float32),
         valid=valid,
         volume=None,
-        sweep=SweepReport((), np.zeros(depth.shape, np.uint8)),
+        sweep=SweepReport((), None),
         provenance=replace(
             result.provenance,
             method=METHOD,

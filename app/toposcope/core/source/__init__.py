@@ -5,7 +5,7 @@
 'typed in'
 """
 
-from toposcope.core.source.facts import describe, fact_rows
+from toposcope.core.source.facts import describe, describe_result, fact_rows
 from toposcope.core.source.opening import open_stack
 from toposcope.core.source.options import Choice, ChoiceNeeded, OpenOptions, parse_length
 from toposcope.core.source.preview import Preview, preview
@@ -17,6 +17,7 @@ __all__ = [
     "OpenOptions",
     "Preview",
     "describe",
+    "describe_result",
     "fact_rows",
     "open_stack",
     "parse_length",

@@ -4,12 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
-from toposcope.core.calibration import UNIT_SYMBOLS, Objective, Sourced, depth_of_field_um
+from toposcope.core.calibration import UNIT_SYMBOLS, Floats, Kind, Objective, Side, Sourced, Unit, depth_of_field_um
+from toposcope.core.result import DepthResult
 from toposcope.core.stack import FocalStack
+
+
+class _Calibrated(Protocol):
+    """What a stack and a result have in common."""
+
+    @property
+    def shape(self) -> tuple[int, int]: ...
+    @property
+    def positions(self) -> Sourced[Floats]: ...
+    @property
+    def unit(self) -> Unit: ...
+    @property
+    def kind(self) -> Sourced[Kind]: ...
+    @property
+    def near(self) -> Sourced[Side]: ...
+    @property
+    def pixel_um(self) -> Sourced[float] | None: ...
+    @property
+    def objective(self) -> Sourced[Objective] | None: ...
 
 
 def describe(stack: FocalStack) -> dict[str, Any]:
@@ -18,36 +38,53 @@ def describe(stack: FocalStack) -> dict[str, Any]:
     Values with an origin are ``{"value": ..., "origin": ..., "guessed": ...}``; positions ascend and
     tell their step, which is None where it varies by more than 1 %.
     """
-    height, width = stack.shape
-    positions = stack.positions.value
-    steps = np.diff(positions)
-    step = float(np.median(steps))
-    even = bool(np.all(np.abs(steps - step) <= 0.01 * step))
     return {
         "name": stack.name,
         "path": None if stack.path is None else str(stack.path),
-        "frames": stack.n,
-        "height": height,
-        "width": width,
-        "channels": stack.source.channels,
-        "dtype": str(stack.source.dtype),
-        "bits": 8 * stack.source.dtype.itemsize,
-        "unit": stack.unit,
-        "positions": {**_sourced(stack.positions, [float(value) for value in positions])},
-        "step": step if even else None,
-        "range": [float(positions[0]), float(positions[-1])],
-        "kind": _sourced(stack.kind, stack.kind.value),
-        "near": _sourced(stack.near, stack.near.value),
-        "pixel_um": None if stack.pixel_um is None else _sourced(stack.pixel_um, float(stack.pixel_um.value)),
-        "objective": None
-        if stack.objective is None
-        else _sourced(stack.objective, objective_facts(stack.objective.value)),
+        **_calibration(stack, stack.n, stack.source.channels, stack.source.dtype),
         "parts": {
             part.name: {"label": part.label, "chosen": part.chosen, "options": list(part.options)}
             for part in stack.parts
         },
         "names": list(stack.source.names),
         "notes": list(stack.notes),
+    }
+
+
+def describe_result(result: DepthResult) -> dict[str, Any]:
+    """Return the same of the stack that a result was made from, as far as the result tells."""
+    provenance, picture = result.provenance, result.all_in_focus
+    return {
+        "name": provenance.source,
+        **_calibration(result, len(provenance.frames), 3 if picture.ndim == 3 else 1, picture.dtype),
+        "parts": dict(provenance.parts),
+        "names": list(provenance.frames),
+        "notes": [],
+    }
+
+
+def _calibration(of: _Calibrated, frames: int, channels: int, dtype: np.dtype[Any]) -> dict[str, Any]:
+    height, width = of.shape
+    positions = of.positions.value
+    steps = np.diff(positions)
+    step = float(np.median(steps))
+    even = bool(np.all(np.abs(steps - step) <= 0.01 * step))
+    lens = of.objective
+    return {
+        "frames": frames,
+        "height": height,
+        "width": width,
+        "channels": channels,
+        "dtype": str(dtype),
+        "bits": 8 * dtype.itemsize,
+        "unit": of.unit,
+        "positions": _sourced(of.positions, [float(value) for value in positions]),
+        "step": step if even else None,
+        "range": [float(positions[0]), float(positions[-1])],
+        "kind": _sourced(of.kind, of.kind.value),
+        "near": _sourced(of.near, of.near.value),
+        "pixel_um": None if of.pixel_um is None else _sourced(of.pixel_um, float(of.pixel_um.value)),
+        "objective": None if lens is None else _sourced(lens, objective_facts(lens.value)),
     }
 
 

@@ -8,13 +8,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 
 from toposcope.core.calibration import Floats, Kind, Sourced
 from toposcope.core.height_map.formats import HEIGHT_MAP_SUFFIXES, START_BYTES, height_map_format
 from toposcope.core.jobs import Progress, Report, part, silent
+from toposcope.core.result import RESULT_NAME
 from toposcope.core.source.calibrating import Calibration, Frames, calibrate
 from toposcope.core.source.container import Container, ContainerSource, choose
 from toposcope.core.source.folder import list_folder, make_source, order_by_time, read_headers, unread_format
@@ -27,13 +27,10 @@ from toposcope.core.source.scaled import to_unit_range
 from toposcope.core.source.sidecar import SIDECAR_NAME, Sidecar, read_sidecar
 from toposcope.core.source.tiff import open_tiff
 from toposcope.core.stack import MIN_FRAMES, FocalStack, FrameSource, SelectedSource
-from toposcope.errors import CalibrationError, FrameError, SettingsError, StackError
+from toposcope.errors import CalibrationError, FrameError, IsResultError, SettingsError, StackError
 
 _NOTHING = Sidecar()
 _PLAIN = OpenOptions()
-
-RESULT_NAME: Final = "result.json"
-"""What says how a result came to be (see `toposcope.core.export`)."""
 
 
 def open_stack(
@@ -90,10 +87,7 @@ def _open(path: Path | str | Sequence[Path | str], options: OpenOptions, report:
             # frames beside a result open all the same; only what does not is taken for the result
             if (came_from := _result_source(folders[0])) is None:
                 raise
-            raise StackError(
-                f"{folders[0].name} holds a result, not the photographs that it was made from. Open those "
-                f"({came_from}); `toposcope compare` and `toposcope export` take the result."
-            ) from error
+            raise _is_result(folders[0], came_from) from error
     if folders:
         raise StackError(
             "folders and files, or several folders, were given; open one folder, or the files of one series."
@@ -113,6 +107,14 @@ def _open(path: Path | str | Sequence[Path | str], options: OpenOptions, report:
 
 def _is_folder(path: Path) -> bool:
     return os.path.isdir(system_path(path))
+
+
+def _is_result(folder: Path, came_from: str) -> IsResultError:
+    return IsResultError(
+        f"{folder.name} holds a result, not the photographs that it was made from. Open those ({came_from}); the "
+        "window shows the result, `toposcope info`, `compare` and `export` take it.",
+        folder,
+    )
 
 
 def _result_source(folder: Path) -> str | None:
@@ -246,6 +248,8 @@ def _open_file(path: Path, options: OpenOptions, report: Report) -> FocalStack:
         raise StackError(f"{path} does not exist.") from error
     except OSError as error:
         raise StackError(f"{path.name} {access_problem(error)}.") from error
+    if path.name == RESULT_NAME and (came_from := _result_source(path.parent)) is not None:
+        raise _is_result(path.parent, came_from)
     data_set = (
         None if path.suffix.lower() not in (".tif", ".tiff", ".index", ".txt") else _data_set(path, options, report)
     )

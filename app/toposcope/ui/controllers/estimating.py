@@ -85,13 +85,18 @@ class EstimatingController(QObject):
         facts = f"{run_facts(result)}\nStored result; compute it again for its focus curves"
         return Run(self._numbers, run_title(inputs, self._methods, 1), result, inputs, 1, facts)
 
-    def take(self, result: DepthResult, title: str, facts: str, reference: int) -> None:
-        """Put heights that an instrument measured beside the results, as B; ``reference`` is the number of A."""
+    def take(self, result: DepthResult, title: str, facts: str, reference: int, stored: bool = False) -> None:
+        """Put heights that an instrument measured, or a ``stored`` result, beside the results, as B.
+
+        ``reference`` is the number of A.
+        """
         state = self._session.state
         self._numbers += 1
         self._full += 1
         inputs = replace(state.inputs, settings=replace(state.settings, method=METHOD, options=None))
-        run = Run(self._numbers, f"{self._full}  {title}", result, inputs, facts=facts, measured=True)
+        run = Run(
+            self._numbers, f"{self._full}  {title}", result, inputs, facts=facts, measured=not stored, stored=stored
+        )
         kept = kept_runs(state.runs, run, reference)
         is_shown = any(old.number == state.shown_run for old in kept)
         self._session.set(

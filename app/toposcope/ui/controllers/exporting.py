@@ -86,6 +86,8 @@ class ExportingController(QObject):
             self._panel.set_folder(proposed_folder(path, now.opened.name))
         elif now.height_map is not before.height_map and now.height_map is not None:
             self._panel.set_folder(proposed_folder(now.height_map.path, now.height_map.name, "converted"))
+        elif now.stored is not before.stored and now.stored is not None:
+            self._panel.set_folder(proposed_folder(now.stored.path, now.stored.name, "export"))
 
     def _on_progressed(self, progress: Progress) -> None:
         self._session.set_job("export", Job("Export", progress))

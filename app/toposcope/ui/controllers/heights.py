@@ -1,4 +1,4 @@
-"""A height map beside the results of a stack: read, laid over one of them and compared, in the background."""
+"""A height map, or a stored result, beside what is open: read, laid over it and compared, in the background."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from pathlib import Path
 
 from PySide6.QtCore import QObject
 
+from toposcope.core.compare import objection
+from toposcope.core.export import read_result
 from toposcope.core.height_map import HeightMap, Level, Mirror, Place, mirrored, on_result, read_height_map
 from toposcope.core.jobs import Progress, Report, part
-from toposcope.core.result import DepthResult
+from toposcope.core.result import RESULT_NAME, DepthResult
 from toposcope.errors import StackError
 from toposcope.ui.controllers.estimating import EstimatingController
 from toposcope.ui.controllers.opening import note_lines, problem
-from toposcope.ui.resolve import reference_run
+from toposcope.ui.resolve import reference_run, stored_facts
 from toposcope.ui.session import Job, Offer, Session, State
 from toposcope.ui.workers import LatestRunner
 
@@ -30,8 +32,18 @@ class _Laid:
     reference: int
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Beside:
+    """A stored result that fits the result with the number ``reference``."""
+
+    result: DepthResult
+    name: str
+    facts: str
+    reference: int
+
+
 class HeightsController(QObject):
-    """Lays the height map that the user chooses over the result that is shown, and shows the difference."""
+    """Lays the height map or the stored result that the user chooses over what is shown, and shows the difference."""
 
     def __init__(self, session: Session, estimating: EstimatingController, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -62,6 +74,24 @@ class HeightsController(QObject):
 
         self.runner.start(work)
 
+    def compare_stored(self, path: Path) -> None:
+        """Compare the result that is shown with the stored one at ``path``, as A less B, pixel by pixel."""
+        run = reference_run(self._session.state)
+        if run is None:
+            return
+        self._path = None
+        self._session.set(message=None)
+        self._session.set_job(JOB, Job("Stored result", Progress(0.0, path.name)))
+
+        def work(report: Report) -> _Beside:
+            result = read_result(path)
+            if (error := objection(run.result, result)) is not None:
+                raise error
+            name = path.parent.name if path.name == RESULT_NAME else path.name
+            return _Beside(result, name, stored_facts(result), run.number)
+
+        self.runner.start(work)
+
     def cancel(self) -> None:
         """Stop reading and laying over."""
         self.runner.cancel()
@@ -74,8 +104,11 @@ class HeightsController(QObject):
     def _on_progressed(self, progress: Progress) -> None:
         self._session.set_job(JOB, Job("Height map", progress))
 
-    def _on_returned(self, laid: _Laid) -> None:
+    def _on_returned(self, laid: _Laid | _Beside) -> None:
         self._session.set_job(JOB, None)
+        if isinstance(laid, _Beside):
+            self._estimating.take(laid.result, laid.name, laid.facts, laid.reference, stored=True)
+            return
         height_map = laid.height_map
         facts = [f"Measured by {height_map.instrument or height_map.format}", *height_map.notes, laid.text]
         text = "\n".join(line[0].upper() + line[1:] for line in facts)

@@ -11,16 +11,17 @@ from typing import Any, Protocol
 from PySide6.QtCore import QObject
 from PySide6.QtGui import QUndoStack
 
+from toposcope.core.export import read_result, stack_of
 from toposcope.core.height_map import METHOD, HeightMap, as_result, described, is_height_map, read_height_map
 from toposcope.core.jobs import Progress, Report, part
 from toposcope.core.result import DepthResult
 from toposcope.core.source import Choice, ChoiceNeeded, OpenOptions, preview
 from toposcope.core.stack import FocalStack
-from toposcope.errors import FrameError, ToposcopeError
+from toposcope.errors import FrameError, IsResultError, ToposcopeError
 from toposcope.ui.controllers.looking import Looker, Previewer
 from toposcope.ui.preferences import Preferences
-from toposcope.ui.resolve import edited_stack
-from toposcope.ui.session import CalibrationEdit, Job, Message, Offer, Run, Session, State
+from toposcope.ui.resolve import edited_stack, stored_facts
+from toposcope.ui.session import CalibrationEdit, Job, Message, Offer, Run, Session, State, StoredResult
 from toposcope.ui.workers import LatestRunner
 
 Paths = Path | tuple[Path, ...]
@@ -43,8 +44,18 @@ class _Heights:
     facts: str
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Stored:
+    """A stored result that was read, its stack if that is still there, and what it is in words."""
+
+    stored: StoredResult
+    result: DepthResult
+    stack: Path | None
+    facts: str
+
+
 class OpeningController(QObject):
-    """Opens what the user points at, stacks and height maps.
+    """Opens what the user points at: stacks, height maps and stored results.
 
     ``ask`` puts the file's questions and returns answers, or None.
     ``sample`` is the stack that comes with the program: it needs no place among recent files.
@@ -66,7 +77,7 @@ class OpeningController(QObject):
         self._session, self._undo, self._preferences = session, undo, preferences
         self._open_stack, self._ask = open_stack, ask
         self._wanted: tuple[Paths, OpenOptions] | None = None
-        self._height_maps = 0
+        self._alone = 0  # height maps and stored results that were opened
         self.looking = LatestRunner("look", self)
         self.runner = LatestRunner("open", self)
         self.runner.returned.connect(self._on_opened)
@@ -87,10 +98,13 @@ class OpeningController(QObject):
         self._session.set_job("open", Job("Opening", Progress(0.0, _name(wanted))))
         target = wanted if isinstance(wanted, Path) else list(wanted)
 
-        def work(report: Report) -> FocalStack | _Heights:
+        def work(report: Report) -> FocalStack | _Heights | _Stored:
             if isinstance(target, Path) and is_height_map(target):
                 return _read_heights(target, report)
-            return self._open_stack(target, options, report)
+            try:
+                return self._open_stack(target, options, report)
+            except IsResultError as found:
+                return _read_stored(found.folder)
 
         self.runner.start(work)
 
@@ -170,10 +184,13 @@ class OpeningController(QObject):
     def _on_progressed(self, progress: Progress) -> None:
         self._session.set_job("open", Job("Opening", progress))
 
-    def _on_opened(self, stack: FocalStack | _Heights) -> None:
+    def _on_opened(self, stack: FocalStack | _Heights | _Stored) -> None:
         self._session.set_job("open", None)
         if isinstance(stack, _Heights):
             self._show_heights(stack)
+            return
+        if isinstance(stack, _Stored):
+            self._show_stored(stack)
             return
         self._replace(stack)
         if stack.path is not None and stack.path == self._sample:
@@ -187,25 +204,43 @@ class OpeningController(QObject):
         """Begin anew with a height map: its heights are the only result."""
         inputs = replace(self._session.state.inputs, edit=CalibrationEdit(), skipped=frozenset())
         inputs = replace(inputs, settings=replace(inputs.settings, method=METHOD, options=None))
-        self._height_maps += 1
-        # below 0: no number of a computed result, nor that of the height map before, whose pictures may be shown
-        run = Run(
-            -self._height_maps, f"1  {read.height_map.name}", read.result, inputs, facts=read.facts, measured=True
-        )
+        title = f"1  {read.height_map.name}"
+        run = Run(self._number_alone(), title, read.result, inputs, facts=read.facts, measured=True)
         self._replace(None, read.height_map, run)
         if read.height_map.path is not None:
             self._preferences.add_recent(read.height_map.path)
         if read.height_map.notes:
             self._session.set(message=Message(note_lines(read.height_map), "info"))
 
-    def _replace(self, stack: FocalStack | None, height_map: HeightMap | None = None, run: Run | None = None) -> None:
-        """Begin anew with ``stack``, with ``height_map`` as ``run``, or with nothing; what was open is closed."""
+    def _show_stored(self, read: _Stored) -> None:
+        """Begin anew with a stored result, and offer its stack."""
+        inputs = replace(self._session.state.inputs, edit=CalibrationEdit(), skipped=frozenset())
+        run = Run(self._number_alone(), f"1  {read.stored.name}", read.result, inputs, facts=read.facts, stored=True)
+        self._replace(None, read.stored, run)
+        self._preferences.add_recent(read.stored.path)
+        if read.stack is not None:
+            offer = Offer("Open its stack", "open", read.stack)
+            self._session.say("This result is stored without slices and focus curves.", "info", offer)
+
+    def _number_alone(self) -> int:
+        """Return a number for what is open without a stack.
+
+        Below 0: it is that of no computed result, nor of what was open before, whose pictures may still be shown.
+        """
+        self._alone += 1
+        return -self._alone
+
+    def _replace(
+        self, stack: FocalStack | None, alone: HeightMap | StoredResult | None = None, run: Run | None = None
+    ) -> None:
+        """Begin anew with ``stack``, with what is open ``alone`` as ``run``, or with nothing; the rest is closed."""
         before = self._session.state
         self._undo.clear()
         self._session.set(
             opened=stack,
             stack=stack,
-            height_map=height_map,
+            height_map=alone if isinstance(alone, HeightMap) else None,
+            stored=alone if isinstance(alone, StoredResult) else None,
             edit=CalibrationEdit(),
             skipped=frozenset(),
             runs=(run,) if run is not None else (),
@@ -216,7 +251,7 @@ class OpeningController(QObject):
             ranges={},
             mode="slice" if run is None else "depth",
             channel=None,
-            compared=None if height_map is not None else before.compared,
+            compared=None if alone is not None else before.compared,
             slice_index=stack.n // 2 if stack else 0,
             message=None,
         )
@@ -248,6 +283,11 @@ def _read_heights(path: Path, report: Report) -> _Heights:
     rows, _ = described(height_map)
     facts = [f"{name}: {text}" for name, text in rows if name not in ("height map", "note")]
     return _Heights(height_map, result, "\n".join(line[0].upper() + line[1:] for line in facts))
+
+
+def _read_stored(folder: Path) -> _Stored:
+    result = read_result(folder)
+    return _Stored(StoredResult(folder), result, stack_of(result, folder), stored_facts(result))
 
 
 def _release(before: State) -> None:

@@ -119,10 +119,12 @@ class CalibrationPanel(QWidget):
         self._edit.clicked.connect(self.positionsRequested)
         self._reset.clicked.connect(self.resetRequested)
 
-    def set_calibration(self, calibration: Calibration | None, measured: Sourced[float] | None = None) -> None:
+    def set_calibration(
+        self, calibration: Calibration | None, measured: Sourced[float] | None = None, editable: bool = True
+    ) -> None:
         """Show this calibration; None while no stack is open. ``measured`` is the pixel of a height map instead."""
         self._calibration = calibration
-        self.setEnabled(calibration is not None)
+        self.setEnabled(calibration is not None and editable)
         for widget in self._of_slices:  # what a stack before had must not seem to be that of a height map
             widget.setVisible(calibration is not None)
         if calibration is None:

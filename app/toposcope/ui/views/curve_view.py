@@ -40,6 +40,7 @@ from toposcope.core.curve import FocusCurve, format_length
 from toposcope.core.volume import Origin
 from toposcope.ui import theme
 from toposcope.ui.resolve import slice_text
+from toposcope.ui.session import Subject
 
 Floats = NDArray[np.float64]
 Side = Literal["", "A", "B"]
@@ -72,6 +73,7 @@ ORIGIN_TEXTS: Final[dict[Origin, str]] = {
 HEIGHT_MAP_TEXT: Final = (
     "A height map has no slices, so its pixels have no focus curve. Open a focal stack to see some."
 )
+STORED_TEXT: Final = "A result is stored without its focus curves. Open the stack that it was made from to see them."
 NOT_KEPT_TEXT: Final = "No focus curves are kept with this result. Compute the depth again (Ctrl+R) to have them."
 KEY_TEXT: Final = "filled: probability · dotted: measure · dashed: depth · bar: width · ▽ other peaks"
 COMPARED_KEY_TEXT: Final = "dots: probability · dotted: measure · upright: depth · bar: width · ▽ other peaks"
@@ -177,9 +179,10 @@ class CurveView(QWidget):
 
     # setters, called by a controller
 
-    def set_kept(self, kept: bool, is_height_map: bool = False) -> None:
-        """Say whether the shown result has curves; without a result it may have, a height map never has."""
-        self._empty.setText(HEIGHT_MAP_TEXT if is_height_map else EMPTY_TEXT if kept else NOT_KEPT_TEXT)
+    def set_kept(self, kept: bool, subject: Subject = "stack") -> None:
+        """Say whether the shown result has curves; without a result it may have, without a stack it never has."""
+        without: dict[Subject, str] = {"height map": HEIGHT_MAP_TEXT, "result": STORED_TEXT}
+        self._empty.setText(without.get(subject, EMPTY_TEXT if kept else NOT_KEPT_TEXT))
 
     def set_curves(self, curves: Sequence[PinCurve], names: tuple[str, str] = ("", "")) -> None:
         """Show these curves, in the order of their pins; none shows a hint instead.

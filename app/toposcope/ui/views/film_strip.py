@@ -35,6 +35,7 @@ from toposcope.ui import theme
 from toposcope.ui.images import image_of
 from toposcope.ui.pyramid import Picture
 from toposcope.ui.resolve import FrameRow
+from toposcope.ui.session import Subject
 
 Index = QModelIndex | QPersistentModelIndex
 THUMBNAIL: Final = QSize(72, 54)
@@ -191,6 +192,8 @@ def check_box(row: QRect) -> QRect:
 
 
 HEIGHT_MAP_TEXT: Final = "A height map has no slices."
+STORED_TEXT: Final = "A result is stored without its slices."
+_EMPTY_TEXTS: Final[dict[Subject, str]] = {"height map": HEIGHT_MAP_TEXT, "result": STORED_TEXT}
 
 
 class FilmStrip(QListView):
@@ -222,10 +225,10 @@ class FilmStrip(QListView):
     def sizeHint(self) -> QSize:
         return QSize(240, 420)
 
-    def set_frames(self, rows: Sequence[FrameRow], is_height_map: bool = False) -> None:
-        """Show these frames; a height map has none, and the strip says so."""
+    def set_frames(self, rows: Sequence[FrameRow], subject: Subject = "stack") -> None:
+        """Show these frames; a height map or a result has none, and the strip says so."""
         self.frames.set_rows(tuple(rows))
-        self._empty_text = HEIGHT_MAP_TEXT if is_height_map else ""
+        self._empty_text = _EMPTY_TEXTS.get(subject, "")
         self.viewport().update()
 
     def paintEvent(self, event: QPaintEvent) -> None:

@@ -24,7 +24,7 @@ from toposcope.core.pictures import colour_table
 from toposcope.ui import theme
 from toposcope.ui.rendering import COLOUR_MAPS, Rendered
 from toposcope.ui.resolve import ChannelChoice, Comparison, Hint, SliceState, TimeState
-from toposcope.ui.session import MODES, Kinds, Mode, Offer
+from toposcope.ui.session import MODES, Kinds, Mode, Offer, Subject
 from toposcope.ui.views.canvas import Canvas, Where
 from toposcope.ui.views.elided_box import ElidedComboBox
 from toposcope.ui.views.range_bar import RangeBar
@@ -75,7 +75,8 @@ class PictureView(QWidget):
         self.canvas = Canvas(self)
         self.range_bar = RangeBar(self)
         self._modes: dict[Mode, QToolButton] = {}
-        self._narrow = self._tiny = self._is_height_map = False
+        self._narrow = self._tiny = False
+        self._subject: Subject = "stack"
         self._mode_list = QComboBox()
         self._maps = QComboBox()
         self._channels = ElidedComboBox()
@@ -246,17 +247,17 @@ class PictureView(QWidget):
         checked = f"QToolButton:checked {{ background: {c.accent}; color: {c.accent_text}; border-radius: 3px; }}"
         padding = 2 if self._tiny else 4 if self._narrow else 8
         for mode, button in self._modes.items():
-            title = HEIGHT_TITLE[0] if mode == "depth" and self._is_height_map else MODE_TITLES[mode][0]
+            title = HEIGHT_TITLE[0] if mode == "depth" and self._subject == "height map" else MODE_TITLES[mode][0]
             button.setText(SHORT_TITLES.get(mode, title) if self._narrow else title)
             button.setStyleSheet(f"QToolButton {{ padding: 4px {padding}px; border: none; }} {checked}")
 
-    def set_modes(self, mode: Mode, available: frozenset[Mode], is_height_map: bool = False) -> None:
+    def set_modes(self, mode: Mode, available: frozenset[Mode], subject: Subject = "stack") -> None:
         """Show which mode is on and which have something to show; what a height map has is no depth but a height."""
-        title, tip = HEIGHT_TITLE if is_height_map else MODE_TITLES["depth"]
+        title, tip = HEIGHT_TITLE if subject == "height map" else MODE_TITLES["depth"]
         self._modes["depth"].setText(title)
         self._modes["depth"].setToolTip(tip)
         self._mode_list.setItemText(MODES.index("depth"), title)
-        self._is_height_map = is_height_map
+        self._subject = subject
         for name, button in self._modes.items():
             button.setEnabled(name in available)
             button.setChecked(name == mode)

@@ -11,9 +11,11 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QScrollA
 from toposcope.core.sweep import SweepNote
 from toposcope.ui import theme
 from toposcope.ui.rendering import LACK_COLOURS, LACK_TITLES
+from toposcope.ui.session import Subject
 
 EMPTY_TEXT: Final = "Advice for the next sweep appears here, once the depth is computed."
 HEIGHT_MAP_TEXT: Final = "A height map has no slices, so there is no sweep to give advice on."
+NOT_KEPT_TEXT: Final = "Where it is was not kept with the result."
 
 
 class SweepPanel(QScrollArea):
@@ -26,26 +28,30 @@ class SweepPanel(QScrollArea):
         self.setWidgetResizable(True)
         self.setFrameShape(QFrame.Shape.NoFrame)
         self._notes: tuple[SweepNote, ...] | None = None
-        self._is_height_map = False
+        self._subject: Subject = "stack"
         self.set_notes(None)
 
-    def set_notes(self, notes: Sequence[SweepNote] | None, is_height_map: bool = False) -> None:
-        """Show these notes; None while there is no result, or a height map, which no sweep was made for."""
-        self._is_height_map = is_height_map
+    def set_notes(self, notes: Sequence[SweepNote] | None, subject: Subject = "stack", has_map: bool = True) -> None:
+        """Show these notes; None while there is no result, or a height map, which no sweep was made for.
+
+        ``has_map`` says whether there is a map of where it lacks something.
+        """
+        self._subject, self._has_map = subject, has_map
         self._notes = None if notes is None else tuple(notes)
         page = QWidget()
         layout = QVBoxLayout(page)
         layout.setContentsMargins(10, 10, 10, 10)
         layout.setSpacing(10)
         if notes is None:
-            layout.addWidget(_words(HEIGHT_MAP_TEXT if is_height_map else EMPTY_TEXT, muted=True))
+            layout.addWidget(_words(HEIGHT_MAP_TEXT if subject == "height map" else EMPTY_TEXT, muted=True))
         elif not notes:
             layout.addWidget(_words("This sweep lacks nothing: the surface lies inside it, with steps fine enough."))
         for note in notes or ():
             layout.addWidget(self._row(note))
         if notes:
             button = QPushButton(theme.icon("map-trifold"), "  Show where")
-            button.setToolTip("Show the sweep map in the picture (Ctrl+6)")
+            button.setToolTip("Show the sweep map in the picture (Ctrl+6)" if has_map else NOT_KEPT_TEXT)
+            button.setEnabled(has_map)
             button.clicked.connect(self.mapRequested)
             layout.addWidget(button)
         layout.addStretch(1)
@@ -53,7 +59,7 @@ class SweepPanel(QScrollArea):
 
     def apply_theme(self) -> None:
         """Take icons of the theme."""
-        self.set_notes(self._notes, self._is_height_map)
+        self.set_notes(self._notes, self._subject, self._has_map)
 
     def text(self) -> str:
         """Return the notes as text, for the clipboard."""
