@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tifffile
 
+from adapted_files import delta
 from command_runs import Run, sentence, write_stack
 from scenes import Scene, tilted_plane
 from toposcope import cli
+from toposcope.core.evaluate.worker import Worker
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +46,47 @@ def test_table_and_files_say_the_same(run: Run, folder: Path, tmp_path: Path) ->
     assert stored["table"] == facts["table"]
     assert {path.name for path in out.iterdir()} == {"table.csv", "table.md", "table.json", "stacks.csv", "errors"}
     assert {path.name for path in (out / "errors").iterdir()} == {"plane_default.png", "plane_sml.png"}
+
+
+def test_a_method_can_have_other_names_settings_and_weights(run: Run, folder: Path, tmp_path: Path) -> None:
+    weights = delta(tmp_path / "mine.safetensors")
+    methods = ("--methods", "sml,narrow=sml,mine=light", "--set", "narrow.window=5", "--weights", f"mine={weights}")
+    done = run("evaluate", folder, *methods, "--no-curves", "--json", "-q")
+    assert done.code == cli.DONE, done.err
+    assert [row["method"] for row in done.facts["table"]] == ["sml", "narrow", "mine"]
+    assert done.facts["set"] == {"narrow": {"window": "5"}}
+    assert done.facts["methods"][2]["weights"]["file"] == str(weights)
+
+
+def test_interrupted_the_same_command_goes_on(
+    run: Run, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ("evaluate", folder, "--methods", "sml,rdf", "--no-curves", "-o", tmp_path / "out", "-q", "--json")
+    answer = Worker.answer
+
+    def stopped(worker: Worker, *arguments: Any) -> Any:
+        if "rdf" in worker._process.name:
+            raise KeyboardInterrupt
+        return answer(worker, *arguments)
+
+    monkeypatch.setattr(Worker, "answer", stopped)
+    done = run(*command)
+    assert done.code == cli.INTERRUPTED
+    assert "1 of 2 answers are kept" in sentence(done)
+    monkeypatch.undo()
+    facts = run(*command).facts
+    assert facts["kept"] == 1
+    assert [row["method"] for row in facts["table"]] == ["sml", "rdf"]
+    assert run(*command).facts["kept"] == 0  # one that was done is done anew
+
+
+def test_a_broken_stack_is_named(run: Run, folder: Path, scene: Scene) -> None:
+    broken = write_stack(scene, folder.parent / "broken")
+    tifffile.imwrite(broken / "true_depth.tif", scene.depth)
+    (broken / "frame3.png").write_bytes(b"no picture")
+    done = run("evaluate", folder, broken, "--methods", "sml", "--no-curves", "-q")
+    assert done.code == cli.SOME_FAILED
+    assert sentence(done).startswith(f"{broken}: frame3.png")
 
 
 def test_table_is_for_reading(run: Run, folder: Path) -> None:
@@ -96,6 +140,9 @@ def test_stacks_of_the_same_name_are_told_apart(run: Run, folder: Path, scene: S
         (["--methods", "sml"], "there is nothing to evaluate on"),
         (["STACK", "--methods", "magic"], "no method 'magic'"),
         (["STACK", "--methods", "sml", "--set", "rdf.window=5"], "for none of the methods sml"),
+        (["STACK", "--methods", "sml", "--weights", "light=mine.safetensors"], "for none of the methods sml"),
+        (["STACK", "--methods", "sml", "--weights", "sml=mine.safetensors"], "sml takes no other weights"),
+        (["STACK", "--methods", "a=sml,a=rdf"], "two methods are called 'a'"),
         (["STACK", "--methods", "sml", "--set", "sml.windwo=5"], "no setting 'windwo'"),
         (["STACK", "--methods", ","], "at least one stack and one method"),
         (["STACK", "--methods", "sml", "--subset", "2"], "at least 3"),
@@ -105,6 +152,7 @@ def test_stacks_of_the_same_name_are_told_apart(run: Run, folder: Path, scene: S
         (["--validation", "0", "--methods", "sml"], "give 1 or more"),
         (["STACK", "--methods", "sml", "--at-most", "3"], "name it by --dataset"),
         (["STACK", "--methods", "sml", "--truth-unit", "slices"], "name it by --truth"),
+        (["STACK", "--methods", "sml", "--truth-unit", "mm"], "name it by --truth"),
     ],
 )
 def test_wrong_wishes_are_refused_before_the_work(run: Run, folder: Path, arguments: list[str], words: str) -> None:
@@ -123,3 +171,4 @@ def test_data_sets_are_listed(run: Run) -> None:
     done = run("evaluate", "--list-datasets")
     assert done.code == cli.DONE
     assert "ddff12: DDFF 12-Scene" in done.out
+    assert "--root holds 000000_...All.tif" in done.out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import multiprocessing
 import os
@@ -11,11 +12,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import tifffile
 import torch
 
+from adapted_files import delta
 from command_runs import write_stack
 from dffnets.data import DataError, DataSetCard, Sample, Samples
 from dffnets.training import count_peaks
@@ -149,11 +152,11 @@ def test_peaks_are_those_that_a_training_logs() -> None:
 def test_means_leave_out_what_is_undefined_and_count_what_failed() -> None:
     figures = dict.fromkeys((*ev.MEASURES, "known", "unimodal", "one_peak", "scored", "seconds", "cpu_seconds"), 1.0)
     rows = [
-        Row("sml", "a", ("all", "near"), {**figures, "rmse": 2.0, "abs_rel": NAN}),
-        Row("sml", "b", ("all", "far"), {**figures, "rmse": 4.0, "abs_rel": 5.0}),
+        Row("sml", "a", ("all", "near"), {**figures, "rmse": 2.0, "abs_rel": NAN}, peak_bytes=1000),
+        Row("sml", "b", ("all", "far"), {**figures, "rmse": 4.0, "abs_rel": 5.0}, peak_bytes=900),
         Row("sml", "c", ("all", "far"), {}, "broken"),
     ]
-    whole, near, far = _means(rows, {"sml": 1000})
+    whole, near, far = _means(rows)
     assert (whole.group, whole.stacks, whole.failed, whole.figures["rmse"]) == ("all", 3, 1, 3)
     assert whole.figures["abs_rel"] == 5
     assert (near.figures["rmse"], far.figures["rmse"], far.peak_bytes) == (2, 4, 1000)
@@ -189,6 +192,19 @@ def test_truth_in_slices_becomes_positions(folder: Path, scene: Scene) -> None:
     truth = ev.folder_case(folder).truth()
     assert np.isnan(truth[0, :2]).all()
     np.testing.assert_allclose(truth[1:], scene.depth[1:], rtol=1e-5)
+
+
+def test_truth_in_another_length_becomes_positions(folder: Path, scene: Scene) -> None:
+    (folder / "true_depth.tif").unlink()
+    cv2.imwrite(str(folder / "truth.pfm"), (scene.depth / 1000).astype(np.float32))
+    case = ev.folder_case(folder, ev.TruthFile("truth.pfm", "mm"))
+    np.testing.assert_allclose(case.truth(), scene.depth, rtol=1e-6)
+    (folder / "stack.json").unlink()
+    with pytest.raises(StackError, match="slice numbers for positions"):
+        ev.folder_case(folder, ev.TruthFile("truth.pfm", "mm"))
+    (folder / "truth.pfm").write_bytes(b"Pf 3")
+    with pytest.raises(StackError, match="cannot be read as true depth"):
+        ev.folder_case(folder, ev.TruthFile("truth.pfm"))
 
 
 def test_truth_of_any_name_is_no_frame(folder: Path, scene: Scene) -> None:
@@ -278,7 +294,7 @@ def test_data_sets_are_read_one_sample_at_a_time(scene: Scene, tmp_path: Path, m
 
         return Samples([f"scene {k}" for k in range(7)], sample)
 
-    card = DataSetCard("toy", "Toy", "ours", "MIT", "nowhere", ("test",), reader)
+    card = DataSetCard("toy", "Toy", "ours", "MIT", "nowhere", "toy files.", ("test",), reader)
     monkeypatch.setattr("dffnets.data.CARDS", {"toy": card})
     cases = ev.data_set_cases("toy", tmp_path, "test", tmp_path, subset=4, at_most=3)
     assert [case.name for case in cases] == ["toy/scene 0", "toy/scene 3", "toy/scene 6"]
@@ -391,6 +407,77 @@ def test_what_cannot_be_compared_is_refused_before_the_work(folder: Path, scene:
         ev.contender("sml", {"windwo": 3})
 
 
+def test_a_method_can_stand_there_several_times(folder: Path, tmp_path: Path) -> None:
+    weights = delta(tmp_path / "mine.safetensors", shift=0.1)
+    methods = [
+        ev.contender("light"),
+        ev.contender("light", name="mine", weights=weights),
+        ev.contender("sml", {"window": 5}, name="narrow"),
+    ]
+    found = ev.evaluate([ev.folder_case(folder)], methods, ev.EvaluateSettings(curves=False))
+    shipped, mine, narrow = found.rows
+    assert [row.method for row in found.rows] == ["light", "mine", "narrow"]
+    assert shipped.figures["rmse"] != mine.figures["rmse"]
+    assert narrow.problem is None
+    facts = ev.comparison_facts(found)["methods"]
+    assert facts[1]["weights"] == {"file": str(weights), "sha256": hashlib.sha256(weights.read_bytes()).hexdigest()}
+    assert facts[2]["method"] == "sml"
+    assert facts[2]["settings"]["window"] == 5
+    assert f"mine: light, weights {weights}." in ev.text_table(found)
+    with pytest.raises(SettingsError, match="two methods are called 'light'"):
+        ev.evaluate([ev.folder_case(folder)], [methods[0], ev.contender("sml", name="light")])
+
+
+def test_weights_that_do_not_fit_are_refused_before_the_work(tmp_path: Path) -> None:
+    weights = delta(tmp_path / "mine.safetensors")
+    with pytest.raises(SettingsError, match="holds weights of light, not of fad"):
+        ev.contender("fad", weights=weights)
+    with pytest.raises(SettingsError, match="sml takes no other weights"):
+        ev.contender("sml", weights=weights)
+    with pytest.raises(SettingsError, match="cannot be read as weights"):
+        ev.contender("light", weights=tmp_path / "nowhere.safetensors")
+    assert ev.contender("hybrid", weights=weights).weights == weights
+
+
+def test_an_interrupted_evaluation_goes_on(folder: Path, tmp_path: Path) -> None:
+    cases = [ev.folder_case(folder)]
+    methods = [ev.contender("sml"), ev.contender("default")]
+    journal = ev.Journal(tmp_path / "out", {"stacks": ["plane"]})
+
+    def stop(progress: Progress) -> None:
+        if progress.text.startswith("default"):
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        ev.evaluate(cases, methods, report=stop, on_row=journal.add)
+    with (tmp_path / "out" / "unfinished.jsonl").open("a") as file:
+        file.write('{"stack": 0, "ro')  # as a crash leaves it
+    assert ev.Journal(tmp_path / "out", {"stacks": ["another"]}).rows == {}
+    again = ev.Journal(tmp_path / "out", {"stacks": ["plane"]})
+    kept = dict(again.rows)
+    assert list(kept) == [("sml", 0)]
+    seen: list[str] = []
+    found = ev.evaluate(cases, methods, on_score=lambda name, *_: seen.append(name), done=kept, on_row=again.add)
+    assert seen == ["default"]
+    assert found.rows[0] == kept["sml", 0]
+    assert found.means[0].peak_bytes == kept["sml", 0].peak_bytes
+    again.close()
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_what_failed_is_tried_again(tmp_path: Path) -> None:
+    journal = ev.Journal(tmp_path, {})
+    journal.add(0, Row("sml", "a", ("all",), {}, "broken"))
+    assert ev.Journal(tmp_path, {}).rows == {}
+
+
+def test_a_folder_that_changed_is_another(folder: Path) -> None:
+    before = ev.fingerprint(folder)
+    assert ev.fingerprint(folder) == before
+    (folder / "frame3.png").write_bytes((folder / "frame2.png").read_bytes() + b"0")
+    assert ev.fingerprint(folder) != before
+
+
 def test_peak_memory_is_that_of_the_largest_moment() -> None:
     before = peak_bytes()
     block = np.ones(max(before, 50_000_000) // 8 + 8_000_000)
@@ -405,20 +492,22 @@ def test_peak_memory_is_that_of_the_largest_moment() -> None:
 def found() -> ev.Comparison:
     figures = dict.fromkeys((*ev.MEASURES, "known", "unimodal", "one_peak", "scored", "seconds", "cpu_seconds"), 0.5)
     rows = (
-        Row("sml", "good", ("stacks",), {**figures, "rmse": 0.01, "abs_rel": NAN}),
+        Row("sml", "good", ("stacks",), {**figures, "rmse": 0.01, "abs_rel": NAN}, peak_bytes=123_000_000),
         Row("sml", "bad", ("stacks",), {**figures, "rmse": 0.2, "abs_rel": NAN, "seconds": 4000.0}),
         Row("sml", "worst", ("stacks",), {}, "frame 3 is broken."),
     )
-    means = tuple(_means(rows, {"sml": 123_000_000}))
-    return ev.Comparison(rows, means, ev.EvaluateSettings(), "shares of the swept range", {"sml": {"window": "5"}})
+    means = tuple(_means(rows))
+    return ev.Comparison(
+        rows, means, ev.EvaluateSettings(), "shares of the swept range", (ev.contender("sml", {"window": "5"}),)
+    )
 
 
 def test_table_says_how_it_was_measured(found: ev.Comparison) -> None:
     text = ev.text_table(found)
     assert "shares of the swept range" in text
-    assert "sml.window=5" in text
+    assert "sml: window=5." in text
     assert "stacks: 3 stacks, true depth within the sweep for 50.0 % of the pixels, sml failed on 1" in text
-    line = next(line for line in text.splitlines() if line.startswith("sml"))
+    line = next(line for line in text.splitlines() if line.startswith("sml "))
     assert "0.1050" in line
     assert "50.0 %" in line
     assert "123" in line

@@ -6,10 +6,11 @@ import argparse
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from toposcope import __version__
 from toposcope.cli.options import (
     ALIGN_MODES,
     DONE,
@@ -25,11 +26,11 @@ from toposcope.cli.options import (
     each_path,
     written_lines,
 )
-from toposcope.core.jobs import Report, part
+from toposcope.core.jobs import Cancelled, Report, part
 from toposcope.errors import SettingsError, StackError, ToposcopeError
 
 if TYPE_CHECKING:
-    from toposcope.core.evaluate import Case, Comparison, Contender, TruthFile
+    from toposcope.core.evaluate import Case, Comparison, Contender, EvaluateSettings, Journal, TruthFile
 
 RENDERED = 64
 """Rendered stacks unless a number is given: what the cards of the networks were measured on."""
@@ -49,13 +50,13 @@ def add_evaluate(commands: Commands) -> None:
     stacks.add_argument(
         "--truth",
         metavar="NAME",
-        help="file of the true depth in each folder, TIFF or .npy (default: true_depth.tif or gt_slice_index.tif)",
+        help="file of the true depth in each folder: TIFF, .npy, .pfm (default: true_depth.tif or gt_slice_index.tif)",
     )
     stacks.add_argument(
         "--truth-unit",
-        choices=("stack", "slices"),
+        choices=("stack", "slices", "um", "mm", "m"),
         default="stack",
-        help="what the numbers in --truth are: positions in the unit of the stack, or slices from 0",
+        help="what the numbers in --truth are: positions in the unit of the stack or in another, or slices from 0",
     )
     stacks.add_argument(
         "--validation",
@@ -84,7 +85,8 @@ def add_evaluate(commands: Commands) -> None:
         "--methods",
         type=lambda text: tuple(name for name in text.split(",") if name),
         metavar="A,B,...",
-        help="names of methods, or all (default: the best-known classical ones and all networks)",
+        help="names of methods, or all (default: the best-known classical ones and all networks); NAME=METHOD gives a "
+        "method another name, so that it can stand there again with other settings or weights",
     )
     methods.add_argument(
         "--set",
@@ -93,6 +95,15 @@ def add_evaluate(commands: Commands) -> None:
         type=_setting,
         metavar="METHOD.NAME=VALUE",
         help="setting of a method; may be given several times",
+    )
+    methods.add_argument(
+        "--weights",
+        action="append",
+        default=[],
+        type=_weights,
+        metavar="METHOD=FILE",
+        help="run a network with these weights (.safetensors), or with those of an adapted one; may be given several "
+        "times",
     )
     methods.add_argument(
         "--align", choices=ALIGN_MODES, default="none", help="register the frames first (default: %(default)s)"
@@ -116,7 +127,11 @@ def add_evaluate(commands: Commands) -> None:
     )
     table.add_argument("--all-measures", action="store_true", help="show all measures, as the files hold them")
     table.add_argument(
-        "-o", "--output", type=Path, metavar="OUT", help="folder for the table as CSV, JSON and Markdown"
+        "-o",
+        "--output",
+        type=Path,
+        metavar="OUT",
+        help="folder for the table as CSV, JSON and Markdown; interrupted, the same command goes on from there",
     )
     table.add_argument("--errors", action="store_true", help="draw a map of the errors of each stack and method, too")
 
@@ -128,7 +143,11 @@ def data_set_list() -> str:
     lines: list[str] = []
     for card in CARDS.values():
         lines += [f"{card.name}: {card.title}", f"    {card.paper}", f"    {card.source}"]
-        lines += [f"    Licence: {card.licence}", f"    --split {' | '.join(card.splits)}"]
+        lines += [
+            f"    --root holds {card.layout}",
+            f"    Licence: {card.licence}",
+            f"    --split {' | '.join(card.splits)}",
+        ]
     return "\n".join(lines)
 
 
@@ -140,10 +159,17 @@ def _setting(text: str) -> Setting:
     return method, name, value
 
 
+def _weights(text: str) -> tuple[str, Path]:
+    method, equals, file = text.partition("=")
+    if not (equals and method and file):
+        raise argparse.ArgumentTypeError(f"{text!r} names no method; write METHOD=FILE such as light=mine.safetensors")
+    return method, Path(file)
+
+
 def _evaluate(options: argparse.Namespace, report: Report) -> Answer:
     from toposcope.core.evaluate import EvaluateSettings, comparison_facts, error_writer, evaluate, write_comparison
 
-    contenders = _contenders(options.methods, options.set)
+    contenders = _contenders(options.methods, options.set, options.weights)
     if options.errors and not options.output:
         raise SettingsError("--errors draws files; name a folder for them with -o.")
     if options.output:
@@ -159,15 +185,34 @@ def _evaluate(options: argparse.Namespace, report: Report) -> Answer:
     with tempfile.TemporaryDirectory(prefix="toposcope-stacks-") as scratch:
         cases, problems = _cases(options, Path(scratch), part(report, 0, 0.1))
         draw = error_writer(options.output / "errors", options.unit) if options.errors else None
-        found = evaluate(cases, contenders, settings, part(report, 0.1, 1), draw)
+        journal = _journal(options, cases, contenders, settings) if options.output else None
+        before = dict(journal.rows) if journal else {}
+        told = part(report, 0.1, 1)
+        try:
+            found = evaluate(cases, contenders, settings, told, draw, before, journal.add if journal else None)
+        except (Cancelled, KeyboardInterrupt) as stop:
+            if journal and journal.rows:
+                raise Cancelled(
+                    f"interrupted; {len(journal.rows)} of {len(cases) * len(contenders)} answers are kept in "
+                    f"{options.output}, and the same command goes on from there."
+                ) from stop
+            raise
     if all(row.problem for row in found.rows):
         raise StackError(f"no method could answer for any stack; {found.rows[0].method}: {found.rows[0].problem}")
     files = write_comparison(found, options.output) if options.output else {}
+    if journal:
+        journal.close()
     if options.errors:
         files["errors"] = options.output / "errors"
     problems += [{"stack": row.stack, "method": row.method, "problem": str(row.problem)} for row in found.problems]
-    facts = {**comparison_facts(found), "failed": problems, "files": {name: str(path) for name, path in files.items()}}
-    text = [_table(found, options.all_measures), *([written_lines(files)] if files else [])]
+    facts = {
+        **comparison_facts(found),
+        "failed": problems,
+        "kept": len(before),
+        "files": {name: str(path) for name, path in files.items()},
+    }
+    kept = [f"{'kept':<12}{len(before)} answers of the run that was interrupted"] if before else []
+    text = [_table(found, options.all_measures), *kept, *([written_lines(files)] if files else [])]
     return Answer("\n".join(text), facts, _complaints(problems), SOME_FAILED if problems else DONE)
 
 
@@ -179,24 +224,56 @@ def _table(found: Comparison, with_all: bool) -> str:
 
 def _complaints(problems: Sequence[dict[str, Any]]) -> tuple[str, ...]:
     said = [
-        f"{problem['method']} on {problem['stack']}: {problem['problem']}" if problem["method"] else problem["problem"]
+        f"{problem['method']} on {problem['stack']}: {problem['problem']}" if problem["method"] else _of_stack(problem)
         for problem in problems
     ]
     more = len(said) - MOST_COMPLAINTS
     return (*said[:MOST_COMPLAINTS], *([f"and {more} more failed; --json and -o list all."] if more > 0 else []))
 
 
-def _contenders(names: Sequence[str] | None, given: Sequence[Setting]) -> list[Contender]:
+def _of_stack(problem: dict[str, Any]) -> str:
+    """Say what is wrong with a stack; which one it is, where the sentence names a file of it only."""
+    stack, text = str(problem["stack"]), str(problem["problem"])
+    return text if stack in text else f"{stack}: {text}"
+
+
+def _contenders(
+    names: Sequence[str] | None, given: Sequence[Setting], weights: Sequence[tuple[str, Path]]
+) -> list[Contender]:
     from toposcope.core.estimate import METHODS
     from toposcope.core.evaluate import contender, default_methods
 
-    chosen = dict.fromkeys(default_methods() if names is None else METHODS if names == ("all",) else names)
-    for method, name, _ in given:
-        if method not in chosen:
-            raise SettingsError(
-                f"--set {method}.{name} is for none of the methods {', '.join(chosen)}. Add it to --methods."
-            )
-    return [contender(method, {name: value for one, name, value in given if one == method}) for method in chosen]
+    wanted = default_methods() if names is None else tuple(METHODS) if names == ("all",) else names
+    pairs = [(name, method or name) for name, _, method in (text.partition("=") for text in dict.fromkeys(wanted))]
+    known = [name for name, _ in pairs]
+    for option, name in [(f"--set {one}.{name}", one) for one, name, _ in given] + [
+        (f"--weights {one}", one) for one, _ in weights
+    ]:
+        if name not in known:
+            raise SettingsError(f"{option} is for none of the methods {', '.join(known)}. Add it to --methods.")
+    files = dict(weights)
+    return [
+        contender(method, {key: value for one, key, value in given if one == name}, name, files.get(name))
+        for name, method in pairs
+    ]
+
+
+def _journal(
+    options: argparse.Namespace, cases: Sequence[Case], contenders: Sequence[Contender], settings: EvaluateSettings
+) -> Journal:
+    """Return what an interrupted run of the same command has left, and where this one is kept."""
+    from toposcope.core.evaluate import Journal, contender_facts, fingerprint
+
+    what = {
+        "toposcope": __version__,
+        "settings": asdict(settings),
+        "methods": [contender_facts(one) for one in contenders],
+        "stacks": [case.name for case in cases],
+        "folders": [[str(path.resolve()), fingerprint(path)] for path in each_path(options.stack) if path.exists()],
+        "root": options.root and str(options.root.resolve()),
+        **{name: getattr(options, name) for name in ("truth", "truth_unit", "subset", "dataset", "split", "errors")},
+    }
+    return Journal(options.output, what)
 
 
 def _cases(options: argparse.Namespace, folder: Path, report: Report) -> tuple[list[Case], list[dict[str, Any]]]:
@@ -242,6 +319,6 @@ def _cases(options: argparse.Namespace, folder: Path, report: Report) -> tuple[l
 def _truth(options: argparse.Namespace) -> TruthFile | None:
     from toposcope.core.evaluate import TruthFile
 
-    if options.truth_unit == "slices" and not options.truth:
-        raise SettingsError("--truth-unit slices tells what a file holds; name it by --truth.")
+    if options.truth_unit != "stack" and not options.truth:
+        raise SettingsError(f"--truth-unit {options.truth_unit} tells what a file holds; name it by --truth.")
     return TruthFile(options.truth, options.truth_unit) if options.truth else None

@@ -290,6 +290,7 @@ def estimated(options: argparse.Namespace, stack: FocalStack, report: Report, ke
 
 def estimate_settings(options: argparse.Namespace) -> EstimateSettings:
     """Return how to estimate by the options that `add_method` adds."""
+    from toposcope.core.adapted import weights_file
     from toposcope.core.estimate import EstimateSettings, find_method
 
     card = find_method(options.method)
@@ -299,17 +300,8 @@ def estimate_settings(options: argparse.Namespace) -> EstimateSettings:
         align=options.align,
         threads=options.threads,
         device=options.device,
-        weights=_weights(options.weights),
+        weights=options.weights and weights_file(options.weights),
     )
-
-
-def _weights(given: Path | None) -> Path | None:
-    """Return the file that was given; the name of an adapted network stands for its file."""
-    from toposcope.core.adapted import AdaptedNetworks
-
-    if given is None or given.exists() or given.suffix:
-        return given
-    return AdaptedNetworks().find(str(given)).path
 
 
 def check_folder(folder: Path) -> None:

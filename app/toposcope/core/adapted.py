@@ -109,6 +109,17 @@ def adapted_folder() -> Path:
     return Path(named) if named else platformdirs.user_data_path("Toposcope", appauthor=False) / "adapted"
 
 
+def weights_file(given: Path) -> Path:
+    """Return the file of weights that was given; the name of an adapted network stands for its file.
+
+    Raises
+    ------
+    SettingsError
+        If ``given`` is neither a file, nor looks like one, nor the name of an adapted network.
+    """
+    return given if given.exists() or given.suffix else AdaptedNetworks().find(str(given)).path
+
+
 @dataclass(frozen=True, slots=True)
 class AdaptedNetworks:
     """The networks in ``folder``, which is made when something is put there."""

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import cv2
@@ -121,6 +122,26 @@ def network_methods() -> list[MethodCard]:
         for name, card in cards.items()
     ]
     return [hybrid, *networks]
+
+
+def check_weights(method: str, file: Path) -> None:
+    """Refuse weights that a method cannot run with, without running it.
+
+    Raises
+    ------
+    SettingsError
+        If the method takes none, or ``file`` is missing, damaged or of another network.
+    """
+    networks = {card.name: card for card in shipped_cards()}
+    name = HYBRID if method == "hybrid" else method
+    if name not in networks:
+        raise SettingsError(
+            f"{method} takes no other weights. Leave them out, or choose one of {', '.join([*networks, 'hybrid'])}."
+        )
+    try:
+        load_network(networks[name], file)
+    except WeightsError as error:
+        raise SettingsError(str(error)) from error
 
 
 def run_network(card: WeightsCard, stack: FocalStack, settings: EstimateSettings, report: Report) -> DepthResult:

@@ -17,10 +17,12 @@ from toposcope.core.evaluate.comparing import (
     default_methods,
     evaluate,
 )
+from toposcope.core.evaluate.journal import Journal, fingerprint
 from toposcope.core.evaluate.scoring import MEASURES, Score, score
 from toposcope.core.evaluate.tables import (
     SHOWN,
     comparison_facts,
+    contender_facts,
     error_writer,
     markdown_table,
     text_table,
@@ -35,16 +37,19 @@ __all__ = [
     "Comparison",
     "Contender",
     "EvaluateSettings",
+    "Journal",
     "Mean",
     "Row",
     "Score",
     "TruthFile",
     "comparison_facts",
     "contender",
+    "contender_facts",
     "data_set_cases",
     "default_methods",
     "error_writer",
     "evaluate",
+    "fingerprint",
     "folder_case",
     "markdown_table",
     "rendered_cases",

@@ -9,11 +9,21 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, cast
 
+import cv2
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from toposcope.core.calibration import UNIT_SYMBOLS, Floats, Kind, Sourced, Unit, focus_coordinate, to_positions
+from toposcope.core.calibration import (
+    MICROMETRES,
+    UNIT_SYMBOLS,
+    Floats,
+    Kind,
+    Sourced,
+    Unit,
+    focus_coordinate,
+    to_positions,
+)
 from toposcope.core.jobs import Progress, Report, silent
 from toposcope.core.source import OpenOptions, open_stack
 from toposcope.core.stack import MIN_FRAMES, ArraySource, FocalStack
@@ -24,15 +34,15 @@ if TYPE_CHECKING:
     from dffnets.synthetic.validation import HeldOut
 
 Map = NDArray[np.floating]
-TruthUnit = Literal["stack", "slices"]
+TruthUnit = Literal["stack", "slices", "um", "mm", "m"]
 
 
 @dataclass(frozen=True, slots=True)
 class TruthFile:
     """A file of true depth that lies beside the frames.
 
-    ``name`` a TIFF or .npy of (H, W) numbers, NaN where unknown; ``unit`` whether they are positions in
-    the unit of the stack, or slices, counted from 0 at the lowest position, with fractions.
+    ``name`` a TIFF, .npy or .pfm of (H, W) numbers, NaN where unknown; ``unit`` whether they are positions in
+    the unit of the stack or in another length, or slices, counted from 0 at the lowest position, with fractions.
     """
 
     name: str
@@ -84,6 +94,11 @@ def folder_case(path: Path, truth: TruthFile | None = None, subset: int | None =
     stack = opened()
     try:
         n, unit, kind, positions = stack.n, stack.unit, stack.kind.value, stack.positions.value
+        if file.unit in MICROMETRES and unit not in MICROMETRES:
+            raise StackError(
+                f"the truth of {path} is in {UNIT_SYMBOLS[cast('Unit', file.unit)]}, but its frames have "
+                "slice numbers for positions. Put a stack.json with positions and their unit beside the frames."
+            )
         shape = _truth_shape(beside)
         if shape != stack.shape:
             raise StackError(
@@ -143,23 +158,36 @@ def _truth_shape(path: Path) -> tuple[int, ...]:
     try:
         if path.suffix.lower() == ".npy":
             return tuple(np.load(path, mmap_mode="r", allow_pickle=False).shape)
+        if path.suffix.lower() == ".pfm":
+            return _pfm(path).shape
         with tifffile.TiffFile(path) as file:
             return tuple(file.series[0].shape)
     except (OSError, ValueError, IndexError, tifffile.TiffFileError) as error:
         raise StackError(
-            f"{path} cannot be read as true depth ({error}). Give a TIFF or .npy file with one number a pixel."
+            f"{path} cannot be read as true depth ({error}). Give a TIFF, .npy or .pfm file with one number a pixel."
         ) from error
 
 
 def _read_truth(path: Path, given: TruthUnit, positions: Floats, unit: Unit, kind: Kind) -> Map:
-    is_array = path.suffix.lower() == ".npy"
-    values = (np.load(path, allow_pickle=False) if is_array else tifffile.imread(path)).astype(np.float64)
+    suffix = path.suffix.lower()
+    found = np.load(path, allow_pickle=False) if suffix == ".npy" else _pfm(path) if suffix == ".pfm" else None
+    values = (tifffile.imread(path) if found is None else found).astype(np.float64)
     if given == "stack":
         return values
+    if given != "slices":
+        return values * (MICROMETRES[given] / MICROMETRES[unit])
     places = (np.arange(len(positions)), focus_coordinate(positions, unit, kind))
     inside = (values >= 0) & (values <= len(positions) - 1)
     coordinate = np.where(inside, np.interp(np.where(inside, values, 0), *places), np.nan)
     return to_positions(coordinate, positions, unit, kind)
+
+
+def _pfm(path: Path) -> Map:
+    """Return the numbers (H, W) of a portable float map; raises ValueError where it is none."""
+    found = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED) if path.stat().st_size else None
+    if found is None or found.dtype != np.float32:
+        raise ValueError("it is no portable float map")
+    return found.astype(np.float64)
 
 
 def _size(shape: tuple[int, ...]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -11,13 +12,14 @@ from typing import Any, Final
 
 import numpy as np
 
+from toposcope.core.adapted import weights_file
 from toposcope.core.align import AlignMode
 from toposcope.core.estimate import METHODS, EstimateSettings, find_method
 from toposcope.core.evaluate.cases import Case
 from toposcope.core.evaluate.scoring import MEASURES, Answer, ErrorUnit, Map, Score, Voids, score
 from toposcope.core.evaluate.worker import NoAnswer, Worker, WorkerDied
 from toposcope.core.jobs import Progress, Report, part, silent
-from toposcope.core.networks import chosen_device
+from toposcope.core.networks import check_weights, chosen_device
 from toposcope.errors import SettingsError, StackError
 
 CLASSICAL: Final = ("default", "sml", "tenengrad", "rdf")
@@ -47,26 +49,42 @@ class EvaluateSettings:
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """A method with its own settings; make one with `contender`."""
+    """A method with its own settings and weights, under the name of its rows; make one with `contender`.
 
+    ``sha256`` is that of the file of weights before it was used, "" where there is none.
+    """
+
+    name: str
     method: str
     given: Mapping[str, Any]
+    weights: Path | None = None
+    sha256: str = ""
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the name says it all: the method itself, as it is shipped."""
+        return self.name == self.method and not self.given and self.weights is None
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One method on one stack: ``figures`` by the names of `FIGURES`, or why there are none."""
+    """One contender on one stack: ``figures`` by the names of `FIGURES`, or why there are none.
+
+    ``method`` is the contender's name; ``peak_bytes`` the largest resident memory of its process so far,
+    interpreter and libraries included, 0 where it did not answer.
+    """
 
     method: str
     stack: str
     groups: tuple[str, ...]
     figures: Mapping[str, float]
     problem: str | None = None
+    peak_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Mean:
-    """One method on one group of stacks: the mean of the figures of each, undefined ones left out.
+    """One contender on one group of stacks: the mean of the figures of each, undefined ones left out.
 
     ``peak_bytes`` is the largest resident memory of the method's process over all stacks of the run,
     interpreter and libraries included; None where the method answered for none.
@@ -88,7 +106,7 @@ class Comparison:
     means: tuple[Mean, ...]
     settings: EvaluateSettings
     unit_symbol: str
-    given: Mapping[str, Mapping[str, Any]]
+    contenders: tuple[Contender, ...]
 
     @property
     def problems(self) -> tuple[Row, ...]:
@@ -97,6 +115,7 @@ class Comparison:
 
 
 OnScore = Callable[[str, Case, Answer, Score], None]
+OnRow = Callable[[int, Row], None]
 
 
 def default_methods() -> tuple[str, ...]:
@@ -104,17 +123,29 @@ def default_methods() -> tuple[str, ...]:
     return (*CLASSICAL, *(card.name for card in METHODS.values() if card.by_network))
 
 
-def contender(method: str, given: Mapping[str, Any] | None = None) -> Contender:
+def contender(
+    method: str, given: Mapping[str, Any] | None = None, name: str | None = None, weights: Path | None = None
+) -> Contender:
     """Return a method with some of its settings (numbers may be text), all of them checked.
+
+    Parameters
+    ----------
+    name : what its rows are called, so that one method can stand there several times; by default its own name
+    weights : a file of other weights for a network, or the name of an adapted one
 
     Raises
     ------
     SettingsError
-        If there is no such method, or a setting is unknown or out of its range.
+        If there is no such method, a setting is unknown or out of its range, or the weights do not fit.
     """
     card = find_method(method)
     card.checked(given or {})
-    return Contender(card.name, dict(given or {}))
+    file = None if weights is None else weights_file(weights)
+    sha256 = ""
+    if file is not None:
+        check_weights(card.name, file)
+        sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
+    return Contender(name or card.name, card.name, dict(given or {}), file, sha256)
 
 
 def evaluate(
@@ -123,71 +154,85 @@ def evaluate(
     settings: EvaluateSettings = EvaluateSettings(),
     report: Report = silent,
     on_score: OnScore | None = None,
+    done: Mapping[tuple[str, int], Row] | None = None,
+    on_row: OnRow | None = None,
 ) -> Comparison:
     """Run every contender over every case.
 
     Each contender has a process of its own, which first answers for a tiny stack, so that seconds do not
     count the loading of libraries, and largest memory is the method's own; one runs at a time. Truth is
     read and errors are taken outside of it. A stack on which a method fails has a row that says why.
-    ``on_score(method, case, answer, score)`` sees each pair of maps, which are not kept.
+
+    Parameters
+    ----------
+    on_score : called with (name, case, answer, score), whose maps are not kept
+    done : rows of an earlier run by contender and number of the case, which are taken as they are
+    on_row : called with the number of the case and its row as soon as that is known
 
     Raises
     ------
     SettingsError
-        If nothing is to be compared, errors in the stacks' own units cannot be averaged, or the device is
-        not there.
+        If nothing is to be compared, two contenders have one name, errors in the stacks' own units cannot
+        be averaged, or the device is not there.
     Cancelled
         From ``report``, which is called several times a second.
     """
     if not cases or not contenders:
         raise SettingsError("there is nothing to compare: give at least one stack and one method.")
+    names = [one.name for one in contenders]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise SettingsError(f"two methods are called {twice!r}. Give one another name, such as other={twice}.")
     symbol = _unit_symbol(cases, settings)
     if settings.device not in ("auto", "cpu"):
         chosen_device(settings.device)  # refused once, rather than for every stack
     rows: list[Row] = []
-    peaks: dict[str, int] = {}
     with tempfile.TemporaryDirectory(prefix="toposcope-evaluate-") as scratch:
         for m, one in enumerate(contenders):
             share = part(report, m / len(contenders), (m + 1) / len(contenders))
-            found, peaks[one.method] = _run(one, cases, settings, Path(scratch), share, on_score)
-            rows += found
+            found = {k: row for (name, k), row in (done or {}).items() if name == one.name}
+            _run(one, cases, found, settings, Path(scratch), share, on_score, on_row)
+            rows += [found[k] for k in range(len(cases))]
     report(Progress(1.0, "done"))
-    given = {one.method: one.given for one in contenders}
-    return Comparison(tuple(rows), tuple(_means(rows, peaks)), settings, symbol, given)
+    return Comparison(tuple(rows), tuple(_means(rows)), settings, symbol, tuple(contenders))
 
 
 def _run(
     one: Contender,
     cases: Sequence[Case],
+    rows: dict[int, Row],
     settings: EvaluateSettings,
     scratch: Path,
     report: Report,
     on_score: OnScore | None,
-) -> tuple[list[Row], int]:
-    """Return the rows of one contender, and the largest memory that it took."""
-    rows: list[Row] = []
-    largest = 0
+    on_row: OnRow | None,
+) -> None:
+    """Add the rows of one contender that are missing, by the numbers of their cases."""
     wish = _estimate_settings(one, settings)
-    while len(rows) < len(cases):  # once, unless the process dies of a stack: then another goes on behind it
+
+    def add(k: int, row: Row) -> None:
+        rows[k] = row
+        if on_row is not None:
+            on_row(k, row)
+
+    while missing := [k for k in range(len(cases)) if k not in rows]:
+        # once, unless the process dies of a stack: then another goes on behind it
         with Worker(wish, scratch) as worker:
-            for k in range(len(rows), len(cases)):
+            for k in missing:
                 case = cases[k]
 
                 def told(progress: Progress, k: int = k) -> None:
-                    text = f"{one.method}, stack {k + 1} of {len(cases)}: {progress.text}"
+                    text = f"{one.name}, stack {k + 1} of {len(cases)}: {progress.text}"
                     report(Progress((k + progress.fraction) / len(cases), text))
 
                 try:
                     with case.ready():
                         answer, peak = worker.answer(case, told)
-                        largest = max(largest, peak)
-                        rows.append(_row(one.method, case, answer, settings, on_score))
+                        add(k, _row(one.name, case, answer, peak, settings, on_score))
                 except WorkerDied as error:
-                    rows.append(Row(one.method, case.name, case.groups, {}, str(error)))
+                    add(k, Row(one.name, case.name, case.groups, {}, str(error)))
                     break
                 except (NoAnswer, StackError) as error:
-                    rows.append(Row(one.method, case.name, case.groups, {}, str(error)))
-    return rows, largest
+                    add(k, Row(one.name, case.name, case.groups, {}, str(error)))
 
 
 def _estimate_settings(one: Contender, settings: EvaluateSettings) -> EstimateSettings:
@@ -201,22 +246,27 @@ def _estimate_settings(one: Contender, settings: EvaluateSettings) -> EstimateSe
         keep_volume=settings.curves,
         threads=settings.threads,
         device=settings.device if card.by_network else "auto",
+        weights=one.weights,
     )
 
 
-def _row(method: str, case: Case, found: Answer, settings: EvaluateSettings, on_score: OnScore | None) -> Row:
+def _row(
+    name: str, case: Case, found: Answer, peak_bytes: int, settings: EvaluateSettings, on_score: OnScore | None
+) -> Row:
+    def unscored(why: str) -> Row:
+        return Row(name, case.name, case.groups, {}, why, peak_bytes)
+
     try:
         truth = case.truth()
     except (OSError, ValueError) as error:
-        return Row(method, case.name, case.groups, {}, f"its true depth cannot be read: {error}")
+        return unscored(f"its true depth cannot be read: {error}")
     if truth.shape != found.depth.shape:
-        text = f"the depth has the shape {found.depth.shape}, the truth {truth.shape}"
-        return Row(method, case.name, case.groups, {}, text)
+        return unscored(f"the depth has the shape {found.depth.shape}, the truth {truth.shape}")
     result = score(found, truth, settings.voids, settings.unit)
     if not result.scored:
-        return Row(method, case.name, case.groups, {}, _why_unscored(found, truth, case.symbol))
+        return unscored(_why_unscored(found, truth, case.symbol))
     if on_score is not None:
-        on_score(method, case, found, result)
+        on_score(name, case, found, result)
     figures = {
         **result.errors,
         "known": result.known,
@@ -226,7 +276,7 @@ def _row(method: str, case: Case, found: Answer, settings: EvaluateSettings, on_
         "seconds": found.seconds,
         "cpu_seconds": found.cpu_seconds,
     }
-    return Row(method, case.name, case.groups, figures)
+    return Row(name, case.name, case.groups, figures, peak_bytes=peak_bytes)
 
 
 def _why_unscored(found: Answer, truth: Map, symbol: str) -> str:
@@ -236,19 +286,21 @@ def _why_unscored(found: Answer, truth: Map, symbol: str) -> str:
     low, high = found.positions[[0, -1]]
     return (
         f"its true depth, {known.min():.4g} to {known.max():.4g} {symbol}, lies outside of the sweep, "
-        f"{low:.4g} to {high:.4g} {symbol}. Is it in another unit, or in slices (--truth-unit slices)?"
+        f"{low:.4g} to {high:.4g} {symbol}. Is it in another unit, or in slices (--truth-unit)?"
     )
 
 
-def _means(rows: Sequence[Row], peaks: Mapping[str, int]) -> Iterable[Mean]:
+def _means(rows: Sequence[Row]) -> Iterable[Mean]:
     groups = list(dict.fromkeys(group for row in rows for group in row.groups))
-    methods = list(dict.fromkeys(row.method for row in rows))
+    peaks: dict[str, int] = {}
+    for row in rows:
+        peaks[row.method] = max(peaks.get(row.method, 0), row.peak_bytes)
     for group in groups:
-        for method in methods:
+        for method in peaks:
             chosen = [row for row in rows if row.method == method and group in row.groups]
             good = [row.figures for row in chosen if row.problem is None]
             means = {name: _mean([figures[name] for figures in good]) for name in FIGURES}
-            yield Mean(method, group, len(chosen), len(chosen) - len(good), means, peaks.get(method) or None)
+            yield Mean(method, group, len(chosen), len(chosen) - len(good), means, peaks[method] or None)
 
 
 def _mean(values: Sequence[float]) -> float:

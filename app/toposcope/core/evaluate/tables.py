@@ -7,14 +7,17 @@ import io
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
+from toposcope import __version__
 from toposcope.core.calibration import to_coordinate, typical_step
+from toposcope.core.estimate import find_method
 from toposcope.core.evaluate.cases import Case
-from toposcope.core.evaluate.comparing import FIGURES, Comparison, Mean, Row
+from toposcope.core.evaluate.comparing import FIGURES, Comparison, Contender, Mean, Row
 from toposcope.core.evaluate.scoring import MEASURES, Answer, ErrorUnit, Score
 from toposcope.core.export import made_folder, together, write_bytes, write_image
 from toposcope.core.pictures import map_picture
@@ -60,16 +63,23 @@ def table_notes(found: Comparison) -> list[str]:
     }[settings.voids]
     curves = "with focus curves kept" if settings.curves else "without focus curves"
     lines = [
-        f"errors in {found.unit_symbol}, taken of each stack, then averaged; {voids}.",
-        f"seconds a stack, of wall and of all cores, and peak memory of the method's process, {curves}.",
+        f"Errors in {found.unit_symbol}, taken of each stack, then averaged; {voids}.",
+        f"Seconds a stack, of wall and of all cores, and peak memory of the method's process, {curves}.",
     ]
-    given = [f"{method}.{name}={value}" for method, values in found.given.items() for name, value in values.items()]
-    return lines + ([f"set: {', '.join(given)}."] if given else [])
+    return [*lines, *(_described(one) for one in found.contenders if not one.is_plain)]
+
+
+def _described(one: Contender) -> str:
+    """Say of a contender what its name does not: the method, its settings and weights."""
+    settings = ", ".join(f"{name}={value}" for name, value in one.given.items())
+    weights = "" if one.weights is None else f"weights {one.weights}"
+    about = ", ".join(filter(None, [one.method if one.name != one.method else "", settings, weights]))
+    return f"{one.name}: {about}."
 
 
 def text_table(found: Comparison, names: Sequence[str] = SHOWN) -> str:
     """Return an aligned table for reading, one block a group of stacks."""
-    lines = [line[0].upper() + line[1:] for line in table_notes(found)]
+    lines = table_notes(found)
     for group in dict.fromkeys(mean.group for mean in found.means):
         means = [mean for mean in found.means if mean.group == group]
         table = [_head(names), *(_cells(mean, names) for mean in means)]
@@ -88,7 +98,7 @@ def markdown_table(found: Comparison, names: Sequence[str] = SHOWN) -> str:
         lines += [f"**{group}**: {_count(means)}", "", _piped(head), _piped(["---", *["---:"] * (len(head) - 1)])]
         lines += [_piped([f"`{mean.method}`", *_cells(mean, names)[1:]]) for mean in means]
         lines.append("")
-    return "\n".join([*lines, *(f"{line[0].upper()}{line[1:]}  " for line in table_notes(found))]) + "\n"
+    return "\n".join([*lines, *(f"{line}  " for line in table_notes(found))]) + "\n"
 
 
 def _head(names: Sequence[str]) -> list[str]:
@@ -126,6 +136,7 @@ def comparison_facts(found: Comparison) -> dict[str, Any]:
     """Return everything for JSON: how it was measured, the table, the rows of each stack. NaN becomes null."""
     settings = found.settings
     return {
+        "toposcope": __version__,
         "unit": settings.unit,
         "unit_symbol": found.unit_symbol,
         "voids": settings.voids,
@@ -133,7 +144,8 @@ def comparison_facts(found: Comparison) -> dict[str, Any]:
         "align": settings.align,
         "device": settings.device,
         "threads": settings.threads,
-        "set": {method: dict(values) for method, values in found.given.items() if values},
+        "set": {one.name: dict(one.given) for one in found.contenders if one.given},
+        "methods": [contender_facts(one) for one in found.contenders],
         "table": [
             {
                 "method": mean.method,
@@ -156,6 +168,13 @@ def comparison_facts(found: Comparison) -> dict[str, Any]:
             for row in found.rows
         ],
     }
+
+
+def contender_facts(one: Contender) -> dict[str, Any]:
+    """Return what a contender is for JSON: method, all its settings, and its weights with their hash."""
+    weights = None if one.weights is None else {"file": str(one.weights), "sha256": one.sha256}
+    settings = asdict(find_method(one.method).checked(one.given))
+    return {"name": one.name, "method": one.method, "settings": settings, "weights": weights}
 
 
 def _plain(figures: Mapping[str, float]) -> dict[str, float | None]:

@@ -27,6 +27,7 @@ PAGES: Final = (
     "calibration",
     "methods",
     "comparing",
+    "evaluating",
     "heights",
     "adapting",
     "sweep",
