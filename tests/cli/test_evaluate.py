@@ -55,7 +55,7 @@ def test_a_method_can_have_other_names_settings_and_weights(run: Run, folder: Pa
     assert done.code == cli.DONE, done.err
     assert [row["method"] for row in done.facts["table"]] == ["sml", "narrow", "mine"]
     assert done.facts["set"] == {"narrow": {"window": "5"}}
-    assert done.facts["methods"][2]["weights"]["file"] == str(weights)
+    assert done.facts["methods"][2]["weights"] == str(weights)
 
 
 def test_interrupted_the_same_command_goes_on(

@@ -125,7 +125,12 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
 def add_method(parser: argparse.ArgumentParser) -> None:
     """Add the method and its settings; `estimated` runs what these say."""
     group = parser.add_argument_group("the method")
-    group.add_argument("--method", default="default", metavar="NAME", help="name of a method (default: %(default)s)")
+    group.add_argument(
+        "--method",
+        default="default",
+        metavar="NAME",
+        help="name of a method, or FILE.py:CARD for one of your own (default: %(default)s)",
+    )
     group.add_argument(
         "--set",
         action="append",

@@ -294,16 +294,17 @@ def _wavelet(o: WaveletSettings) -> Recipe:
     )
 
 
-def _card(
+def measured_card(
     name: str, title: str, source: str, good_at: str, kind: type, recipe_of: Callable[[Any], Recipe]
 ) -> MethodCard:
+    """Return the card of a method with one measure of sharpness, which ``recipe_of`` makes of its settings."""
     return MethodCard(name, title, source, good_at, kind, partial(_classical, partial(_measured, recipe_of)))
 
 
 def classical_methods() -> list[MethodCard]:
     """Return a card for each classical method, the default first."""
     return [
-        _card(
+        measured_card(
             "default",
             "Default",
             "gradient energy in three windows, weighed by their noise",
@@ -311,7 +312,7 @@ def classical_methods() -> list[MethodCard]:
             DefaultSettings,
             _default,
         ),
-        _card(
+        measured_card(
             "sml",
             "Modified Laplacian",
             "Nayar & Nakagawa 1994",
@@ -319,10 +320,10 @@ def classical_methods() -> list[MethodCard]:
             SmlSettings,
             _sml,
         ),
-        _card(
+        measured_card(
             "tenengrad", "Tenengrad", "Krotkov 1987", "the plain reference; noisy frames", WindowSettings, _tenengrad
         ),
-        _card(
+        measured_card(
             "variance",
             "Grey-level variance",
             "Krotkov 1987",
@@ -330,7 +331,7 @@ def classical_methods() -> list[MethodCard]:
             WindowSettings,
             _variance,
         ),
-        _card(
+        measured_card(
             "rdf",
             "Ring difference filter",
             "Jeon et al. 2020",
@@ -338,7 +339,7 @@ def classical_methods() -> list[MethodCard]:
             RingSettings,
             _rdf,
         ),
-        _card(
+        measured_card(
             "ddl",
             "Directional Laplacian",
             "Ashfaq & Mahmood 2026",
@@ -346,7 +347,7 @@ def classical_methods() -> list[MethodCard]:
             DirectionalSettings,
             _ddl,
         ),
-        _card(
+        measured_card(
             "wavelet",
             "Wavelet energy",
             "Yang & Nelson 2003",

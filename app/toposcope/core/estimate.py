@@ -11,6 +11,7 @@ from toposcope.core.classical import classical_methods
 from toposcope.core.jobs import Report, silent
 from toposcope.core.method import EstimateSettings, MethodCard
 from toposcope.core.networks import network_methods
+from toposcope.core.own import is_own, own_method
 from toposcope.core.result import DepthResult
 from toposcope.core.stack import FocalStack
 from toposcope.errors import SettingsError
@@ -46,15 +47,17 @@ def estimate(stack: FocalStack, settings: EstimateSettings | None = None, report
 
 
 def find_method(name: str) -> MethodCard:
-    """Return the method ``name``: one of `METHODS`, or an adapted network by its key or name.
+    """Return the method ``name``: one of `METHODS`, an adapted network by its key or name, or ``FILE.py:CARD``.
 
     Raises
     ------
     SettingsError
-        If there is none, or the network cannot run here.
+        If there is none, or it cannot run here.
     """
     if name in METHODS:
         return METHODS[name]
+    if is_own(name):
+        return own_method(name)
     networks = AdaptedNetworks()
     try:
         network = networks.find(name)

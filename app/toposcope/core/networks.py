@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -145,12 +145,7 @@ def check_weights(method: str, file: Path) -> None:
 
 
 def run_network(card: WeightsCard, stack: FocalStack, settings: EstimateSettings, report: Report) -> DepthResult:
-    """Run a network: align, one pass over the frames, tiles through the network, fusion.
-
-    Depth is the mean position of the probabilities, or with ``exact`` a peak near it (see `toposcope.core.exact`).
-    Confidence is one minus their spread relative to that of a flat curve, which ranks errors well; where the
-    curve is nearly flat the network does not know, and the pixel is void.
-    """
+    """Run a network: align, one pass over the frames, tiles through the network, fusion; see `by_probability`."""
     begin = time.monotonic()
     options: NetworkSettings = settings.options
     device = chosen_device(settings.device)
@@ -171,6 +166,41 @@ def run_network(card: WeightsCard, stack: FocalStack, settings: EstimateSettings
         raise SettingsError(str(error)) from error
     # of the file that was loaded: the card's own was checked against its sum
     sha256 = hashlib.sha256(settings.weights.read_bytes()).hexdigest() if settings.weights else card.sha256
+
+    def look(frames: NDArray[Any], place: NDArray[np.float32], factor: int, report: Report) -> Answer:
+        return _answer(card, network, frames, place, factor, settings, device, report)
+
+    about = {"device": device, "weights": sha256, "network": card.name}
+    return by_probability(look, options.scale, stack, settings, begin, about, report)
+
+
+Look = Callable[[NDArray[Any], NDArray[np.float32], int, Report], Answer]
+"""Grey frames (N, H, W), uint16 or float, the places (N,) of their slices, and by how much to reduce them."""
+
+
+def by_probability(
+    look: Look,
+    scale: str,
+    stack: FocalStack,
+    settings: EstimateSettings,
+    begin: float,
+    about: Mapping[str, str],
+    report: Report,
+) -> DepthResult:
+    """Return the depth of a stack by the probabilities of its slices: align, one pass over the frames, look, fuse.
+
+    Depth is the mean position of the probabilities, or with ``exact`` a peak near it (see `toposcope.core.exact`).
+    Confidence is one minus their spread relative to that of a flat curve, which ranks errors well; where the
+    curve is nearly flat the method does not know, and the pixel is void.
+
+    Parameters
+    ----------
+    look : called once for each of the factors of ``scale``; see `factors_for`
+    settings : whose options have ``exact`` and ``fill``
+    begin : when the work began, by `time.monotonic`
+    about : what goes into the provenance beside the settings
+    """
+    options = settings.options
     stack, alignment = align(stack, settings.align, part(report, 0.0, 0.2))
     shape = (stack.n, *stack.shape)
     fuser = Fuser(stack.shape, stack.source.channels, stack.source.dtype, stack.n)
@@ -194,11 +224,11 @@ def run_network(card: WeightsCard, stack: FocalStack, settings: EstimateSettings
             peaks = default_peaks(stack, kept, measured, settings.threads, gains, told)
         else:
             _measure_each(stack, keep, consumers, told)
-        factors = factors_for(stack.shape, options.scale)
+        factors = factors_for(stack.shape, scale)
         shares = np.cumsum([0.0] + [1 / factor**2 for factor in factors])
         for factor, begun, ended in zip(factors, shares, shares[1:], strict=False):
             told = part(report, 0.4 + 0.55 * float(begun / shares[-1]), 0.4 + 0.55 * float(ended / shares[-1]))
-            answers.append(_answer(card, network, frames.values, place, factor, settings, device, told))
+            answers.append(look(frames.values, place, factor, told))
         merged = merge(answers, stack.shape, place, stack.void)
         mean, spread, numbers = merged.mean, merged.relative_spread, np.arange(stack.n)
         index = np.interp(mean, place, numbers).astype(np.float32)
@@ -229,9 +259,7 @@ def run_network(card: WeightsCard, stack: FocalStack, settings: EstimateSettings
             sweep,
             time.monotonic() - begin,
             input_hashes(stack.source, part(report, 0.98, 1.0)),
-            device=device,
-            weights=sha256,
-            network=card.name,
+            **about,
             reduced_by=str(merged.factor),
         )
     except BaseException:

@@ -37,7 +37,7 @@ class Provenance:
     parts: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class DepthResult:
     """Depth of a stack, and all that goes with it.
 
@@ -62,6 +62,11 @@ class DepthResult:
     sweep: SweepReport
     provenance: Provenance
     objective: Sourced[Objective] | None = None
+
+    def __repr__(self) -> str:
+        height, width = self.shape
+        share = f"{100 * self.valid.mean():.1f} % known"
+        return f"<DepthResult by {self.provenance.method}: {height} x {width}, {share}, in {self.unit}>"
 
     @property
     def shape(self) -> tuple[int, int]:

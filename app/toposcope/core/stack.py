@@ -233,7 +233,7 @@ Reopen = Callable[[Mapping[PartName, int], Report], "FocalStack"]
 """Opens another stack of the same file: places in the options of the parts that are to differ."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class FocalStack:
     """A checked focal stack. Make one with `FocalStack.create`, which sorts and checks.
 
@@ -258,6 +258,11 @@ class FocalStack:
     objective: Sourced[Objective] | None = None
     parts: tuple[Part, ...] = ()
     reopen: Reopen | None = field(default=None, compare=False, repr=False)
+
+    def __repr__(self) -> str:
+        low, high = self.positions.value[[0, -1]]
+        height, width = self.shape
+        return f"<FocalStack {self.name}: {self.n} frames of {height} x {width}, {low:g} to {high:g} {self.unit}>"
 
     @classmethod
     def create(

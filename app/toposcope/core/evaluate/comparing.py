@@ -20,6 +20,7 @@ from toposcope.core.evaluate.scoring import MEASURES, Answer, ErrorUnit, Map, Sc
 from toposcope.core.evaluate.worker import NoAnswer, Worker, WorkerDied
 from toposcope.core.jobs import Progress, Report, part, silent
 from toposcope.core.networks import check_weights, chosen_device
+from toposcope.core.own import is_own, own_file
 from toposcope.errors import SettingsError, StackError
 
 CLASSICAL: Final = ("default", "sml", "tenengrad", "rdf")
@@ -51,7 +52,7 @@ class EvaluateSettings:
 class Contender:
     """A method with its own settings and weights, under the name of its rows; make one with `contender`.
 
-    ``sha256`` is that of the file of weights before it was used, "" where there is none.
+    ``sha256`` is that of the file of weights, or of a method of the user's, before it was used; "" where there is none.
     """
 
     name: str
@@ -141,10 +142,10 @@ def contender(
     card = find_method(method)
     card.checked(given or {})
     file = None if weights is None else weights_file(weights)
-    sha256 = ""
     if file is not None:
         check_weights(card.name, file)
-        sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
+    used = own_file(card.name) if is_own(card.name) else file
+    sha256 = "" if used is None else hashlib.sha256(used.read_bytes()).hexdigest()
     return Contender(name or card.name, card.name, dict(given or {}), file, sha256)
 
 

@@ -171,10 +171,16 @@ def comparison_facts(found: Comparison) -> dict[str, Any]:
 
 
 def contender_facts(one: Contender) -> dict[str, Any]:
-    """Return what a contender is for JSON: method, all its settings, and its weights with their hash."""
-    weights = None if one.weights is None else {"file": str(one.weights), "sha256": one.sha256}
+    """Return what a contender is for JSON: method, all its settings, its weights, and the hash of its file."""
     settings = asdict(find_method(one.method).checked(one.given))
-    return {"name": one.name, "method": one.method, "settings": settings, "weights": weights}
+    weights = None if one.weights is None else str(one.weights)
+    return {
+        "name": one.name,
+        "method": one.method,
+        "settings": settings,
+        "weights": weights,
+        "sha256": one.sha256 or None,
+    }
 
 
 def _plain(figures: Mapping[str, float]) -> dict[str, float | None]:
@@ -250,6 +256,6 @@ def error_writer(folder: Path, unit: ErrorUnit) -> Callable[[str, Case, Answer, 
         symbol = case.symbol if unit == "stack" else "of the range"
         title = f"{case.name}, {method}: found minus true depth"
         picture = map_picture(scored.error, symbol, title, "RdBu_r", limits=(-limit, limit))
-        write_image(picture, folder / f"{case.name}_{method}.png".replace("/", "_"))
+        write_image(picture, folder / f"{case.name}_{method}.png".replace("/", "_").replace(":", "_"))
 
     return write

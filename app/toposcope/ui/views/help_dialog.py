@@ -34,6 +34,7 @@ PAGES: Final = (
     "capture",
     "export",
     "command_line",
+    "python",
     "keyboard",
     "architecture",
 )
