@@ -451,15 +451,38 @@ def lose_all(folder: Path) -> None:
     (folder / "result.json").unlink()
 
 
+def lose_names(folder: Path) -> None:
+    facts = json.loads((folder / "result.json").read_text())
+    (folder / "result.json").write_text(json.dumps(facts | {"files": {}}))
+
+
+def damage_names(folder: Path) -> None:
+    facts = json.loads((folder / "result.json").read_text())
+    (folder / "result.json").write_text(json.dumps(facts | {"files": {"depth": 3}}))
+
+
 @pytest.mark.parametrize(
-    "damage", [damage_json, damage_layout, damage_unit, damage_list, damage_depth, lose_depth, lose_all]
+    ("damage", "text"),
+    [
+        (damage_json, "is damaged or no result of Toposcope"),
+        (damage_layout, "newer Toposcope"),
+        (damage_unit, "unit 'furlong'"),
+        (damage_list, "it holds a list"),
+        (damage_depth, "depth.tif cannot be read"),
+        (damage_names, "a value is not as it should be"),
+        (lose_names, "'depth' is missing. Copy"),
+        (lose_depth, "depth.tif is missing, which is a part of this result. Copy"),
+        (lose_all, "there is no result.json"),
+    ],
 )
-def test_damaged_results_get_one_sentence(tmp_path: Path, damage: Callable[[Path], None]) -> None:
+def test_damaged_results_get_one_sentence(tmp_path: Path, damage: Callable[[Path], None], text: str) -> None:
     write_result(result(), tmp_path)
     damage(tmp_path)
     with pytest.raises(StackError) as caught:
         read_result(tmp_path)
     assert str(tmp_path) in str(caught.value)
+    assert text in str(caught.value)
+    assert "Errno" not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", list(FORMATS))

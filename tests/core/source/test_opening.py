@@ -676,7 +676,36 @@ def test_a_result_is_told_from_a_stack(tmp_path: Path, make_folder: MakeFolder) 
     # a result that was written among the frames is in nobody's way, and what is no result stays what it is
     write_result(result, stack)
     assert open_stack(stack).n == 4
-    for text in ("[]", "{", '{"toposcope": 1}'):
-        (tmp_path / "scan-depth" / "result.json").write_text(text)
-        with pytest.raises(StackError, match=r"do not go together|at least 3"):
-            open_stack(tmp_path / "scan-depth")
+    other = tmp_path / "other"
+    other.mkdir()
+    write_image(other / "a.png", make_frames(1)[0])
+    (other / "result.json").write_text('{"of": "another program"}')
+    with pytest.raises(StackError, match="at least 3") as caught:
+        open_stack(other)
+    assert not isinstance(caught.value, IsResultError)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"toposcope": 1}'])
+def test_a_damaged_result_is_still_told_from_a_stack(tmp_path: Path, make_folder: MakeFolder, text: str) -> None:
+    folder = tmp_path / "scan-depth"
+    write_result(estimate(open_stack(make_folder(make_frames(4))), EstimateSettings(align="none")), folder)
+    whole = (folder / "depth.tif").read_bytes()
+    (folder / "depth.tif").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(IsResultError):  # its map is no frame that could be skipped
+        open_stack(folder)
+    (folder / "result.json").write_text(text)
+    for named in (folder, folder / "result.json"):
+        with pytest.raises(IsResultError):
+            open_stack(named)
+
+
+def test_of_several_results_one_is_opened(tmp_path: Path, make_folder: MakeFolder) -> None:
+    result = estimate(open_stack(make_folder(make_frames(4))), EstimateSettings(align="none"))
+    for name in ("time_001", "time_002"):
+        write_result(result, tmp_path / "times" / name)
+    folders = [tmp_path / "times" / name for name in ("time_001", "time_002")]
+    for named in (folders, [folder / "result.json" for folder in folders]):
+        with pytest.raises(StackError, match="only one result can be opened at a time"):
+            open_stack(named)
+    with pytest.raises(StackError, match=r"times holds results \(time_001, time_002\) and no images"):
+        open_stack(tmp_path / "times")

@@ -25,6 +25,7 @@ from toposcope.errors import StackError
 
 VERSION: Final = 1
 """Of the layout of ``result.json``; grows when a reader of today would misread it."""
+_ANEW: Final = "Copy the whole folder again, or compute the depth anew."
 
 
 def result_facts(result: DepthResult, files: Mapping[str, str]) -> dict[str, Any]:
@@ -106,11 +107,11 @@ def read_result(path: Path | str) -> DepthResult:
         positions = _value(calibration["positions"])
         positions = replace(positions, value=np.asarray(positions.value, np.float64))
         if unit not in UNITS or kind.value not in KINDS or near.value not in get_args(Side):
-            raise ValueError("unit, kind or near")
+            raise ValueError(f"unit {unit!r}, kind {kind.value!r} or near side {near.value!r}")
         picture = _picture(files["all_in_focus"])
         confidence = _map(files["confidence"])
         if not depth.shape == confidence.shape == picture.shape[:2]:
-            raise ValueError("the sizes of depth, confidence and picture differ")
+            raise ValueError("depth, confidence and picture differ in size")
         notes = tuple(SweepNote(note["lack"], note["text"], note["share"]) for note in facts["sweep"])
         return DepthResult(
             depth,
@@ -139,7 +140,8 @@ def read_result(path: Path | str) -> DepthResult:
             _objective(calibration.get("objective")),
         )
     except (LookupError, TypeError, ValueError, AttributeError) as error:
-        raise StackError(f"{path} is damaged or no result of Toposcope: {error} is missing or wrong.") from error
+        what = f"{error} is missing" if isinstance(error, KeyError) else f"a value is not as it should be ({error})"
+        raise StackError(f"{path} is damaged or no result of Toposcope: {what}. {_ANEW}") from error
 
 
 def stack_of(result: DepthResult, folder: Path) -> Path | None:
@@ -165,7 +167,7 @@ def _read_facts(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise StackError(f"{path} cannot be read: {error.strerror}.") from error
     except ValueError as error:
-        raise StackError(f"{path} is no {RESULT_NAME}. Choose a folder that `toposcope depth` has written.") from error
+        raise StackError(f"{path} is damaged or no result of Toposcope: {error}. {_ANEW}") from error
     if not isinstance(facts, dict):
         raise StackError(f"{path} is no result of Toposcope: it holds a {type(facts).__name__}, not an object.")
     return facts
@@ -196,8 +198,11 @@ def _picture(path: Path) -> Plane:
 def _opened(path: Path, read: Any) -> Plane:
     try:
         plane: Plane = read()
+    except FileNotFoundError as error:
+        raise StackError(f"{path} is missing, which is a part of this result. {_ANEW}") from error
     except Exception as error:
-        raise StackError(f"{path} cannot be read: {error}") from error
+        why = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise StackError(f"{path} cannot be read: {why}. {_ANEW}") from error
     return plane
 
 

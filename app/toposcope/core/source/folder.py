@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 
 from toposcope.core.jobs import Progress, Report
+from toposcope.core.result import RESULT_NAME
 from toposcope.core.source.image_file import (
     SUFFIXES,
     ImageHeader,
@@ -145,6 +146,10 @@ def _no_images(folder: Path, others: Sequence[str], folders: Sequence[str]) -> s
     if advice:
         return f"the folder {folder.name} holds no images that can be read ({_count(others)}): {advice[0]}"
     if folders:
+        if results := [name for name in folders if os.path.isfile(system_path(folder / name / RESULT_NAME))]:
+            return (
+                f"the folder {folder.name} holds results ({_count(results)}) and no images. Open one of these folders."
+            )
         return (
             f"the folder {folder.name} holds no images itself, only the folder{'s' if len(folders) > 1 else ''} "
             f"{_count(folders)}. Open the one that holds the series."

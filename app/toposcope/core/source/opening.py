@@ -29,6 +29,8 @@ from toposcope.core.source.tiff import open_tiff
 from toposcope.core.stack import MIN_FRAMES, FocalStack, FrameSource, SelectedSource
 from toposcope.errors import CalibrationError, FrameError, IsResultError, SettingsError, StackError
 
+_RESULT_MAPS = ("depth.tif", "confidence.tif")
+"""Files that lie in every folder with a stored result."""
 _NOTHING = Sidecar()
 _PLAIN = OpenOptions()
 
@@ -81,13 +83,19 @@ def _open(path: Path | str | Sequence[Path | str], options: OpenOptions, report:
     if len(folders) == 1 and set(paths) <= set(folders):
         try:
             return _open_folder(folders[0], options, report)
-        except (FrameError, ChoiceNeeded):
+        except ChoiceNeeded:
             raise
         except StackError as error:
             # frames beside a result open all the same; only what does not is taken for the result
-            if (came_from := _result_source(folders[0])) is None:
+            is_frame = isinstance(error, FrameError) and error.name not in _RESULT_MAPS
+            if is_frame or (came_from := _result_source(folders[0])) is None:
                 raise
             raise _is_result(folders[0], came_from) from error
+    if len(paths) > 1 and all(_is_result_path(one) for one in paths):
+        raise StackError(
+            "only one result can be opened at a time. Open it by itself, and hold another one against it by "
+            "Compare ▸ With a stored result, or use `toposcope compare`."
+        )
     if folders:
         raise StackError(
             "folders and files, or several folders, were given; open one folder, or the files of one series."
@@ -109,21 +117,32 @@ def _is_folder(path: Path) -> bool:
     return os.path.isdir(system_path(path))
 
 
+def _is_result_path(path: Path) -> bool:
+    """Whether ``path`` is a folder with a result, or the result.json in it."""
+    return path.name == RESULT_NAME or os.path.isfile(system_path(path / RESULT_NAME))
+
+
 def _is_result(folder: Path, came_from: str) -> IsResultError:
+    there = f" ({came_from})" if came_from else ""
     return IsResultError(
-        f"{folder.name} holds a result, not the photographs that it was made from. Open those ({came_from}); the "
+        f"{folder.name} holds a result, not the photographs that it was made from. Open those{there}; the "
         "window shows the result, `toposcope info`, `compare` and `export` take it.",
         folder,
     )
 
 
 def _result_source(folder: Path) -> str | None:
-    """Return what the result in ``folder`` was made from; None where there is no result."""
+    """Return what the result in ``folder`` was made from, "" where it does not tell; None where there is no result."""
+    path = Path(system_path(folder / RESULT_NAME))
     try:
-        facts = json.loads(Path(system_path(folder / RESULT_NAME)).read_text(encoding="utf-8"))
-        return str(facts["provenance"]["source"]) if "toposcope" in facts else None
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(facts, dict) and "toposcope" not in facts:
+            return None  # another program's
+        return str(facts["provenance"]["source"])
     except (OSError, ValueError, KeyError, TypeError):
-        return None
+        # damaged, but with the maps of a result beside it: whoever reads the result says what is wrong
+        maps = all(os.path.lexists(system_path(folder / name)) for name in _RESULT_MAPS)
+        return "" if maps and os.path.isfile(path) else None
 
 
 def _open_folder(folder: Path, options: OpenOptions, report: Report) -> FocalStack:

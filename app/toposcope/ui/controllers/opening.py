@@ -328,7 +328,9 @@ def _sentence(text: str) -> str:
     return text[:1].upper() + text[1:] if first in _BEGINNINGS else text
 
 
-_BEGINNINGS = frozenset({"a", "align", "an", "camera", "give", "it", "no", "only", "the", "there", "this", "threads"})
+_BEGINNINGS = frozenset(
+    {"a", "align", "an", "camera", "folders", "give", "it", "no", "only", "the", "there", "this", "threads"}
+)
 
 
 def _name(paths: Paths) -> str:
