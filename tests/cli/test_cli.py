@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,13 @@ from command_runs import Run, sentence, write_stack
 from dffnets.shipped import load_network, shipped_cards
 from scenes import Scene, tilted_plane
 from toposcope import cli
-from toposcope.core.estimate import METHODS
+from toposcope.cli.estimating import result_answer
+from toposcope.core.calibration import Sourced
+from toposcope.core.estimate import METHODS, EstimateSettings
+from toposcope.core.export import write_result
 from toposcope.core.jobs import Progress
 from toposcope.core.resources import sample_path
+from window_fakes import make_result, make_stack
 
 NETWORK = shipped_cards()[0].name
 
@@ -643,3 +648,12 @@ def test_all_times_of_one_time_are_refused(run: Run, folder: Path, tmp_path: Pat
     done = run("depth", folder, "--all-times", "-o", tmp_path / "out")
     assert done.code == cli.USAGE
     assert "holds one time point only" in done.err
+
+
+def test_depth_tells_the_near_side_that_the_result_took(tmp_path: Path) -> None:
+    stack = make_stack()
+    result = make_result(stack, EstimateSettings(keep_volume=False))
+    result = replace(result, near=Sourced("low", "frames magnify towards it", guessed=True))
+    answer = result_answer(stack, result, write_result(result, tmp_path))
+    assert "near side   low positions (a guess: frames magnify towards it)" in answer.text
+    assert "positions   10 to 20 µm, step 2.5 µm (file name)" in answer.text

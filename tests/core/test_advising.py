@@ -252,7 +252,7 @@ def test_without_positions_the_advice_counts_slices() -> None:
     assert "is sharpest in the first slice: the surface goes on before it. Begin 4 slices earlier." in first
     assert last == "2 slices after slice 6 hold nothing in focus. End there."
     assert advice.bottom == -4  # where the surface ends
-    assert advice.proposed == "Proposed: from slice -4 to slice 6 as they are counted now, 11 slices."
+    assert advice.proposed == "Proposed: from slice −4 to slice 6 as they are counted now, 11 slices."
     fine = advised(*_counted(watched(0, 16, 0.4)))
     assert "Steps " in fine.reasons[0]
     assert fine.step > 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from toposcope.core.words import percent
+from toposcope.core.words import number, percent
 
 
 @pytest.mark.parametrize(
@@ -25,3 +25,18 @@ from toposcope.core.words import percent
 )
 def test_a_share_is_whole_from_a_tenth_on_and_has_two_digits_below(share: float, words: str) -> None:
     assert percent(share) == words
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "words"),
+    [
+        (12288.0, 4, "12288"),  # not 1.229e+04
+        (3000.0, 1, "3000"),
+        (2.5, 4, "2.5"),
+        (0.1 + 0.2, 4, "0.3"),
+        (-0.030612, 4, "−0.03061"),
+        (-0.0, 4, "0"),
+    ],
+)
+def test_numbers_have_no_exponent_and_a_true_minus(value: float, digits: int, words: str) -> None:
+    assert number(value, digits) == words

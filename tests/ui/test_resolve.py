@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from toposcope.core.calibration import Sourced
+from toposcope.core.calibration import Sourced, Unit
 from toposcope.core.curve import curve_at
 from toposcope.core.estimate import METHODS, EstimateSettings
 from toposcope.core.exact import MeasuredVolume
@@ -20,6 +20,7 @@ from toposcope.ui.resolve import (
     Hint,
     calibration,
     edited_stack,
+    frame_rows,
     kept_bytes,
     kept_runs,
     map_pixel,
@@ -28,6 +29,7 @@ from toposcope.ui.resolve import (
     resolve,
     run_facts,
     run_title,
+    slice_state,
     worked_stack,
 )
 from toposcope.ui.session import CalibrationEdit, Inputs, Job, Layer, Offer, Pin, Run, State
@@ -350,3 +352,20 @@ def test_whether_the_shown_result_has_curves_is_told() -> None:
     assert resolve(state_of(stack, run)).has_curves
     bare = replace(run, result=replace(run.result, volume=None))
     assert not resolve(state_of(stack, bare)).has_curves
+
+
+@pytest.mark.parametrize(
+    ("positions", "unit", "texts"),
+    [
+        ((-2.0, 0.153846154, 2.307692308), "um", ["−2 µm", "0.15 µm", "2.31 µm"]),
+        ((0.0, 0.3, 0.6), "um", ["0 µm", "0.3 µm", "0.6 µm"]),
+        ((0.35, 0.512345, 2.21), "m", ["0.35 m", "0.512 m", "2.21 m"]),
+        ((10.0, 12.7, 7223525.79), "mm", ["10 mm", "12.7 mm", "7223526 mm"]),
+        ((0.0, 1.0, 2.0), "index", ["slice 0", "slice 1", "slice 2"]),
+    ],
+)
+def test_positions_are_as_exact_as_their_steps(positions: tuple[float, ...], unit: Unit, texts: list[str]) -> None:
+    stack = make_stack(3)
+    stack = replace(stack, positions=replace(stack.positions, value=np.array(positions)), unit=unit)
+    assert [row.position for row in frame_rows(stack, frozenset())] == texts
+    assert slice_state(stack, 1).text == f"{texts[1]} · 2 of 3"

@@ -331,3 +331,13 @@ def test_lengths_are_told_in_whole_and_only_of_what_is_known(view: SurfaceView) 
     view.set_surface(np.full((12, 16), np.nan, np.float32), grey(12, 16), None, "slices")
     shot(view)
     assert view._scene._frame_text.text == ["16 px", "12 px"]  # type: ignore[union-attr]
+
+
+def test_the_colour_bar_counts_heights_as_the_map_and_the_exports_do(view: SurfaceView) -> None:
+    view.set_surface(5 + bumps(), pixel=1.0, unit_symbol="µm")
+    assert view._bar.levels() == pytest.approx((5.0, 19.8), abs=0.1)
+
+
+def test_a_great_stretch_is_a_plain_number(view: SurfaceView) -> None:
+    view.set_exaggeration(3000.0)
+    assert view._exaggeration_button.text() == "×3000"

@@ -418,14 +418,16 @@ def result_answer(
 
     ``advice`` for a better sweep takes the place of what the result says of the same.
     """
-    from toposcope.core.source import describe
+    from toposcope.core.source import describe, describe_result
 
+    # the alignment may have guessed anew which side is near
+    described = describe(stack) | {"near": describe_result(result)["near"]}
     facts = json.loads(files["result"].read_text(encoding="utf-8"))
     rows = _result_rows(result, facts, () if advice is None else _ADVISED)
     notes = any(name == "sweep" for name, _ in rows)
     lines = advice.text.splitlines() if advice is not None and (advice.reasons or not notes) else []
     text = [
-        *_stack_lines(describe(stack)),
+        *_stack_lines(described),
         *(f"{name:<12}{line}" for name, line in rows),
         *(f"{'next sweep':<12}{line}" for line in lines),
         written_lines(files),

@@ -33,7 +33,7 @@ from toposcope.core.sweep import (
     half_maximum_widths,
     typical_width,
 )
-from toposcope.core.words import percent
+from toposcope.core.words import number, percent
 from toposcope.errors import SettingsError
 
 POINTS: Final = 192
@@ -70,7 +70,8 @@ class Proposal:
             return GOOD
         plan = self.plan
         exposure = "" if plan.exposure_ms is None else f", {plan.exposure_ms:g} ms"
-        proposed = f"{plan.bottom_um:g} to {plan.top_um:g} µm, step {plan.step_um:g} µm{exposure}, {plan.n} slices."
+        reach = f"{number(plan.bottom_um, 6)} to {number(plan.top_um, 6)} µm"
+        proposed = f"{reach}, step {plan.step_um:g} µm{exposure}, {plan.n} slices."
         return "\n".join((*self.reasons, f"Proposed: {proposed}"))
 
 
@@ -100,13 +101,11 @@ class SweepAdvice:
         if not self.reasons:
             return ""
         light = "" if self.exposure == 1 else f", exposed {_times(self.exposure)} as long"
+        bottom, top = number(self.bottom, 6), number(self.top, 6)
         if self.metric:
-            return f"Proposed: {self.bottom:g} to {self.top:g} µm, step {self.step:g} µm, {self.n} slices{light}."
+            return f"Proposed: {bottom} to {top} µm, step {self.step:g} µm, {self.n} slices{light}."
         step = "" if self.step == 1 else f", steps {_times(self.step)} as large"
-        return (
-            f"Proposed: from slice {self.bottom:g} to slice {self.top:g} as they are counted now{step}, "
-            f"{self.n} slices{light}."
-        )
+        return f"Proposed: from slice {bottom} to slice {top} as they are counted now{step}, {self.n} slices{light}."
 
     @property
     def text(self) -> str:

@@ -131,9 +131,7 @@ class Difference:
 
     def _length(self, value: float) -> str:
         resolution = self.limit / 100 if math.isnan(self.step) else self.step / 10
-        text = format_length(value, self.unit_symbol, resolution)
-        is_zero = not text.strip("-").partition(" ")[0].strip("0.")
-        return text.lstrip("-") if is_zero else text.replace("-", "−")
+        return format_length(value, self.unit_symbol, resolution)
 
 
 def objection(a: DepthResult, b: DepthResult) -> ToposcopeError | None:

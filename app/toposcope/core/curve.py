@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from toposcope.core.calibration import UNIT_SYMBOLS, Floats, Kind, Unit, focus_coordinate, to_positions, typical_step
 from toposcope.core.jobs import Progress, Report, silent
+from toposcope.core.words import minus
 
 if TYPE_CHECKING:
     from toposcope.core.align import Alignment
@@ -256,7 +257,8 @@ def format_length(value: float, unit_symbol: str, resolution: float) -> str:
 
 def _number(value: float, resolution: float) -> str:
     decimals = max(0, 1 - math.floor(math.log10(resolution)))
-    return f"{value:.{decimals}f}"
+    text = f"{value:.{decimals}f}"
+    return minus(text) if float(text) else text.lstrip("-")
 
 
 def _needed_prominence(top: Any, bottom: Any, variation: Any, first: Any, last: Any, n: int) -> Any:

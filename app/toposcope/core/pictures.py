@@ -23,6 +23,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from toposcope.core.curve import FocusCurve
 from toposcope.core.stack import Plane, full_scale
+from toposcope.core.words import minus, number
 
 Picture = NDArray[np.uint8]
 Map = NDArray[np.floating[Any]]
@@ -321,7 +322,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
 def _tick_texts(marks: list[float]) -> list[str]:
     step = min((b - a for a, b in itertools.pairwise(marks)), default=1.0)
     decimals = max(0, -math.floor(math.log10(step) + 1e-9))
-    return [f"{mark:.{decimals}f}".replace("-", "−") for mark in marks]
+    return [minus(f"{mark:.{decimals}f}") for mark in marks]
 
 
 def _draw_scale_bar(
@@ -391,7 +392,7 @@ def curve_picture(curve: FocusCurve, width: int = 1200, height: int = 560) -> Pi
         x = place(curve.depth, 0)[0]
         draw.line([(x, top), (x, bottom)], INK, 2 * k)
         anchor = "lm" if x < (left + right) / 2 else "rm"
-        text = f"depth {curve.depth:.4g} {curve.unit_symbol}"
+        text = f"depth {number(curve.depth)} {curve.unit_symbol}"
         draw.text((x + (8 if anchor == "lm" else -8) * k, top + 10 * k), text, INK, small, anchor)
     entries = [("probability", ACCENT)]
     entries += [("fitted peak", FITTED)] if len(curve.fit) > 1 else []
@@ -432,8 +433,8 @@ def plot_picture(panels: Sequence[Panel], across: str, width: int = 1200, panel_
     places = [float(x) for panel in panels for line in panel.lines for x in line.places]
     low, high = (min(places), max(places)) if places else (0.0, 1.0)
     high = high if high > low else low + 1
-    for number, panel in enumerate(panels):
-        top, bottom = (number * panel_height + 52) * k, ((number + 1) * panel_height) * k
+    for nth, panel in enumerate(panels):
+        top, bottom = (nth * panel_height + 52) * k, ((nth + 1) * panel_height) * k
         values = [float(v) for line in panel.lines for v in line.values if math.isfinite(v)]
         peak = max([*values, 0.0]) * 1.08 or 1.0
 
@@ -447,7 +448,7 @@ def plot_picture(panels: Sequence[Panel], across: str, width: int = 1200, panel_
                 draw.line([(left, y), (right, y)] if is_down else [(x, top), (x, bottom)], GRID, k)
                 if is_down:
                     draw.text((left - 8 * k, y), text, FAINT, small, "rm")
-                elif number == len(panels) - 1:
+                elif nth == len(panels) - 1:
                     draw.text((x, bottom + 8 * k), text, FAINT, small, "ma")
         at = float(right)
         for line, colour in reversed([*zip(panel.lines, (ACCENT, SECOND, FITTED, WARNING), strict=False)]):
@@ -520,8 +521,8 @@ def surface_picture(
         colours = _resized(colours, fine.shape[1], fine.shape[0])
     canvas = projection.draw(relief, _lit(relief, colours, view), view)
     picture = Image.fromarray(_resized(canvas, view.width, view.height))
-    text = f"relief {high - low:.4g} {unit}"
-    text += f", heights drawn × {exaggeration:.3g}" if pixel else ", not to scale: the pixel size is unknown"
+    text = f"relief {number(high - low)} {unit}"
+    text += f", heights drawn × {number(exaggeration, 3)}" if pixel else ", not to scale: the pixel size is unknown"
     size = max(14, view.height // 50)
     font = _font(size)
     ImageDraw.Draw(picture).text((size, view.height - size), text, FAINT, font, "ls")

@@ -3,6 +3,21 @@
 from __future__ import annotations
 
 
+def minus(text: str) -> str:
+    """Write a number's hyphen as the minus sign that is as wide as a plus: for reading, never for tables."""
+    return text.replace("-", "−")
+
+
+def number(value: float, digits: int = 4) -> str:
+    """Write so many significant digits, or all before the point, for reading.
+
+    >>> number(12288.4), number(-0.03061), number(2.50)
+    ('12288', '−0.03061', '2.5')
+    """
+    text = f"{value + 0.0:.{digits}g}"  # a zero below 0 is a zero
+    return minus(f"{value:.0f}" if "e+" in text else text)
+
+
 def percent(share: float) -> str:
     """Write a share of 1: whole from a tenth on, and below with two digits.
 

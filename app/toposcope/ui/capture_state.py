@@ -11,6 +11,7 @@ from toposcope.core.advising import Proposal
 from toposcope.core.capture import Optics, SweepPlan, slices_folder, target_path
 from toposcope.core.growing import SharpnessCurve
 from toposcope.core.jobs import Progress
+from toposcope.core.words import number
 from toposcope.errors import SettingsError
 from toposcope.ui.microscope_runner import Connection
 from toposcope.ui.session import Message
@@ -160,7 +161,7 @@ def _described(connection: Connection) -> str:
         parts.append(connection.optics.objective)
     if connection.limits_um is not None:
         low, high = connection.limits_um
-        parts.append(f"stage {low:g} to {high:g} µm")
+        parts.append(f"stage {number(low)} to {number(high)} µm")
     return " · ".join(parts)
 
 

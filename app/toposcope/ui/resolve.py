@@ -14,13 +14,14 @@ from typing import Final, Literal
 
 import numpy as np
 
-from toposcope.core.calibration import UNIT_SYMBOLS, Kind, Side, Sourced, Unit
+from toposcope.core.calibration import UNIT_SYMBOLS, Floats, Kind, Side, Sourced, Unit
 from toposcope.core.compare import objection
 from toposcope.core.curve import FocusCurve
 from toposcope.core.estimate import EstimateSettings, MethodCard
 from toposcope.core.result import DepthResult
 from toposcope.core.stack import FocalStack
 from toposcope.core.sweep import SweepNote
+from toposcope.core.words import number
 from toposcope.ui.adapt_state import AdaptView, adapt_view
 from toposcope.ui.session import (
     KEPT_BYTES,
@@ -530,8 +531,9 @@ def kept_text(runs: Sequence[Run]) -> str:
 
 def frame_rows(stack: FocalStack, skipped: frozenset[int]) -> tuple[FrameRow, ...]:
     """Return the lines of the film strip."""
+    finest = finest_step(stack.positions.value)
     return tuple(
-        FrameRow(name, place_text(value, stack.unit_symbol), i in skipped)
+        FrameRow(name, place_text(value, stack.unit_symbol, finest), i in skipped)
         for i, (name, value) in enumerate(zip(stack.source.names, stack.positions.value, strict=True))
     )
 
@@ -540,19 +542,27 @@ def slice_state(stack: FocalStack | None, index: int) -> SliceState:
     """Return the slice slider's range, place and caption."""
     if stack is None:
         return SliceState(0, 0, "")
-    return SliceState(
-        stack.n, index, slice_text(float(stack.positions.value[index]), stack.unit_symbol, index, stack.n)
-    )
+    return SliceState(stack.n, index, slice_text(stack.positions.value, stack.unit_symbol, index))
 
 
-def slice_text(position: float, unit_symbol: str, index: int, count: int) -> str:
+def slice_text(positions: Floats, unit_symbol: str, index: int) -> str:
     """Return a slice in words, by position and place in the stack: "41.2 µm · 6 of 10"."""
-    return f"{place_text(position, unit_symbol)} · {index + 1} of {count}"
+    place = place_text(float(positions[index]), unit_symbol, finest_step(positions))
+    return f"{place} · {index + 1} of {len(positions)}"
 
 
-def place_text(position: float, unit_symbol: str) -> str:
-    """Return a position in words: "41.2 µm"; "slice 5" where only slices are counted, from 0 as on all axes."""
-    return f"slice {position:.6g}" if unit_symbol == UNIT_SYMBOLS["index"] else f"{position:.6g} {unit_symbol}"
+def finest_step(positions: Floats) -> float:
+    """Return the least distance between neighbours of (N,) ascending ``positions``, 0 where there is one only."""
+    return float(np.diff(positions).min()) if len(positions) > 1 else 0.0
+
+
+def place_text(position: float, unit_symbol: str, step: float = 0.0) -> str:
+    """Return a position in words: "41.2 µm"; "slice 5" where only slices are counted, from 0 as on all axes.
+
+    It is rounded to a hundredth of the ``step`` between slices, which no stage is more exact than; 0 keeps it whole.
+    """
+    text = number(round(position, 2 - math.floor(math.log10(step))) if step > 0 else position, 6)
+    return f"slice {text}" if unit_symbol == UNIT_SYMBOLS["index"] else f"{text} {unit_symbol}"
 
 
 def near_side(near: Sourced[Side], edit: CalibrationEdit, run: Run | None) -> Sourced[Side]:
@@ -584,8 +594,8 @@ def calibration(of: FocalStack | DepthResult, edit: CalibrationEdit, run: Run | 
     if of.unit == "index":
         text = f"{len(values)} slices, distance not known"
     else:
-        spacing = f"step {step:.4g}" if regular else f"steps {steps.min():.3g} to {steps.max():.3g}"
-        text = f"{values[0]:.5g} to {values[-1]:.5g} {of.unit_symbol}, {spacing}"
+        spacing = f"step {number(step)}" if regular else f"steps {number(steps.min(), 3)} to {number(steps.max(), 3)}"
+        text = f"{number(values[0], 5)} to {number(values[-1], 5)} {of.unit_symbol}, {spacing}"
     unit_typed = edit.unit is not None
     return Calibration(
         positions=Stated(text, of.positions.origin, of.positions.guessed),
@@ -598,7 +608,7 @@ def calibration(of: FocalStack | DepthResult, edit: CalibrationEdit, run: Run | 
         ),
         kind=of.kind,
         near=near_side(of.near, edit, run),
-        pixel=Stated(f"{of.pixel_um.value:.5g} µm", of.pixel_um.origin, of.pixel_um.guessed)
+        pixel=Stated(f"{number(of.pixel_um.value, 5)} µm", of.pixel_um.origin, of.pixel_um.guessed)
         if of.pixel_um
         else Stated("not known", "the files do not tell", False),
         pixel_um=of.pixel_um.value if of.pixel_um else 0.0,
@@ -728,18 +738,19 @@ def readout(state: State) -> str:
     parts = [f"x {column}  y {row}"]
     if state.pixel_um:
         pixel = state.pixel_um.value
-        parts.append(f"({column * pixel:.5g}, {row * pixel:.5g} µm)")
+        parts.append(f"({number(column * pixel, 5)}, {number(row * pixel, 5)} µm)")
     if (pair := compared_runs(state)) is not None:
         parts += _compared_readout(*pair, row, column)
     elif (run := state.run) is not None:
         i, j = map_pixel(run, row, column)
         depth = float(run.result.depth[i, j])
         if state.height_map is not None:
-            parts.append("not measured here" if math.isnan(depth) else f"height {depth:.5g} {run.result.unit_symbol}")
+            height = f"height {number(depth, 5)} {run.result.unit_symbol}"
+            parts.append("not measured here" if math.isnan(depth) else height)
         elif math.isnan(depth):
             parts.append("no depth here")
         else:
-            parts.append(f"depth {depth:.4g} {run.result.unit_symbol}")
+            parts.append(f"depth {number(depth)} {run.result.unit_symbol}")
             parts.append(f"confidence {float(run.result.confidence[i, j]):.2f}")
     return "   ".join(parts)
 
@@ -747,12 +758,12 @@ def readout(state: State) -> str:
 def _compared_readout(first: Run, second: Run, row: int, column: int) -> list[str]:
     depths = [float(run.result.depth[map_pixel(run, row, column)]) for run in (first, second)]
     unit = first.result.unit_symbol
-    parts = ["no depth" if math.isnan(depth) else f"{depth:.4g} {unit}" for depth in depths]
+    parts = ["no depth" if math.isnan(depth) else f"{number(depth)} {unit}" for depth in depths]
     parts = [f"{letter} {part}" for letter, part in zip("AB", parts, strict=True)]
     if not math.isnan(apart := depths[0] - depths[1]):
         if abs(apart) < SINGLE * max(map(abs, depths)):
             apart = 0.0
-        parts.append(f"A − B {apart:.4g} {unit}".replace("-", "−"))
+        parts.append(f"A − B {number(apart)} {unit}")
     return parts
 
 

@@ -40,7 +40,7 @@ from toposcope.ui.views.film_strip import FilmStrip, check_box
 from toposcope.ui.views.message_bar import MessageBar
 from toposcope.ui.views.method_panel import MethodPanel
 from toposcope.ui.views.picture_view import PictureView
-from toposcope.ui.views.range_bar import RangeBar
+from toposcope.ui.views.range_bar import RangeBar, bar_marks
 from toposcope.ui.views.scrolled import scrolled
 from toposcope.ui.views.start_page import StartPage
 from toposcope.ui.views.status import StatusView
@@ -607,3 +607,11 @@ def test_a_long_title_ends_in_an_ellipsis_where_it_does_not_fit(qtbot: QtBot) ->
     box.setCurrentIndex(1)
     assert box.shown_title() == "2  a.x3p"
     assert box.currentText() == "2  a.x3p"
+
+
+@pytest.mark.parametrize(("least", "most"), [(12.6, 97.2), (-3.2, 3.2), (0.0, 1.0), (0.002, 0.0031)])
+@pytest.mark.parametrize("length", [100, 160, 230, 650])
+def test_a_short_colour_bar_still_has_a_scale(least: float, most: float, length: int) -> None:
+    marks = bar_marks(least, most, length)
+    assert len(marks) > 2
+    assert length * (marks[1] - marks[0]) / (most - least) >= 16  # they do not run into each other

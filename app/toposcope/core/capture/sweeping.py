@@ -28,6 +28,7 @@ from toposcope.core.curve import format_position
 from toposcope.core.jobs import Cancelled, Progress, Report, part, silent
 from toposcope.core.plan import SweepPlan
 from toposcope.core.stack import Plane
+from toposcope.core.words import number
 from toposcope.errors import CaptureError, OutputError, StageError
 
 TRIES: Final = 3
@@ -111,7 +112,9 @@ def run_sweep(
 def _sentence(store: PlaneStore, ended: Ended, error: Exception | None, back: str) -> str:
     plan, taken = store.plan, len(store.planes)
     if ended == "done":
-        return f"{taken} slices from {plan.bottom_um:g} to {plan.top_um:g} µm are in {store.path.name}. {back}"
+        return (
+            f"{taken} slices from {number(plan.bottom_um)} to {number(plan.top_um)} µm are in {store.path.name}. {back}"
+        )
     kept = f"{taken} of {plan.n} slices are kept in {store.folder.name}" if taken else "no slice was taken yet"
     if ended == "aborted":
         return f"stopped: {kept}. {back}"

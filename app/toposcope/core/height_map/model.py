@@ -19,6 +19,7 @@ from toposcope.core.jobs import Report, silent
 from toposcope.core.result import DepthResult, Provenance
 from toposcope.core.stack import FrameTags
 from toposcope.core.sweep import SweepReport
+from toposcope.core.words import number, percent
 from toposcope.errors import CalibrationError, StackError
 
 METHOD: Final = "height map"
@@ -101,7 +102,7 @@ def described(height_map: HeightMap) -> tuple[list[tuple[str, str]], dict[str, A
         (name, text) for name, text in (("title", height_map.title), ("instrument", height_map.instrument)) if text
     ]
     size = f"{width} × {height} pixels"
-    rows.append(("size", f"{size}, {extent[1]:.5g} × {extent[0]:.5g} µm" if extent else size))
+    rows.append(("size", f"{size}, {number(extent[1], 5)} × {number(extent[0], 5)} µm" if extent else size))
     if x is None or y is None:
         rows.append(("pixel", "not known: the file does not tell"))
     elif height_map.is_square:
@@ -114,7 +115,7 @@ def described(height_map: HeightMap) -> tuple[list[tuple[str, str]], dict[str, A
         reach = span[1] - span[0]
         low, high = (format_length(end, "µm", max(reach, 1e-6) / 1000) for end in span)
         rows.append(("heights", f"{low.removesuffix(' µm')} to {high}, a range of {reach:.5g} µm"))
-    rows.append(("void", f"{100 * void:.1f} % not measured"))
+    rows.append(("void", f"{percent(void)} not measured"))
     rows += [("note", note) for note in height_map.notes]
     facts: dict[str, Any] = {
         "kind": "height map",

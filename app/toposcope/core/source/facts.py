@@ -11,6 +11,7 @@ import numpy as np
 from toposcope.core.calibration import UNIT_SYMBOLS, Floats, Kind, Objective, Side, Sourced, Unit, depth_of_field_um
 from toposcope.core.result import DepthResult
 from toposcope.core.stack import FocalStack
+from toposcope.core.words import number
 
 
 class _Calibrated(Protocol):
@@ -101,15 +102,17 @@ def fact_rows(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return what `describe` tells as titles and sentences for users, guesses marked as guesses."""
     unit, colour = UNIT_SYMBOLS[facts["unit"]], "colour" if facts["channels"] == 3 else "grey"
     low, high = facts["range"]
-    step = "unequal steps" if facts["step"] is None else f"step {facts['step']:.6g} {unit}"
+    step = "unequal steps" if facts["step"] is None else f"step {number(facts['step'], 6)} {unit}"
+    # slices that are only counted lie one apart
+    spacing = "" if facts["unit"] == "index" and facts["step"] == 1 else f", {step}"
     pixel, lens = facts["pixel_um"], facts["objective"]
     field = lens["value"]["depth_of_field_um"] if lens else None
     return [
         ("frames", f"{facts['frames']} of {facts['width']} × {facts['height']}, {colour}, {facts['bits']} bit"),
-        ("positions", f"{low:.6g} to {high:.6g} {unit}, {step}{_origin(facts['positions'])}"),
+        ("positions", f"{number(low, 6)} to {number(high, 6)} {unit}{spacing}{_origin(facts['positions'])}"),
         ("kind", f"{facts['kind']['value']}{_origin(facts['kind'])}"),
         ("near side", f"{facts['near']['value']} positions{_origin(facts['near'])}"),
-        ("pixel size", f"{pixel['value']:.6g} µm{_origin(pixel)}" if pixel else "unknown"),
+        ("pixel size", f"{number(pixel['value'], 6)} µm{_origin(pixel)}" if pixel else "unknown"),
         *([("objective", f"{lens['value']['text']}{_origin(lens)}")] if lens else []),
         *([("in focus", f"about {field:.2g} µm deep (n λ / NA² at 550 nm)")] if field else []),
         *(("note", note) for note in facts["notes"]),

@@ -21,6 +21,7 @@ from toposcope.core.jobs import Progress, Report
 from toposcope.core.result import DepthResult
 from toposcope.core.series import Estimate, Series, TimeRow, estimate_times, finished_times
 from toposcope.core.stack import FocalStack
+from toposcope.core.words import number
 from toposcope.errors import StackError
 from toposcope.ui.controllers.estimating import EstimatingController
 from toposcope.ui.controllers.exporting import proposed_folder
@@ -221,4 +222,4 @@ def _range(rows: tuple[TimeRow, ...]) -> str:
     if not medians:
         return ""
     unit = UNIT_SYMBOLS[rows[0].unit] if rows[0].unit in UNIT_SYMBOLS else rows[0].unit
-    return f" The median depth goes from {medians[0]:.4g} to {medians[-1]:.4g} {unit}."
+    return f" The median depth goes from {number(medians[0])} to {number(medians[-1])} {unit}."

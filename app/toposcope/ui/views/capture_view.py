@@ -32,6 +32,7 @@ from PySide6.QtWidgets import (
 )
 
 from toposcope.core.growing import REGIONS, SharpnessCurve
+from toposcope.core.words import number
 from toposcope.ui import theme
 from toposcope.ui.capture_state import CaptureState, CaptureView
 from toposcope.ui.pyramid import Picture, make_pyramid
@@ -360,7 +361,7 @@ class CaptureDialog(QDialog):
         """Add a slice to the film and show the depth that is known since."""
         self.show_live(picture, saturated, region)
         small, _ = thumbnail(picture, (0, 255), THUMBNAIL_SIDE)
-        self.film.scrollToItem(self.film.add(icon_of(small), f"{z_um:.4g} µm"))
+        self.film.scrollToItem(self.film.add(icon_of(small), f"{number(z_um)} µm"))
         self._depth.show_depth(depth, "µm")
 
     def clear_film(self) -> None:

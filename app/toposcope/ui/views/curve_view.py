@@ -41,6 +41,7 @@ from toposcope.core.volume import Origin
 from toposcope.ui import theme
 from toposcope.ui.resolve import slice_text
 from toposcope.ui.session import Subject
+from toposcope.ui.views.axes import NumberAxis
 
 Floats = NDArray[np.float64]
 Side = Literal["", "A", "B"]
@@ -106,7 +107,7 @@ class CurveView(QWidget):
         self._drawn: list[_DrawnCurve] = []
         self._rows: list[_PinRow] = []
 
-        self._plot = pg.PlotWidget()
+        self._plot = pg.PlotWidget(axisItems={"bottom": NumberAxis("bottom")})
         self._item = self._plot.getPlotItem()
         self._item.setMenuEnabled(False)
         self._item.hideButtons()
@@ -366,7 +367,7 @@ class CurveView(QWidget):
         label.setFormat(text)
 
     def _slice_text(self, i: int) -> str:
-        return slice_text(float(self._positions[i]), self._unit_symbol, i, self._positions.size)
+        return slice_text(self._positions, self._unit_symbol, i)
 
     def _on_cursor_moved(self) -> None:
         self._request_slice(self._nearest(float(self._cursor.value())))

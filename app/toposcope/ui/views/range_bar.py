@@ -10,6 +10,7 @@ from PySide6.QtGui import QColor, QImage, QMouseEvent, QPainter, QPainterPath, Q
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from toposcope.core.pictures import ticks
+from toposcope.core.words import number
 from toposcope.ui import theme
 from toposcope.ui.rendering import Scale
 
@@ -156,10 +157,23 @@ class RangeBar(QWidget):
         metrics = painter.fontMetrics()
         painter.setPen(QColor(c.text))
         least, most = self._span()
-        for value in ticks(least, most, max(2, int(self.height() / 55))):
+        for value in bar_marks(least, most, self.height() - 2 * MARGIN):
             y = self.y_of(value)
             painter.drawLine(QPointF(left, y), QPointF(left + 4, y))
-            painter.drawText(QPointF(left + 7, y + metrics.ascent() / 2 - 1), f"{value:.6g}".replace("-", "−"))
+            painter.drawText(QPointF(left + 7, y + metrics.ascent() / 2 - 1), number(value, 6))
         if scale.unit:
             painter.setPen(QColor(c.muted))
             painter.drawText(QRectF(0, 0, self.width() - 4, MARGIN - 2), Qt.AlignmentFlag.AlignRight, scale.unit)
+
+
+def bar_marks(least: float, most: float, length: int) -> list[float]:
+    """Return the round numbers to write along a bar of ``length`` pixels.
+
+    They stand closer together where a short bar would have one or two only, which tell no scale.
+    """
+    marks: list[float] = []
+    for room in (50, 32, 20):
+        marks = ticks(least, most, max(1, length // room))
+        if len(marks) > 2:
+            break
+    return marks

@@ -16,6 +16,7 @@ from PySide6.QtWidgets import QWidget
 from vispy import app, gloo, scene
 from vispy.visuals.transforms import MatrixTransform, STTransform
 
+from toposcope.core.words import number
 from toposcope.ui.opengl import is_software
 from toposcope.ui.views.heightfield import HeightField
 from toposcope.ui.views.surface_data import Camera, PreparedSurface, prepare_surface
@@ -239,7 +240,11 @@ class SurfaceScene:
             (_length(columns, surface), np.array([[low[0], near_y, 0], [high[0], near_y, 0]])),
             (_length(rows, surface), np.array([[near_x, low[1], 0], [near_x, high[1], 0]])),
             # without a known height there is none to tell
-            *([] if surface.empty else [(f"{surface.high - surface.low:.3g} {surface.unit_symbol}".strip(), upright)]),
+            *(
+                []
+                if surface.empty
+                else [(f"{number(surface.high - surface.low, 3)} {surface.unit_symbol}".strip(), upright)]
+            ),
         )
         centre = self._camera.project((low + high) / 2, width, height)
         texts, places = [], []
@@ -268,7 +273,7 @@ class SurfaceScene:
 def _length(pixels: int, surface: PreparedSurface) -> str:
     if surface.pixel is None:
         return f"{pixels} px"
-    return f"{pixels * surface.pixel:.4g} {surface.unit_symbol}"
+    return f"{number(pixels * surface.pixel)} {surface.unit_symbol}"
 
 
 def _rgb(colour: str) -> tuple[float, float, float]:

@@ -29,6 +29,7 @@ from PySide6.QtWidgets import (
 )
 
 from toposcope.core.jobs import Report, silent
+from toposcope.core.words import number
 from toposcope.errors import MissingPartError
 from toposcope.ui import theme
 from toposcope.ui.opengl import opengl_problem
@@ -157,7 +158,7 @@ class SurfaceView(QWidget):
                 self._on_cut(self._cut_action.isChecked())
         if surface is not None:
             self._least_button.setEnabled(surface.confidence is not None)
-            self._bar.setLevels((0.0, surface.high - surface.low))
+            self._bar.setLevels((surface.low, surface.high))
             self._bar.getAxis("right").setLabel(f"height ({surface.unit_symbol})" if surface.unit_symbol else "height")
             self._exaggeration_slider.setRange(-100, 300 if surface.pixel is not None else 100)
             if before is None or not _alike(before, surface):
@@ -193,7 +194,7 @@ class SurfaceView(QWidget):
         self._exaggeration_slider.blockSignals(True)
         self._exaggeration_slider.setValue(round(100 * np.log10(exaggeration)))
         self._exaggeration_slider.blockSignals(False)
-        self._exaggeration_button.setText(f"×{exaggeration:.3g}")
+        self._exaggeration_button.setText(f"×{number(exaggeration, 3)}")
         if self._scene is not None:
             self._scene.set_exaggeration(exaggeration)
             self._camera = self._fit(self._camera, self._size())
