@@ -352,3 +352,15 @@ def test_a_result_without_curves_says_so_in_their_place(qtbot: QtBot) -> None:
     assert view._empty.text() == NOT_KEPT_TEXT
     view.set_kept(True)
     assert view._empty.text() == EMPTY_TEXT
+
+
+def test_a_low_plot_keeps_room_for_its_curves(qtbot: QtBot) -> None:
+    view = CurveView()
+    qtbot.addWidget(view)
+    view.resize(362, 140)
+    view.show()
+    view.set_curves([(1, "#ff0000", curve(), "A"), (1, "#ff0000", curve(), "B")], ("1  Default", "2  A long name"))
+    qtbot.waitUntil(lambda: view._item.vb.height() > 45)
+    view.resize(362, 320)
+    qtbot.waitUntil(lambda: view._item.getAxis("bottom").label.isVisible())
+    assert view._read_out.wordWrap()

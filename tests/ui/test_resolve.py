@@ -24,6 +24,8 @@ from toposcope.ui.resolve import (
     kept_bytes,
     kept_runs,
     map_pixel,
+    pin_apart,
+    pin_facts,
     pin_table,
     preview_reduction,
     resolve,
@@ -157,6 +159,41 @@ def test_difference_needs_two_results_of_one_size_and_unit() -> None:
     assert view.left is None
     assert view.comparison.hint is not None
     assert view.comparison.hint.text.startswith("The depths have different units, 'µm' and 'm'")
+    # another result that suits B is offered as A
+    third = replace(metres, number=3, title="3  Hybrid")
+    view = resolve(state_of(stack, first, third, metres, mode="difference", pair=(1, 2)))
+    assert view.comparison.hint is not None
+    assert view.comparison.hint.offer == Offer("Take “3  Hybrid” as A", "as_a", 3)
+
+
+def test_depths_of_different_units_have_no_colours_in_common() -> None:
+    stack = make_stack()
+    first, second = make_run(stack, 1), make_run(stack, 2)
+    view = resolve(state_of(stack, first, second, mode="compare", pair=(1, 2)))
+    assert view.right is not None
+    assert view.right.shared == (1, 2)
+    assert view.comparison.hint is None
+    metres = replace(second, result=replace(second.result, unit="m"))
+    state = state_of(stack, first, metres, mode="compare", pair=(1, 2))
+    view = resolve(state)
+    assert view.left is not None
+    assert view.right is not None
+    assert view.left.shared == view.right.shared == ()
+    assert view.comparison.hint is not None
+    assert view.comparison.hint.text.startswith("The depths have different units, 'µm' and 'm'")
+    assert resolve(replace(state, compared=("all_in_focus", "all_in_focus"))).comparison.hint is None
+
+
+def test_pins_tell_how_far_they_are_from_the_first() -> None:
+    stack = make_stack()
+    run = make_run(stack, 1)
+    pins = (Pin(2, 10, 60, 1), Pin(1, 40, 20, 0), Pin(3, 0, 60, 2))
+    state = state_of(stack, run, pins=pins)
+    assert [pin_apart(state, run, pin) for pin in pins] == ["", "−6.349 µm against pin 2, 25 µm away", "5 µm away"]
+    assert pin_facts(state, run, pins[1]) == ("Depth 13.175 µm", "confidence 0.75 · row 40, column 20")
+    assert pin_facts(state, run, pins[2]) == ("Void: no depth here", "row 0, column 60")
+    unknown = replace(state, stack=replace(stack, pixel_um=None))
+    assert pin_apart(unknown, run, pins[1]).endswith("50 px away")
 
 
 def test_readout_tells_both_depths_and_their_difference() -> None:

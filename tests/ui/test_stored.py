@@ -57,12 +57,19 @@ def test_a_stored_result_is_shown_with_what_it_has(qtbot: QtBot, make: Make, tmp
     assert_allclose(state.run.result.depth, make_result(make_stack()).depth)
     modes = [mode for mode, button in window.picture._modes.items() if button.isEnabled()]
     assert modes == ["all_in_focus", "depth", "confidence", "compare", "difference"]
-    for mode in ("all_in_focus", "confidence", "compare", "difference", "depth"):
+    for mode in ("all_in_focus", "confidence", "compare", "depth", "difference"):
         acts[f"mode_{mode}"].trigger()
         qtbot.waitUntil(lambda: window.session.state.mode == mode)  # noqa: B023  waited for at once
+        assert window.picture._page.isVisible() == (mode == "difference")  # which says how to have one
+    assert "hold another one, or a height map, against it" in window.picture._page._text.text()
     # what was not kept says so; what the calibration was can be read, not changed
     window.pins.add(10, 20)
+    window.pins.add(10, 60)
     assert window.curves._empty.text() == curve_view.STORED_TEXT
+    assert window.curves._empty.isVisible()
+    assert [row._verdict.text() for row in window.curves._rows] == ["Depth 13.175 µm", "Depth 19.524 µm"]
+    assert window.curves._rows[1]._details.text().endswith("row 10, column 60 · +6.349 µm against pin 1, 20 µm away")
+    assert all(row.isVisible() for row in window.curves._rows)
     assert window.strip._empty_text == film_strip.STORED_TEXT
     assert window.calibration._range.text() == "10 to 20 µm, step 2.5"
     assert window.calibration._pixel.value() == pytest.approx(0.5)

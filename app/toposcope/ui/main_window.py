@@ -1023,6 +1023,10 @@ class MainWindow(QMainWindow):
             self.open(Path(offer.value))
         elif offer.action == "lay_over":
             self._compare_heights(Path(offer.value))
+        elif offer.action == "compare_stored":
+            self.ask_stored()
+        elif offer.action == "as_a":
+            self._set_side("A", offer.value)
         elif offer.action == "adapt_go_on":
             self._adapt(lambda: self.adapting.go_on(str(offer.value)))
         elif offer.action == "adapt_discard":

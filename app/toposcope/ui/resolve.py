@@ -346,7 +346,9 @@ def wanted_pictures(state: State, mode: Mode) -> tuple[PictureRequest | None, Pi
         return None, None
     if mode == "compare":
         first, second = paired(state)
-        numbers = tuple(run.number for run in (first, second) if run is not None)
+        # depths of different units have no colours in common
+        alike = first is not None and second is not None and objection(first.result, second.result) is None
+        numbers = tuple(run.number for run in (first, second) if run is not None and alike)
         layers = [_layer(kind, run, state) for kind, run in zip(shown_kinds(state), (first, second), strict=True)]
         return _request(layers[0], state, numbers), _request(layers[1], state, numbers)
     if mode == "difference":
@@ -465,10 +467,15 @@ def other_method(state: State, methods: Mapping[str, MethodCard]) -> Offer | Non
 
 def comparison_hint(state: State, mode: Mode, other: Offer | None) -> Hint | None:
     """Say why there is nothing to compare, and what to do about it; None where there is."""
-    if mode not in ("compare", "difference") or state.stack is None:
+    if mode not in ("compare", "difference"):
         return None
     aim = "see both side by side" if mode == "compare" else "see where the two differ"
     first, second = paired(state)
+    if state.stack is None and len(state.full_runs) < 2:
+        if mode == "compare" or state.stored is None:
+            return None
+        with_another = Offer("With a stored result …", "compare_stored")
+        return Hint(f"There is only this result: hold another one, or a height map, against it to {aim}.", with_another)
     if len(state.full_runs) < 2:
         if "depth" in state.jobs:
             which = "second" if state.full_runs else "first"
@@ -476,13 +483,21 @@ def comparison_hint(state: State, mode: Mode, other: Offer | None) -> Hint | Non
         if not state.full_runs:
             return Hint(f"There is no result yet: compute two to {aim}.", Offer("Compute depth", "run"))
         return Hint(f"There is only one result yet: run another method to {aim}.", other)
-    if mode == "difference" and first is not None and second is not None:
-        if first is second:
-            return Hint(f"A and B are the same result: choose another one to {aim}.")
-        if (error := objection(first.result, second.result)) is not None:
-            text = str(error)
-            return Hint(text[:1].upper() + text[1:], Offer("Compute depth", "run"))
-    return None
+    if first is None or second is None:
+        return None
+    if first is second:
+        return Hint(f"A and B are the same result: choose another one to {aim}.") if mode == "difference" else None
+    error = objection(first.result, second.result)
+    if error is None or (mode == "compare" and shown_kinds(state) != ("depth", "depth")):
+        return None
+    text = str(error)
+    return Hint(text[:1].upper() + text[1:], _as_a(state, second) or other)
+
+
+def _as_a(state: State, second: Run) -> Offer | None:
+    """Offer the newest result that ``second`` can be compared with as A, None where there is none."""
+    found = next((run for run in reversed(state.full_runs) if can_subtract(run, second)), None)
+    return Offer(f"Take “{found.title}” as A", "as_a", found.number) if found is not None else None
 
 
 def run_rows(state: State) -> tuple[RunRow, ...]:
@@ -771,6 +786,30 @@ def map_pixel(run: Run, row: int, column: int) -> tuple[int, int]:
     """Return the pixel of a run's maps that holds pixel (row, column) of the full-size picture."""
     height, width = run.result.shape
     return min(row // run.reduction, height - 1), min(column // run.reduction, width - 1)
+
+
+def pin_facts(state: State, run: Run, pin: Pin) -> tuple[str, str]:
+    """Return what ``run`` says at a pin, for users: its depth or height, and confidence and place."""
+    i, j = map_pixel(run, pin.row, pin.column)
+    depth, is_height = float(run.result.depth[i, j]), not run.result.provenance.frames
+    where = f"row {pin.row}, column {pin.column}"
+    if math.isnan(depth):
+        return "Not measured here" if is_height else "Void: no depth here", where
+    text = f"{'Height' if is_height else 'Depth'} {number(depth, 5)} {run.result.unit_symbol}"
+    return text, where if is_height else f"confidence {float(run.result.confidence[i, j]):.2f} · {where}"
+
+
+def pin_apart(state: State, run: Run, pin: Pin) -> str:
+    """Say how far a pin lies from the first one, in depth and across: "+12.3 µm against pin 1, 104 µm away"."""
+    first = state.pins[0]
+    if pin.number == first.number:
+        return ""
+    depths = [float(run.result.depth[map_pixel(run, one.row, one.column)]) for one in (pin, first)]
+    across, pixel = math.hypot(pin.row - first.row, pin.column - first.column), state.pixel_um
+    away = f"{number(across * pixel.value)} µm away" if pixel else f"{number(across)} px away"
+    if math.isnan(apart := depths[0] - depths[1]):
+        return away
+    return f"{'+' if apart > 0 else ''}{number(apart)} {run.result.unit_symbol} against pin {first.number}, {away}"
 
 
 def pin_table(state: State, curves: Sequence[tuple[Pin, FocusCurve]]) -> str:

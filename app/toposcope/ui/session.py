@@ -135,6 +135,8 @@ class Offer:
         "run_method",
         "open",
         "lay_over",
+        "compare_stored",
+        "as_a",
         "without_volume",
         "adapt_go_on",
         "adapt_discard",

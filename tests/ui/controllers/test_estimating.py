@@ -196,6 +196,20 @@ def test_a_second_method_keeps_the_first_and_going_back_computes_nothing(qtbot: 
     assert len(slow.calls) == 2
 
 
+def test_a_result_in_another_unit_is_no_longer_what_new_ones_are_held_against(qtbot: QtBot, setup: Setup) -> None:
+    controller = setup.make(quick_estimate)
+    stack = make_stack()
+    setup.open(stack)
+    qtbot.waitUntil(lambda: setup.shown == 1)
+    setup.session.set(stack=replace(stack, unit="mm"), edit=CalibrationEdit(unit="mm"), automatic=False)
+    controller.run()
+    qtbot.waitUntil(lambda: len(setup.session.state.runs) == 2)
+    assert setup.session.state.pair == (1, 2)  # nothing else is there
+    controller.run_method("light")
+    qtbot.waitUntil(lambda: len(setup.session.state.runs) == 3)
+    assert setup.session.state.pair == (2, 3)
+
+
 def test_a_preview_of_the_next_stack_keeps_nothing_of_the_last(qtbot: QtBot, setup: Setup) -> None:
     setup.make(quick_estimate)
     setup.open(make_stack())

@@ -32,7 +32,7 @@ from toposcope.ui.rendering import Rendered, render_frame
 from toposcope.ui.resolve import ChannelChoice, PictureRequest, resolve
 from toposcope.ui.session import CalibrationEdit, Layer, Pin, Session, State
 from toposcope.ui.views.calibration_panel import CalibrationPanel
-from toposcope.ui.views.curve_view import CurveView
+from toposcope.ui.views.curve_view import CurveView, PinCurve, PinDepth
 from toposcope.ui.views.export_panel import ExportPanel
 from toposcope.ui.views.film_strip import FilmStrip
 from toposcope.ui.views.picture_view import PictureView
@@ -71,7 +71,7 @@ def test_a_pin_brings_its_curve_and_undo_takes_both(qtbot: QtBot, pins: Pinned) 
     session, undo, view, controller = pins
     controller.add(3, 4)
     qtbot.waitUntil(lambda: _numbers(view) == [1])
-    _, colour, curve, _ = view.set_curves.call_args.args[0][0]
+    _, colour, curve, _, _ = view.set_curves.call_args.args[0][0]
     assert colour.startswith("#")
     assert (curve.row, curve.column) == (3, 4)
     controller.add(5, 6)
@@ -179,8 +179,12 @@ def test_a_result_without_curves_is_compared_all_the_same(qtbot: QtBot, closing:
     controller = PinsController(session, QUndoStack(), view, fake_curve)
     closing.append(controller.runner)
     controller.add(3, 4)
-    qtbot.waitUntil(lambda: _numbers(view) == [1])
-    assert view.set_curves.call_args.args[0][0].side == "B"
+    qtbot.waitUntil(lambda: _numbers(view) == [1, 1])
+    depth, drawn = view.set_curves.call_args.args[0]
+    assert (depth.side, drawn.side) == ("A", "B")
+    assert isinstance(depth, PinDepth)
+    assert depth.text == "Depth 10.635 µm"
+    assert isinstance(drawn, PinCurve)
     assert view.set_curves.call_args.args[1] == ("1  Default (no curves kept)", "2  Default")
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from PySide6.QtCore import QObject, QTimer
 from PySide6.QtGui import QUndoStack
 
+from toposcope.core.compare import objection
 from toposcope.core.estimate import EstimateSettings, MethodCard
 from toposcope.core.height_map import METHOD
 from toposcope.core.jobs import Progress, Report
@@ -160,7 +161,7 @@ class EstimatingController(QObject):
         self._full += answer.reduction == 1
         title = run_title(answer.inputs, self._methods, self._full)
         run = Run(self._numbers, title, answer.result, answer.inputs, answer.reduction, answer.facts)
-        reference = _reference(state)
+        reference = _reference(state, answer.result)
         kept = kept_runs(state.runs, run, reference)
         self._session.set_job("depth", None)
         # the first result comes into view by itself, unless the user looks at something else
@@ -190,10 +191,16 @@ class EstimatingController(QObject):
         self.run()
 
 
-def _reference(state: State) -> int:
-    """Return the number of the run that a new one is compared with: A, else what is shown, 0 for none."""
-    full = {run.number for run in state.full_runs}
-    return next((n for n in (state.pair[0], state.shown_run) if n is not None and n in full), 0)
+def _reference(state: State, result: DepthResult) -> int:
+    """Return the number of the run that a new ``result`` is compared with, 0 for none.
+
+    It is A, else what is shown; where the result cannot be compared with it, as in another unit, the newest with which
+    it can.
+    """
+    full = {run.number: run for run in state.full_runs}
+    wanted = [n for n in (state.pair[0], state.shown_run) if n is not None and n in full]
+    fitting = (n for n in (*wanted, *reversed(full)) if objection(full[n].result, result) is None)
+    return next(fitting, wanted[0] if wanted else 0)
 
 
 def _close(before: Sequence[Run], kept: Sequence[Run]) -> None:

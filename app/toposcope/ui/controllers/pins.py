@@ -17,9 +17,9 @@ from toposcope.core.jobs import Progress, Report
 from toposcope.core.result import DepthResult
 from toposcope.ui import theme
 from toposcope.ui.commands import ChangeState, push
-from toposcope.ui.resolve import compared_runs, map_pixel, pin_table
+from toposcope.ui.resolve import compared_runs, map_pixel, pin_apart, pin_facts, pin_table
 from toposcope.ui.session import Pin, Run, Session, State
-from toposcope.ui.views.curve_view import PinCurve, Side
+from toposcope.ui.views.curve_view import PinCurve, PinDepth, Side
 from toposcope.ui.workers import LatestRunner
 
 CurveReader = Callable[[DepthResult, int, int], FocusCurve]
@@ -29,7 +29,7 @@ Curves = tuple[tuple[Pin, FocusCurve], ...]
 class CurveShow(Protocol):
     """The curve view, as far as it is needed here."""
 
-    def set_curves(self, curves: Any, names: tuple[str, str] = ("", "")) -> None: ...
+    def set_curves(self, pins: Any, names: tuple[str, str] = ("", "")) -> None: ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -113,7 +113,7 @@ class PinsController(QObject):
     def _on_changed(self, before: State, now: State) -> None:
         runs, same_runs = _runs(now), _runs(now) == _runs(before)
         if now.pins == before.pins and same_runs:
-            if _sides(now) != _sides(before):
+            if _sides(now) != _sides(before) or now.run is not before.run or now.pixel_um != before.pixel_um:
                 self._show(self._reads)
             return
         if not now.pins or not runs:
@@ -134,13 +134,25 @@ class PinsController(QObject):
         sides, self._reads = _sides(state), reads
         self.curves = tuple((read.pin, read.curve) for read in reads if read.run == state.shown_run)
         letters: dict[int | None, Side] = {run.number: side for side, run in sides} or {state.shown_run: ""}
-        shown = [
-            PinCurve(read.pin.number, colours[read.pin.colour % len(colours)], read.curve, letters[read.run])
-            for read in reads
-            if read.run in letters
-        ]
-        order = {pin.number: i for i, pin in enumerate(state.pins)}
-        shown.sort(key=lambda one: (order.get(one.pin, 0), one.side))
+        pins = {pin.number: pin for pin in state.pins}
+        shown: list[PinCurve | PinDepth] = []
+        for read in reads:
+            run = state.run_of(read.run)
+            if run is not None and read.run in letters and read.pin.number in pins:
+                colour, side = colours[read.pin.colour % len(colours)], letters[read.run]
+                apart = pin_apart(state, run, pins[read.pin.number])
+                shown.append(PinCurve(read.pin.number, colour, read.curve, side, apart))
+        for run in state.full_runs:
+            if run.number not in letters or run.result.volume is not None:
+                continue
+            for pin in state.pins:
+                text, details = pin_facts(state, run, pin)
+                apart = pin_apart(state, run, pin)
+                details = f"{details} · {apart}" if apart else details
+                colour, side = colours[pin.colour % len(colours)], letters[run.number]
+                shown.append(PinDepth(pin.number, colour, text, details, side))
+        order = {number: i for i, number in enumerate(pins)}
+        shown.sort(key=lambda one: (order[one.pin], one.side))
         names = [f"{run.title}{'' if run.result.volume is not None else ' (no curves kept)'}" for _, run in sides]
         self._view.set_curves(shown, (names[0], names[1]) if names else ("", ""))
 

@@ -48,11 +48,30 @@ Side = Literal["", "A", "B"]
 
 
 class PinCurve(NamedTuple):
-    """A curve to draw: number of its pin, colour as ``#rrggbb``, and of which of two compared results it is."""
+    """A curve to draw: number of its pin, colour as ``#rrggbb``, and of which of two compared results it is.
+
+    ``apart`` says how far its depth and place are from those of the first pin.
+    """
 
     pin: int
     colour: str
     curve: FocusCurve
+    side: Side = ""
+    apart: str = ""
+
+    @property
+    def name(self) -> str:
+        """What the user calls it: "1", or "1A"."""
+        return f"{self.pin}{self.side}"
+
+
+class PinDepth(NamedTuple):
+    """What is known at a pin of a result without curves: the depth there, and the rest in smaller letters."""
+
+    pin: int
+    colour: str
+    text: str
+    details: str
     side: Side = ""
 
     @property
@@ -78,6 +97,8 @@ STORED_TEXT: Final = "A result is stored without its focus curves. Open the stac
 NOT_KEPT_TEXT: Final = "No focus curves are kept with this result. Compute the depth again (Ctrl+R) to have them."
 KEY_TEXT: Final = "filled: probability · dotted: measure · dashed: depth · bar: width · ▽ other peaks"
 COMPARED_KEY_TEXT: Final = "dots: probability · dotted: measure · upright: depth · bar: width · ▽ other peaks"
+LOW: Final = 210
+"""Height in pixels below which curves get the room of what explains them."""
 # fixed steps, so that the axis stands still while a pin is dragged
 _TOPS: Final = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)
 
@@ -98,6 +119,7 @@ class CurveView(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self._pins: tuple[PinCurve | PinDepth, ...] = ()
         self._curves: tuple[PinCurve, ...] = ()
         self._positions: Floats = np.empty(0)
         self._unit_symbol = ""
@@ -129,8 +151,8 @@ class CurveView(QWidget):
         self._read_out.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self._read_out.setWordWrap(True)
         self._read_out.setMinimumWidth(1)  # a long read-out must not widen the dock
-        plot_side = QWidget()
-        column = QVBoxLayout(plot_side)
+        self._plot_side = QWidget()
+        column = QVBoxLayout(self._plot_side)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(2)
         column.addWidget(self._plot, 1)
@@ -142,21 +164,12 @@ class CurveView(QWidget):
         self._row_box.setContentsMargins(4, 4, 4, 4)
         self._row_box.setSpacing(8)
         self._row_box.addStretch(1)
-        scroll = QScrollArea()
+        self._list = scroll = QScrollArea()
         scroll.setWidget(rows)
         scroll.setWidgetResizable(True)
         scroll.setFrameShape(QFrame.Shape.NoFrame)
         scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         scroll.setMinimumWidth(170)
-
-        split = QSplitter(Qt.Orientation.Horizontal)
-        split.addWidget(plot_side)
-        split.addWidget(scroll)
-        scroll.setMaximumWidth(360)
-        split.setStretchFactor(0, 5)
-        split.setStretchFactor(1, 3)
-        split.setSizes([560, 336])
-        split.setChildrenCollapsible(False)
 
         self._empty = QLabel(EMPTY_TEXT)
         self._empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
@@ -164,12 +177,23 @@ class CurveView(QWidget):
         self._empty.setWordWrap(True)
         self._stack = QStackedWidget()
         self._stack.addWidget(self._empty)
-        self._stack.addWidget(split)
+        self._stack.addWidget(self._plot_side)
+
+        split = QSplitter(Qt.Orientation.Horizontal)
+        split.addWidget(self._stack)
+        split.addWidget(scroll)
+        scroll.setMaximumWidth(360)
+        scroll.hide()
+        split.setStretchFactor(0, 5)
+        split.setStretchFactor(1, 3)
+        split.setSizes([560, 336])
+        split.setChildrenCollapsible(False)
+
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
-        outer.addWidget(self._stack)
+        outer.addWidget(split)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-        self.setMinimumHeight(120)
+        self.setMinimumHeight(140)
 
         self._copy_action = QAction("Copy curves as numbers", self)
         self._copy_action.setShortcut(QKeySequence(QKeySequence.StandardKey.Copy))
@@ -185,12 +209,14 @@ class CurveView(QWidget):
         without: dict[Subject, str] = {"height map": HEIGHT_MAP_TEXT, "result": STORED_TEXT}
         self._empty.setText(without.get(subject, EMPTY_TEXT if kept else NOT_KEPT_TEXT))
 
-    def set_curves(self, curves: Sequence[PinCurve], names: tuple[str, str] = ("", "")) -> None:
-        """Show these curves, in the order of their pins; none shows a hint instead.
+    def set_curves(self, pins: Sequence[PinCurve | PinDepth], names: tuple[str, str] = ("", "")) -> None:
+        """Show the curves of these pins, and what is known of each in a list; without curves a hint stands beside it.
 
         ``names`` are those of the results A and B while two are compared.
         """
-        self._curves = tuple(PinCurve(*one) for one in curves)
+        self._pins = tuple(one if isinstance(one, PinDepth) else PinCurve(*one) for one in pins)
+        self._curves = tuple(one for one in self._pins if isinstance(one, PinCurve))
+        self._list.setVisible(bool(self._pins))
         self._legend.set_names(names)
         self._key = COMPARED_KEY_TEXT if any(names) else KEY_TEXT
         self._stack.setCurrentIndex(1 if self._curves else 0)
@@ -199,6 +225,7 @@ class CurveView(QWidget):
             self._use_positions(first.positions, first.unit_symbol)
         while len(self._drawn) < len(self._curves):
             self._drawn.append(_DrawnCurve(self._item))
+        while len(self._rows) < len(self._pins):
             row = _PinRow()
             row.remove.clicked.connect(lambda _=False, row=row: self.pinRemoveRequested.emit(row.pin))
             self._rows.append(row)
@@ -273,6 +300,13 @@ class CurveView(QWidget):
 
     # Qt
 
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        low = self.height() < LOW
+        self._read_out.setWordWrap(not low)
+        self._item.showLabel("bottom", not low)
+        self._legend.set_short(low)
+
     def contextMenuEvent(self, event: QContextMenuEvent) -> None:
         menu = QMenu(self)
         menu.addAction(self._copy_action)
@@ -329,19 +363,23 @@ class CurveView(QWidget):
 
     def _redraw(self) -> None:
         for k, drawn in enumerate(self._drawn):
-            row = self._rows[k]
-            shown = k < len(self._curves)
-            row.setVisible(shown)
-            if shown:
+            if k < len(self._curves):
                 drawn.show(self._curves[k], self._x)
-                row.show_curve(self._curves[k])
             else:
                 drawn.hide()
+        for k, row in enumerate(self._rows):
+            row.setVisible(k < len(self._pins))
+            if k < len(self._pins):
+                row.show_pin(self._pins[k])
         if self._curves:
             highest = max(_highest(one.curve) for one in self._curves)
             top = next((top for top in _TOPS if top >= 1.05 * highest), 1.05 * highest)
             self._item.setYRange(0.0, top, padding=0.02)
-        self._read_out.setText(self._key)
+        self._tell(self._key)
+
+    def _tell(self, text: str) -> None:
+        self._read_out.setText(text)
+        self._read_out.setToolTip(text)  # a line that is cut off can be read all the same
 
     # the slice cursor: set_slice places it silently; dragging, clicking and keys request a slice,
     # and the controller answers with set_slice
@@ -394,14 +432,14 @@ class CurveView(QWidget):
 
     def _on_mouse_moved(self, at: QPointF) -> None:
         if not self._curves or not self._item.vb.sceneBoundingRect().contains(at):
-            self._read_out.setText(self._key)
+            self._tell(self._key)
             return
         i = self._nearest(self._item.vb.mapSceneToView(at).x())
         values = "   ".join(
             f"pin {one.name}: {100 * one.curve.probability[_slice_at(one.curve, self._positions[i])]:.1f} %"
             for one in self._curves
         )
-        self._read_out.setText(f"{self._slice_text(i)}   {values}")
+        self._tell(f"{self._slice_text(i)}   {values}")
 
 
 class _DrawnCurve:
@@ -520,8 +558,8 @@ class _PinRow(QWidget):
         grid.addWidget(self._details, 1, 1, 1, 2)
         grid.setColumnStretch(1, 1)
 
-    def show_curve(self, one: PinCurve) -> None:
-        self.pin, colour, curve, side = one
+    def show_pin(self, one: PinCurve | PinDepth) -> None:
+        self.pin, colour, side = one.pin, one.colour, one.side
         ink = "#000000" if QColor(colour).lightness() > 110 else "#ffffff"
         self._chip.setText(one.name)
         look = f"background: {colour}; color: {ink};"
@@ -530,6 +568,11 @@ class _PinRow(QWidget):
         self._chip.setStyleSheet(f"{look} border-radius: 10px; font-weight: 600;")
         self._chip.setMinimumWidth(30 if side else 20)
         self.remove.setVisible(side != "B")
+        if isinstance(one, PinDepth):
+            self._verdict.setText(one.text)
+            self._details.setText(one.details)
+            return
+        curve = one.curve
         self._verdict.setText(curve.verdict.text[:1].upper() + curve.verdict.text[1:])
         unit = curve.unit_symbol
         fine = float(np.median(np.diff(curve.positions))) / 10
@@ -538,7 +581,8 @@ class _PinRow(QWidget):
             depth = f"depth {format_length(curve.depth, unit, fine)}{ORIGIN_TEXTS[curve.origin]}"
         width = f" · width {format_length(curve.width, unit, fine)}" if np.isfinite(curve.width) else ""
         where = f" · row {curve.row}, column {curve.column}" if side != "B" else ""  # B is the same pixel as A
-        self._details.setText(f"{depth}{width}{where}")
+        apart = f" · {one.apart}" if one.apart else ""
+        self._details.setText(f"{depth}{width}{where}{apart}")
 
 
 class SideLegend(QWidget):
@@ -550,6 +594,7 @@ class SideLegend(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.names = ("", "")
+        self._short = False
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.hide()
 
@@ -558,6 +603,12 @@ class SideLegend(QWidget):
         self.names = names
         self.setVisible(any(names))
         self.setToolTip("\n".join(self._texts()))
+        self._fit()
+        self.update()
+
+    def set_short(self, short: bool) -> None:
+        """Keep to one row, whatever has to be cut off for it."""
+        self._short = short
         self._fit()
         self.update()
 
@@ -571,13 +622,13 @@ class SideLegend(QWidget):
         metrics, row = painter.fontMetrics(), self._row()
         left, middle = 4.0, row / 2
         for text, style in zip(self._texts(), (Qt.PenStyle.SolidLine, Qt.PenStyle.DashLine), strict=True):
-            room = self.width() - int(left) - self.LINE - 10
+            room = (self.width() // 2 if self._is_cut() else self.width() - int(left)) - self.LINE - 10
             painter.setPen(QPen(QColor(theme.colours().text), 2, style))
             painter.drawLine(QPointF(left, middle), QPointF(left + self.LINE, middle))
             at = QPointF(left + self.LINE + 8, middle + metrics.ascent() / 2 - 1)
             painter.drawText(at, metrics.elidedText(text, Qt.TextElideMode.ElideRight, room))
             if self._is_one_row():
-                left += self.LINE + 28 + metrics.horizontalAdvance(text)
+                left = self.width() / 2 if self._is_cut() else left + self.LINE + 28 + metrics.horizontalAdvance(text)
             else:
                 middle += row
         painter.end()
@@ -589,8 +640,14 @@ class SideLegend(QWidget):
         return self.fontMetrics().height() + 4
 
     def _is_one_row(self) -> bool:
+        return self._short or not self._is_too_wide()
+
+    def _is_cut(self) -> bool:
+        return self._short and self._is_too_wide()
+
+    def _is_too_wide(self) -> bool:
         wide = sum(self.fontMetrics().horizontalAdvance(text) for text in self._texts())
-        return wide + 2 * (self.LINE + 28) <= self.width()
+        return wide + 2 * (self.LINE + 28) > self.width()
 
     def _fit(self) -> None:
         self.setFixedHeight(self._row() if self._is_one_row() else 2 * self._row())
