@@ -76,5 +76,4 @@ def test_sentences_of_the_engine_hold_in_the_window_too() -> None:
         if not (name := path.relative_to(core).as_posix()).startswith(COMMAND_LINE_ONLY)
         and (options := list(options_told(ast.parse(path.read_text(encoding="utf-8")))))
     }
-    # files of whole networks can be used on the command line only, and the sentence says so
-    assert told == {"adapted.py": ["--weights of the command line."]}
+    assert told == {}

@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
 from dffnets import losses
@@ -580,7 +580,8 @@ def save(
 def write(path: Path, tensors: dict[str, Tensor], meta: dict[str, str]) -> None:
     """Write a safetensors file beside and rename it, so that a kill leaves the old one whole."""
     partial = path.with_suffix(".part")
-    save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, partial, meta)
+    # save_file would leave a file that nobody else may read
+    partial.write_bytes(to_bytes({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, meta))
     partial.replace(path)
 
 

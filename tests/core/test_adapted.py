@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -20,6 +21,8 @@ from safetensors.numpy import load_file, save_file
 import scenes
 from adapted_files import LIGHT, QUICK, delta
 from dffnets import finetune as ft
+from dffnets.registry import create_network
+from dffnets.training import write
 from toposcope.core import adaptation
 from toposcope.core.adaptation import Plan, Source, carry_out, discard, look_at, sources_from, unfinished
 from toposcope.core.adapted import AdaptedNetworks, read_header
@@ -123,12 +126,28 @@ def test_the_removed_can_be_brought_back_for_a_day(
         networks.restore("mine")
 
 
+def test_what_was_trained_is_brought_in_and_is_a_method(networks: AdaptedNetworks, tmp_path: Path) -> None:
+    options = {"width": 4}
+    about = {"network": "light", "options": json.dumps(options), "iteration": "20"}
+    weights = tmp_path / "mine" / "weights.safetensors"
+    weights.parent.mkdir()
+    write(weights, dict(create_network("light", **options).state_dict()), about)
+    network = networks.bring_in(weights)
+    assert (network.key, network.title, network.trouble) == ("mine", "Light network, mine", None)
+    assert network.card().good_at == "what looks like the stacks it was trained on; 20 steps"
+    assert network.card().source.startswith("Light network trained here")
+    stack = scenes.tilted_plane(n=5, size=64).stack
+    ours = estimate(stack, EstimateSettings("mine", align="none"))
+    assert ours.provenance.method == "mine"
+    assert not np.array_equal(ours.depth, estimate(stack, EstimateSettings("light", align="none")).depth)
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
         ({"base": "0" * 64}, r"adapted from other weights of Light network .* \(00000000, here"),
         ({"network": "magic"}, "of the network magic, which is not here"),
-        ({"base": ""}, "holds no adapted network"),
+        ({"base": ""}, "holds no network that was adapted or trained"),
     ],
 )
 def test_files_that_do_not_fit_are_refused_in_a_sentence(
@@ -162,7 +181,7 @@ def test_other_files_are_refused_in_a_sentence(networks: AdaptedNetworks, tmp_pa
     ):
         with pytest.raises(SettingsError, match=words):
             networks.bring_in(tmp_path / f"{name}.safetensors")
-    with pytest.raises(SettingsError, match="holds no adapted network"):
+    with pytest.raises(SettingsError, match="is what Light network runs with already"):
         networks.bring_in(LIGHT.path)
     assert networks.all() == ()
 

@@ -66,6 +66,13 @@ def test_frames_are_sharpest_where_the_depth_says(kind: str) -> None:
     assert sum(sharper) / len(sharper) > 0.7  # noise drowns the weakest textures, on purpose
 
 
+def test_files_may_be_read_by_whoever_may_read_any_file_here(pool: Path, tmp_path: Path) -> None:
+    (tmp_path / "plain").write_bytes(b"")
+    train(config(pool, tmp_path / "run", iterations=1))
+    files = [tmp_path / "run" / "weights.safetensors", *pool.glob("*.safetensors")]
+    assert {file.stat().st_mode for file in files} == {(tmp_path / "plain").stat().st_mode}
+
+
 def test_pool_is_read_back_as_it_was_rendered(pool: Path) -> None:
     stacks = list(read_pool(pool, 1, 50))
     assert len(stacks) == 50

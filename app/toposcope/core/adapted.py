@@ -1,19 +1,21 @@
-"""Networks that were adapted to the user's own instrument: kept in one folder, each a method of its own.
+"""Networks that were adapted to the user's own instrument, or trained: kept in one folder, each a method of its own.
 
 >>> networks = AdaptedNetworks()
 >>> [network.title for network in networks.all()]                        # doctest: +SKIP
 ['FAD, my scope']
 >>> estimate(stack, EstimateSettings("my-scope"))                        # doctest: +SKIP
 
-A network is two files: ``KEY.safetensors`` with what adapting changed (some kilobytes), never touched again, so
-that the hash in a result's provenance stays true; and ``KEY.json`` with the name that the user gave it. The
-key is what the command line and stored settings call it; it stays when the name changes.
+A network is two files: ``KEY.safetensors`` with what adapting changed (some kilobytes), or with all weights that
+`toposcope train` made, never touched again, so that the hash in a result's provenance stays true; and ``KEY.json``
+with the name that the user gave it. The key is what the command line and stored settings call it; it stays when the
+name changes.
 
 Nothing here loads torch: only headers of files are read.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -54,6 +56,7 @@ class Adapted:
     ``name`` is what its user calls it, ``title`` what lists show ("FAD, my scope"). ``trouble`` says in a
     sentence why it cannot run here, None when it can. ``stacks`` are the names of those that it learned from;
     ``before`` and ``after`` its disagreement with held-out labels in slices, None where the file does not say.
+    ``steps`` are those of the training that made it, None for one that was adapted.
     """
 
     key: str
@@ -66,6 +69,7 @@ class Adapted:
     stacks: tuple[str, ...] = ()
     before: float | None = None
     after: float | None = None
+    steps: int | None = None
 
     @property
     def title(self) -> str:
@@ -75,6 +79,8 @@ class Adapted:
     @property
     def about(self) -> str:
         """Say in a line what it learned from, and what that brought."""
+        if self.steps is not None:
+            return f"what looks like the stacks it was trained on; {self.steps} steps"
         count = len(self.stacks)
         named = ", ".join(self.stacks[:3]) + (" …" if count > 3 else "")
         learnt = f"adapted to {count} stack{'s' if count > 1 else ''} ({named})" if count else "adapted"
@@ -87,7 +93,8 @@ class Adapted:
         """Return it as a method."""
         (base,) = (card for card in shipped_cards() if card.name == self.base)
         labels = f", labels by {self.labels}" if self.labels else ""
-        source = f"{base.title} adapted here{labels}; network: {base.paper}"
+        made = "trained" if self.steps is not None else "adapted"
+        source = f"{base.title} {made} here{labels}; network: {base.paper}"
         return MethodCard(
             self.key, self.title, source, self.about, NetworkSettings, partial(_run, base, self), by_network=True
         )
@@ -187,7 +194,7 @@ class AdaptedNetworks:
         return self._read(self.path(key))
 
     def bring_in(self, path: Path, name: str = "") -> Adapted:
-        """Take in a file that somebody else's adapting made; it is copied.
+        """Take in a file that a training, or somebody else's adapting, made; it is copied.
 
         Raises
         ------
@@ -200,10 +207,12 @@ class AdaptedNetworks:
         if network.trouble is not None:
             raise SettingsError(network.trouble)
         content = path.read_bytes()
+        if hashlib.sha256(content).hexdigest() in {card.sha256 for card in shipped_cards()}:
+            raise SettingsError(f"{path.name} is what {network.base_title} runs with already.")
         same = [one for one in self.all() if one.path.read_bytes() == content]
         if same:
             raise SettingsError(f"{path.name} is there already: it is {same[0].title}.")
-        name = self._free_name(checked_name(name or _safe_name(path.stem)))
+        name = self._free_name(checked_name(name or _safe_name(_usual_name(path))))
         key = self.new_key(name)
         made_folder(self.folder)
         write_bytes(self.path(key), content)
@@ -315,6 +324,11 @@ def checked_name(name: str) -> str:
     return name
 
 
+def _usual_name(path: Path) -> str:
+    """Return the name of a file, or of its folder where it is called as every training calls its weights."""
+    return path.resolve().parent.name if path.stem == "weights" else path.stem
+
+
 def _safe_name(stem: str) -> str:
     return re.sub(r'[/\\:*?"<>|]', " ", stem)[:LONGEST_TITLE].strip() or "network"
 
@@ -345,7 +359,9 @@ def read_header(path: Path) -> tuple[Mapping[str, str], Mapping[str, Any]]:
     except OSError as error:
         raise SettingsError(f"{path} cannot be read: {error.strerror or error}. Give a {SUFFIX} file.") from error
     except (ValueError, KeyError, TypeError, AttributeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path.name} is no file of weights. Give a {SUFFIX} file that adapting made.") from error
+        raise SettingsError(
+            f"{path.name} is no file of weights. Give a {SUFFIX} file of `toposcope finetune` or `toposcope train`."
+        ) from error
 
 
 def _described(path: Path, key: str, name: str) -> Adapted:
@@ -355,16 +371,20 @@ def _described(path: Path, key: str, name: str) -> Adapted:
         meta, shapes = read_header(path)
     except SettingsError as error:
         return replace(nothing, trouble=str(error))
-    if "base" not in meta:
+    is_whole = "base" not in meta
+    if is_whole and not {"network", "options"} <= meta.keys():
         return replace(
             nothing,
-            trouble=f"{path.name} holds no adapted network: it does not say what it was adapted from. Files of whole "
-            "networks go with the option --weights of the command line.",
+            trouble=f"{path.name} holds no network that was adapted or trained: it does not say of which one its "
+            "weights are. Give a file of `toposcope finetune` or `toposcope train`.",
         )
     card = next((card for card in shipped_cards() if card.name == meta.get("network")), None)
     if card is None:
         return replace(nothing, trouble=f"{path.name} is of the network {meta.get('network')}, which is not here.")
     network = replace(nothing, base=card.name, base_title=card.title, **_learnt(meta))
+    if is_whole:
+        iteration = meta.get("iteration", "")
+        return replace(network, steps=int(iteration) if iteration.isdigit() else 0)
     if meta["base"] != card.sha256:
         return replace(
             network,

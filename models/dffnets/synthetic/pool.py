@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as to_bytes
 
 from dffnets.synthetic.random_scenes import SceneKind, TrainingStack, random_stack
 
@@ -47,7 +47,7 @@ def save_stacks(path: Path, stacks: Sequence[TrainingStack]) -> None:
     if not all(stack.periodic for stack in stacks):
         about["periodic"] = "no"
     partial_path = path.with_suffix(f".{os.getpid()}.part")
-    save_file(tensors, partial_path, about)
+    partial_path.write_bytes(to_bytes(tensors, about))  # save_file would leave a file that nobody else may read
     partial_path.replace(path)  # a killed process leaves no half shard under the real name
 
 
