@@ -58,6 +58,21 @@ def test_a_method_can_have_other_names_settings_and_weights(run: Run, folder: Pa
     assert done.facts["methods"][2]["weights"] == str(weights)
 
 
+def test_maps_of_another_program(run: Run, folder: Path, scene: Scene, tmp_path: Path) -> None:
+    (tmp_path / "theirs").mkdir()
+    tifffile.imwrite(tmp_path / "theirs" / "plane.tif", scene.index)
+    maps = ("--maps", f"theirs={tmp_path}/theirs/{{stack}}.tif", "--map-unit", "slices")
+    done = run("evaluate", folder, "--methods", "sml", *maps, "-q", "--json")
+    assert done.code == cli.DONE, done.err
+    ours, theirs = done.facts["table"]
+    assert theirs["method"] == "theirs"
+    assert theirs["rmse"] < 1e-6 < ours["rmse"]
+    assert theirs["unimodal"] is None
+    wrong = run("evaluate", folder, "--maps", "theirs.tif", "-q")
+    assert wrong.code == cli.USAGE
+    assert "NAME=PATH" in wrong.err
+
+
 def test_interrupted_the_same_command_goes_on(
     run: Run, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -203,7 +203,7 @@ def test_truth_in_another_length_becomes_positions(folder: Path, scene: Scene) -
     with pytest.raises(StackError, match="slice numbers for positions"):
         ev.folder_case(folder, ev.TruthFile("truth.pfm", "mm"))
     (folder / "truth.pfm").write_bytes(b"Pf 3")
-    with pytest.raises(StackError, match="cannot be read as true depth"):
+    with pytest.raises(StackError, match="cannot be read as depth"):
         ev.folder_case(folder, ev.TruthFile("truth.pfm"))
 
 
@@ -244,7 +244,7 @@ def broken_truth(folder: Path) -> None:
     [
         (no_truth, "looked for true_depth.tif or gt_slice_index.tif in"),
         (small_truth, "has 5 x 4 pixels, the frames have 64 x 64"),
-        (broken_truth, "cannot be read as true depth"),
+        (broken_truth, "cannot be read as depth"),
     ],
 )
 def test_what_has_no_truth_is_refused_in_words(folder: Path, spoil: Callable[[Path], None], words: str) -> None:
@@ -427,6 +427,27 @@ def test_a_method_can_stand_there_several_times(folder: Path, tmp_path: Path) ->
     assert f"mine: light, weights {weights}." in ev.text_table(found)
     with pytest.raises(SettingsError, match="two methods are called 'light'"):
         ev.evaluate([ev.folder_case(folder)], [methods[0], ev.contender("sml", name="light")])
+
+
+def test_maps_of_another_program_stand_beside_methods(folder: Path, scene: Scene, tmp_path: Path) -> None:
+    theirs = scene.depth + np.float32(1)
+    theirs[:8] = np.inf
+    np.save(tmp_path / f"{folder.name}.npy", theirs / 1000)
+    maps = ev.stored_maps("theirs", str(tmp_path / "{stack}.npy"), "mm")
+    settings = ev.EvaluateSettings("known", "stack")
+    found = ev.evaluate([ev.folder_case(folder)], [ev.contender("sml"), maps], settings)
+    row = found.rows[1]
+    assert row.figures["mae"] == pytest.approx(1, rel=1e-4)
+    assert row.figures["known"] == pytest.approx(56 / 64)
+    assert np.isnan(row.figures["seconds"])
+    assert "theirs: maps of another program" in ev.text_table(found)
+    assert ev.comparison_facts(found)["methods"][1]["map_unit"] == "mm"
+    nowhere = ev.stored_maps("theirs", str(tmp_path / "{stack}.tif"))
+    (row,) = ev.evaluate([ev.folder_case(folder)], [nowhere]).rows
+    assert f"there is no {tmp_path / folder.name}.tif" in str(row.problem)
+    tifffile.imwrite(tmp_path / f"{folder.name}.tif", np.zeros((2, 64, 64), np.float32))
+    (row,) = ev.evaluate([ev.folder_case(folder)], [nowhere]).rows
+    assert "a depth map has one for each pixel" in str(row.problem)
 
 
 def test_weights_that_do_not_fit_are_refused_before_the_work(tmp_path: Path) -> None:

@@ -106,6 +106,21 @@ def add_evaluate(commands: Commands) -> None:
         "times",
     )
     methods.add_argument(
+        "--maps",
+        action="append",
+        default=[],
+        type=_maps,
+        metavar="NAME=PATH",
+        help="depth that another program has found, beside the methods: TIFF, .npy or .pfm files, with {stack} in PATH "
+        "for the name of the stack",
+    )
+    methods.add_argument(
+        "--map-unit",
+        choices=("stack", "slices", "um", "mm", "m"),
+        default="stack",
+        help="what the numbers in --maps are (default: positions in the unit of the stack)",
+    )
+    methods.add_argument(
         "--align", choices=ALIGN_MODES, default="none", help="register the frames first (default: %(default)s)"
     )
     add_machine(methods)
@@ -166,10 +181,27 @@ def _weights(text: str) -> tuple[str, Path]:
     return method, Path(file)
 
 
+def _maps(text: str) -> tuple[str, str]:
+    name, equals, path = text.partition("=")
+    if not (equals and name and path):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no name with a path; write NAME=PATH such as theirs=out/{{stack}}.tif"
+        )
+    return name, path
+
+
 def _evaluate(options: argparse.Namespace, report: Report) -> Answer:
-    from toposcope.core.evaluate import EvaluateSettings, comparison_facts, error_writer, evaluate, write_comparison
+    from toposcope.core.evaluate import (
+        EvaluateSettings,
+        comparison_facts,
+        error_writer,
+        evaluate,
+        stored_maps,
+        write_comparison,
+    )
 
     contenders = _contenders(options.methods, options.set, options.weights)
+    contenders += [stored_maps(name, path, options.map_unit) for name, path in options.maps]
     if options.errors and not options.output:
         raise SettingsError("--errors draws files; name a folder for them with -o.")
     if options.output:

@@ -16,6 +16,7 @@ from toposcope.core.evaluate.comparing import (
     contender,
     default_methods,
     evaluate,
+    stored_maps,
 )
 from toposcope.core.evaluate.journal import Journal, fingerprint
 from toposcope.core.evaluate.scoring import MEASURES, Score, score
@@ -54,6 +55,7 @@ __all__ = [
     "markdown_table",
     "rendered_cases",
     "score",
+    "stored_maps",
     "text_table",
     "write_comparison",
 ]

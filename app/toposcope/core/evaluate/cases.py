@@ -94,11 +94,7 @@ def folder_case(path: Path, truth: TruthFile | None = None, subset: int | None =
     stack = opened()
     try:
         n, unit, kind, positions = stack.n, stack.unit, stack.kind.value, stack.positions.value
-        if file.unit in MICROMETRES and unit not in MICROMETRES:
-            raise StackError(
-                f"the truth of {path} is in {UNIT_SYMBOLS[cast('Unit', file.unit)]}, but its frames have "
-                "slice numbers for positions. Put a stack.json with positions and their unit beside the frames."
-            )
+        _check_unit(beside, file.unit, unit)
         shape = _truth_shape(beside)
         if shape != stack.shape:
             raise StackError(
@@ -109,7 +105,7 @@ def folder_case(path: Path, truth: TruthFile | None = None, subset: int | None =
         stack.close()
     kept = even_slices(n, subset)
     name = path.resolve().name if path.is_dir() else path.name.split(".")[0]
-    read = partial(_read_truth, beside, file.unit, positions, unit, kind)
+    read = partial(read_map, beside, file.unit, positions, unit, kind)
     return Case(name, (group,), UNIT_SYMBOLS[unit], partial(_open, path, file.name, kept), read)
 
 
@@ -164,11 +160,29 @@ def _truth_shape(path: Path) -> tuple[int, ...]:
             return tuple(file.series[0].shape)
     except (OSError, ValueError, IndexError, tifffile.TiffFileError) as error:
         raise StackError(
-            f"{path} cannot be read as true depth ({error}). Give a TIFF, .npy or .pfm file with one number a pixel."
+            f"{path} cannot be read as depth ({error}). Give a TIFF, .npy or .pfm file with one number a pixel."
         ) from error
 
 
-def _read_truth(path: Path, given: TruthUnit, positions: Floats, unit: Unit, kind: Kind) -> Map:
+def _check_unit(path: Path, given: TruthUnit, unit: Unit) -> None:
+    if given in MICROMETRES and unit not in MICROMETRES:
+        raise StackError(
+            f"{path} is in {UNIT_SYMBOLS[cast('Unit', given)]}, but its frames have slice numbers for positions. "
+            "Put a stack.json with positions and their unit beside the frames."
+        )
+
+
+def read_map(path: Path, given: TruthUnit, positions: Floats, unit: Unit, kind: Kind) -> Map:
+    """Return the depth (H, W) in a file in the unit of the stack that has these ``positions``, NaN where not known.
+
+    Raises
+    ------
+    StackError
+        If the file is no depth map, or no length joins its unit and that of the stack.
+    """
+    _check_unit(path, given, unit)
+    if len(_truth_shape(path)) != 2:
+        raise StackError(f"{path} has {_size(_truth_shape(path))} numbers; a depth map has one for each pixel.")
     suffix = path.suffix.lower()
     found = np.load(path, allow_pickle=False) if suffix == ".npy" else _pfm(path) if suffix == ".pfm" else None
     values = (tifffile.imread(path) if found is None else found).astype(np.float64)

@@ -15,7 +15,7 @@ import numpy as np
 from toposcope.core.adapted import weights_file
 from toposcope.core.align import AlignMode
 from toposcope.core.estimate import METHODS, EstimateSettings, find_method
-from toposcope.core.evaluate.cases import Case
+from toposcope.core.evaluate.cases import Case, TruthUnit, read_map
 from toposcope.core.evaluate.scoring import MEASURES, Answer, ErrorUnit, Map, Score, Voids, score
 from toposcope.core.evaluate.worker import NoAnswer, Worker, WorkerDied
 from toposcope.core.jobs import Progress, Report, part, silent
@@ -52,7 +52,9 @@ class EvaluateSettings:
 class Contender:
     """A method with its own settings and weights, under the name of its rows; make one with `contender`.
 
-    ``sha256`` is that of the file of weights, or of a method of the user's, before it was used; "" where there is none.
+    One with ``maps`` is no method: another program has made the depth maps, in ``map_unit``; it is their path, with
+    ``{stack}`` for the name of each stack. ``sha256`` is that of the file of weights, or of a method of the user's,
+    before it was used; "" where there is none.
     """
 
     name: str
@@ -60,6 +62,8 @@ class Contender:
     given: Mapping[str, Any]
     weights: Path | None = None
     sha256: str = ""
+    maps: str = ""
+    map_unit: TruthUnit = "stack"
 
     @property
     def is_plain(self) -> bool:
@@ -149,6 +153,17 @@ def contender(
     return Contender(name or card.name, card.name, dict(given or {}), file, sha256)
 
 
+def stored_maps(name: str, maps: str, unit: TruthUnit = "stack") -> Contender:
+    """Return what another program has found, as a contender: a file of depth for each stack.
+
+    Parameters
+    ----------
+    maps : path of a TIFF, .npy or .pfm file, with ``{stack}`` for the name of the stack
+    unit : what its numbers are; see `cases.TruthFile`
+    """
+    return Contender(name, "", {}, maps=maps, map_unit=unit)
+
+
 def evaluate(
     cases: Sequence[Case],
     contenders: Sequence[Contender],
@@ -191,7 +206,10 @@ def evaluate(
         for m, one in enumerate(contenders):
             share = part(report, m / len(contenders), (m + 1) / len(contenders))
             found = {k: row for (name, k), row in (done or {}).items() if name == one.name}
-            _run(one, cases, found, settings, Path(scratch), share, on_score, on_row)
+            if one.maps:
+                _read(one, cases, found, settings, share, on_score)
+            else:
+                _run(one, cases, found, settings, Path(scratch), share, on_score, on_row)
             rows += [found[k] for k in range(len(cases))]
     report(Progress(1.0, "done"))
     return Comparison(tuple(rows), tuple(_means(rows)), settings, symbol, tuple(contenders))
@@ -234,6 +252,38 @@ def _run(
                     break
                 except (NoAnswer, StackError) as error:
                     add(k, Row(one.name, case.name, case.groups, {}, str(error)))
+
+
+def _read(
+    one: Contender,
+    cases: Sequence[Case],
+    rows: dict[int, Row],
+    settings: EvaluateSettings,
+    report: Report,
+    on_score: OnScore | None,
+) -> None:
+    """Add the rows of stored maps, by the numbers of their cases."""
+    for k, case in enumerate(cases):
+        report(Progress(k / len(cases), f"{one.name}, stack {k + 1} of {len(cases)}: reading its depth"))
+        try:
+            with case.ready():
+                rows[k] = _row(one.name, case, _stored(one, case), 0, settings, on_score)
+        except (StackError, OSError, ValueError) as error:
+            rows[k] = Row(one.name, case.name, case.groups, {}, str(error))
+
+
+def _stored(one: Contender, case: Case) -> Answer:
+    path = Path(one.maps.replace("{stack}", case.name))
+    if not path.is_file():
+        raise StackError(f"there is no {path}.")
+    stack = case.open()
+    try:
+        positions, unit, kind = stack.positions.value, stack.unit, stack.kind.value
+    finally:
+        stack.close()
+    depth = read_map(path, one.map_unit, positions, unit, kind)
+    known = np.isfinite(depth)
+    return Answer(np.where(known, depth, np.nan), known, None, None, positions, unit, kind, math.nan, math.nan)
 
 
 def _estimate_settings(one: Contender, settings: EvaluateSettings) -> EstimateSettings:

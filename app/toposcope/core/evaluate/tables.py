@@ -71,6 +71,8 @@ def table_notes(found: Comparison) -> list[str]:
 
 def _described(one: Contender) -> str:
     """Say of a contender what its name does not: the method, its settings and weights."""
+    if one.maps:
+        return f"{one.name}: maps of another program, {one.maps}."
     settings = ", ".join(f"{name}={value}" for name, value in one.given.items())
     weights = "" if one.weights is None else f"weights {one.weights}"
     about = ", ".join(filter(None, [one.method if one.name != one.method else "", settings, weights]))
@@ -172,6 +174,8 @@ def comparison_facts(found: Comparison) -> dict[str, Any]:
 
 def contender_facts(one: Contender) -> dict[str, Any]:
     """Return what a contender is for JSON: method, all its settings, its weights, and the hash of its file."""
+    if one.maps:
+        return {"name": one.name, "method": None, "maps": one.maps, "map_unit": one.map_unit}
     settings = asdict(find_method(one.method).checked(one.given))
     weights = None if one.weights is None else str(one.weights)
     return {
