@@ -1,0 +1,34 @@
+"""Heights measured: levelled and filtered surfaces, ISO 25178 parameters, profiles and steps.
+
+>>> surface = prepared(surface_of(result), SurfaceSettings("plane", s_um=2.5))  # doctest: +SKIP
+>>> for parameter in areal_parameters(surface):                                 # doctest: +SKIP
+...     print(parameter.name, parameter.text)
+>>> profile_parameters(profile_along(surface, (0, 0), (0, 511)))                # doctest: +SKIP
+
+What was measured stays as it is: each step returns another surface, which says what was done to it.
+"""
+
+from toposcope.core.surface.areal import areal_parameters
+from toposcope.core.surface.model import Area, Parameter, Surface, height_surface, parameter_rows, surface_of
+from toposcope.core.surface.preparing import FORMS, SurfaceSettings, prepared
+from toposcope.core.surface.profile import Profile, profile_along, profile_csv, profile_parameters
+from toposcope.core.surface.step import Step, step_height
+
+__all__ = [
+    "FORMS",
+    "Area",
+    "Parameter",
+    "Profile",
+    "Step",
+    "Surface",
+    "SurfaceSettings",
+    "areal_parameters",
+    "height_surface",
+    "parameter_rows",
+    "prepared",
+    "profile_along",
+    "profile_csv",
+    "profile_parameters",
+    "step_height",
+    "surface_of",
+]
