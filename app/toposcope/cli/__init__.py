@@ -20,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from toposcope import __version__
-from toposcope.cli import capturing, comparing, estimating, evaluating, files, training, tuning, watching
+from toposcope.cli import capturing, comparing, estimating, evaluating, files, measuring, training, tuning, watching
 from toposcope.cli.options import (
     DONE,
     FAILED,
@@ -54,6 +54,7 @@ COMMANDS = (
     "watch",
     "curve",
     "compare",
+    "measure",
     "evaluate",
     "train",
     "finetune",
@@ -217,6 +218,7 @@ def build_parser() -> argparse.ArgumentParser:
         watching.add_watch,
         estimating.add_curve,
         comparing.add_compare,
+        measuring.add_measure,
         evaluating.add_evaluate,
         training.add_train,
         tuning.add_finetune,

@@ -60,7 +60,7 @@ def _compare(options: argparse.Namespace, report: Report) -> Answer:
 
     check_folder(options.output)
     place = parse_place(options.place or "auto")
-    a, b = (_read(path, part(report, 0.1 * i, 0.1 * i + 0.1)) for i, path in enumerate((options.a, options.b)))
+    a, b = (read_heights(path, part(report, 0.1 * i, 0.1 * i + 0.1)) for i, path in enumerate((options.a, options.b)))
     steps = part(report, 0.2, 0.8)
     if isinstance(a, DepthResult) and isinstance(b, DepthResult):
         if options.level or options.place or options.mirror:
@@ -87,7 +87,8 @@ def _compare(options: argparse.Namespace, report: Report) -> Answer:
     return Answer("\n".join(text), {**sides, **found.facts(), "files": paths})
 
 
-def _read(path: Path, report: Report) -> DepthResult | HeightMap:
+def read_heights(path: Path, report: Report) -> DepthResult | HeightMap:
+    """Read a stored result, or a height map of an instrument."""
     from toposcope.core.export import read_result
     from toposcope.core.height_map import is_height_map, read_height_map
 

@@ -10,9 +10,24 @@ from typing import Final
 from toposcope.core.jobs import Progress, Report, silent
 from toposcope.core.source.image_file import system_path
 from toposcope.core.stack import FrameSource
-from toposcope.errors import FrameError
+from toposcope.errors import FrameError, StackError
 
 CHUNK: Final = 1 << 22
+
+
+def file_hash(path: Path) -> str:
+    """Return the SHA-256 of a file.
+
+    Raises
+    ------
+    StackError
+        If it cannot be read.
+    """
+    try:
+        with open(system_path(path), "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise StackError(f"{path} cannot be read any more ({error.strerror or error}); open it again.") from error
 
 
 def input_hashes(source: FrameSource, report: Report = silent) -> dict[str, str]:

@@ -9,6 +9,14 @@ What was measured stays as it is: each step returns another surface, which says 
 """
 
 from toposcope.core.surface.areal import areal_parameters
+from toposcope.core.surface.measurement import (
+    Measurement,
+    Plan,
+    measure,
+    parameters_csv,
+    step_parameters,
+    write_measurement,
+)
 from toposcope.core.surface.model import Area, Parameter, Surface, height_surface, parameter_rows, surface_of
 from toposcope.core.surface.preparing import FORMS, SurfaceSettings, prepared
 from toposcope.core.surface.profile import Profile, profile_along, profile_csv, profile_parameters
@@ -17,18 +25,24 @@ from toposcope.core.surface.step import Step, step_height
 __all__ = [
     "FORMS",
     "Area",
+    "Measurement",
     "Parameter",
+    "Plan",
     "Profile",
     "Step",
     "Surface",
     "SurfaceSettings",
     "areal_parameters",
     "height_surface",
+    "measure",
     "parameter_rows",
+    "parameters_csv",
     "prepared",
     "profile_along",
     "profile_csv",
     "profile_parameters",
     "step_height",
+    "step_parameters",
     "surface_of",
+    "write_measurement",
 ]

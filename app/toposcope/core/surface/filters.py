@@ -104,9 +104,9 @@ def _along(values: Floats, kernel: Floats, axis: int, report: Report) -> Floats:
 def spikes(z: Floats, report: Report = silent) -> NDArray[np.bool_]:
     """Return (H, W) where heights stick out of their surroundings.
 
-    Held against the median of 5 × 5 pixels; what lies off by more than six robust standard deviations (1.4826 times the
-    median of absolute deviations, that of the whole surface or that of the surroundings, whichever is larger) is a
-    spike. Edges and slopes are none: a median follows them.
+    Held against the median of 5 × 5 pixels; what lies off by more than the usual slope there makes of two pixels, and
+    six robust standard deviations (1.4826 times the median of absolute deviations, that of the whole surface or that of
+    the surroundings, whichever is larger) is a spike. Slopes and edges are none: a median follows them.
     """
     known = np.isfinite(z)
     if np.count_nonzero(known) < SPIKE_PX:
@@ -121,6 +121,9 @@ def spikes(z: Floats, report: Report = silent) -> NDArray[np.bool_]:
     off = np.abs(plain - cv2.medianBlur(plain, SPIKE_PX))
     report(Progress(0.6, "looking for spikes"))
     usual = float(np.median(off[known])) or float(off[known].std()) / _ROBUST
-    rough = np.maximum(cv2.medianBlur(off, SPIKE_PX), np.float32(usual))
-    found: NDArray[np.bool_] = known & (off > SPIKE * _ROBUST * rough)
+    limit = SPIKE * _ROBUST * np.maximum(cv2.medianBlur(off, SPIKE_PX), np.float32(usual))
+    for down, right in ((1, 0), (0, 1)):
+        slope = cv2.Sobel(plain, cv2.CV_32F, right, down, ksize=1, scale=0.5, borderType=cv2.BORDER_REPLICATE)
+        limit += (SPIKE_PX // 2) * cv2.medianBlur(np.abs(slope), SPIKE_PX)
+    found: NDArray[np.bool_] = known & (off > limit)
     return found

@@ -1,0 +1,192 @@
+"""`toposcope measure`: levelling, filters, ISO 25178 parameters, profiles and steps of a stored result."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import re
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from toposcope.cli.comparing import read_heights, result_name
+from toposcope.cli.options import Answer, Commands, add_command, check_folder, count, length, written_lines
+from toposcope.core.jobs import Report, part
+from toposcope.errors import SettingsError
+
+if TYPE_CHECKING:
+    from toposcope.core.height_map import HeightMap
+    from toposcope.core.result import DepthResult
+    from toposcope.core.surface import Area, Measurement, Parameter
+
+Corners = tuple[tuple[float, float], tuple[float, float]]
+
+
+def add_measure(commands: Commands) -> None:
+    """Add `toposcope measure`."""
+    text = (
+        "measure the surface of a result of `toposcope depth`, or a height map: ISO 25178 parameters, profiles, steps"
+    )
+    parser = add_command(commands, "measure", _measure, text)
+    what = "folder of a result, its result.json, or a height map such as X3P or GWY"
+    parser.add_argument("result", type=Path, metavar="RESULT", help=what)
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="OUT",
+        help="folder for parameters.csv, profile_1.csv ..., surface.tif (the heights that were measured) and "
+        "measure.json (default: nothing is written)",
+    )
+    group = parser.add_argument_group("what is done before (to a copy: the result stays as it is)")
+    group.add_argument(
+        "--area",
+        type=corners,
+        metavar="ROW,COL:ROW,COL",
+        help="only these pixels, by two opposite corners (default: all)",
+    )
+    group.add_argument("--outliers", action="store_true", help="leave out spikes")
+    group.add_argument(
+        "--form",
+        choices=("none", "plane", "quadratic", "cubic"),
+        default="plane",
+        help="removed by least squares (default: %(default)s)",
+    )
+    group.add_argument(
+        "--s-filter", type=length, metavar="LENGTH", help="remove what is finer, such as 2.5um (default: nothing)"
+    )
+    group.add_argument(
+        "--l-filter", type=length, metavar="LENGTH", help="remove what is coarser, such as 80um (default: nothing)"
+    )
+    group = parser.add_argument_group("what is measured beside the whole (both may be given several times)")
+    group.add_argument(
+        "--profile",
+        action="append",
+        default=[],
+        type=corners,
+        metavar="ROW,COL:ROW,COL",
+        help="heights along a line, and their parameters",
+    )
+    group.add_argument(
+        "--profile-width", type=count, default=1, metavar="N", help="mean over so many parallel lines (default: 1)"
+    )
+    group.add_argument(
+        "--step",
+        action="append",
+        default=[],
+        nargs=2,
+        type=corners,
+        metavar="ROW,COL:ROW,COL",
+        help="height of the second area over the first",
+    )
+
+
+def corners(text: str) -> Corners:
+    """Read two points: ROW,COL:ROW,COL."""
+    number = r"(-?\d+(?:\.\d*)?)"
+    match = re.fullmatch(rf"\s*{number},{number}\s*:\s*{number},{number}\s*", text)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r} names no two pixels; write ROW,COL:ROW,COL such as 10,20:90,140")
+    a, b, c, d = (float(part) for part in match.groups())
+    return (a, b), (c, d)
+
+
+def _measure(options: argparse.Namespace, report: Report) -> Answer:
+    from toposcope.core.height_map import HeightMap
+    from toposcope.core.surface import Plan, height_surface, measure, surface_of, write_measurement
+
+    plan = Plan(
+        _settings(options),
+        options.area and _area(options.area),
+        tuple(options.profile),
+        options.profile_width,
+        tuple((_area(a), _area(b)) for a, b in options.step),
+    )
+    if options.output is not None:
+        check_folder(options.output)
+    source = read_heights(options.result, part(report, 0.0, 0.1))
+    surface = height_surface(source, part(report, 0.1, 0.2)) if isinstance(source, HeightMap) else surface_of(source)
+    found = measure(surface, plan, _origin(options.result, source), part(report, 0.2, 0.9))
+    files: dict[str, Path] = {}
+    if options.output is not None:
+        files = write_measurement(found, options.output, part(report, 0.9, 1.0))
+    text = "\n".join([*_lines(found), *([written_lines(files)] if files else [])])
+    return Answer(text, {**found.facts(), "files": {name: str(path) for name, path in files.items()}})
+
+
+def _settings(options: argparse.Namespace) -> Any:
+    from toposcope.core.calibration import MICROMETRES
+    from toposcope.core.surface import SurfaceSettings
+
+    fine, coarse = (
+        given[0] * MICROMETRES[given[1]] if given else 0.0 for given in (options.s_filter, options.l_filter)
+    )
+    for name, value in (("--s-filter", fine), ("--l-filter", coarse)):
+        if value < 0:
+            raise SettingsError(f"{name} is a length above 0, found {value:g} µm.")
+    return SurfaceSettings(options.form, fine, coarse, options.outliers)
+
+
+def _area(two: Corners) -> Area:
+    from toposcope.core.surface import Area
+
+    return Area.of_corners(*two)
+
+
+def _origin(path: Path, source: DepthResult | HeightMap) -> dict[str, Any]:
+    """Return what was measured, for machines: enough to find it again."""
+    from toposcope.core.height_map import HeightMap
+    from toposcope.core.provenance import file_hash
+    from toposcope.core.result import RESULT_NAME
+
+    file = path / RESULT_NAME if path.is_dir() else path
+    facts: dict[str, Any] = {"path": str(path), "sha256": {file.name: file_hash(file)}}
+    if isinstance(source, HeightMap):
+        size = source.pixel_x_um
+        more: dict[str, Any] = {"format": source.format, "instrument": source.instrument or None}
+        name = source.name
+    else:
+        size, kept = source.pixel_um, source.provenance
+        more = {"provenance": asdict(kept)}
+        name = result_name(path, source)
+    pixel = size and {"origin": size.origin, "guessed": size.guessed}
+    return {"measured": name, **facts, "pixel": pixel, **more}
+
+
+def _lines(found: Measurement) -> list[str]:
+    """Return what was found, for reading."""
+    height, width = found.surface.shape
+    pixel = found.surface.pixel_um
+    tall, wide = found.surface.extent_um
+    facts = found.facts()
+    origin = facts["pixel"]
+    guess = ", a guess" if origin["guessed"] else ""
+    lines = [
+        f"{'surface':<12}{facts['measured']}",
+        f"{'size':<12}{width} × {height} pixels, {wide:.5g} × {tall:.5g} µm, {100 * found.known_share:.1f} % known",
+        f"{'pixel':<12}{pixel:.5g} µm   ({origin['origin']}{guess})",
+    ]
+    lines += [f"{'done' if k == 0 else '':<12}{one}" for k, one in enumerate(found.surface.operations)]
+    lines += _parameter_lines(found.parameters)
+    for k, (profile, parameters) in enumerate(zip(found.profiles, found.profile_parameters, strict=True), 1):
+        ends = " to ".join(f"{row:g},{column:g}" for row, column in (profile.start, profile.end))
+        lines += [f"profile {k:<4}{ends}, {profile.length_um:.5g} µm", *_parameter_lines(parameters)]
+    for k, step in enumerate(found.steps, 1):
+        a, b = (_length(value) for value in step.residual_um)
+        lines.append(
+            f"step {k:<7}{_length(step.height_um)}, common tilt {step.tilt_deg:.3g}°; deviations from the planes {a} "
+            f"({step.counts[0]} heights) and {b} ({step.counts[1]})"
+        )
+    return lines
+
+
+def _parameter_lines(parameters: tuple[Parameter, ...]) -> list[str]:
+    from toposcope.core.surface import parameter_rows
+
+    return [f"{name:<12}{text:<18}{title}" for name, text, title in parameter_rows(parameters)]
+
+
+def _length(value: float) -> str:
+    from toposcope.core.surface import Parameter
+
+    return Parameter("", "", value, "µm", "").text if not math.isnan(value) else "–"
