@@ -49,7 +49,14 @@ def surface_of(result: DepthResult) -> Surface:
         If its depths are counted in slices, or the size of its pixels is not known.
     """
     height_map = from_result(result)
-    return Surface(height_map.z_um, _pixel(height_map, "--pixel-size of toposcope depth"))
+    pixels = height_map.pixels_um
+    if pixels is None:
+        raise CalibrationError(
+            "to measure a surface, the size of its pixels is needed, and none is known. Give it in the calibration of "
+            "the stack, and compute the result again.",
+            option="--pixel-size of toposcope depth",
+        )
+    return Surface(height_map.z_um, pixels[1])
 
 
 def height_surface(height_map: HeightMap, report: Report = silent) -> Surface:
@@ -61,19 +68,13 @@ def height_surface(height_map: HeightMap, report: Report = silent) -> Surface:
         If the size of its pixels is not known.
     """
     square = squared(height_map, report)
-    pixel_um = _pixel(square, "")
-    return Surface(square.z_um, pixel_um, square.notes[len(height_map.notes) :])
-
-
-def _pixel(height_map: HeightMap, option: str) -> float:
-    pixels = height_map.pixels_um
+    pixels = square.pixels_um
     if pixels is None:
         raise CalibrationError(
-            "to measure a surface, the size of its pixels is needed, and none is known. Give it in the calibration of "
-            "the stack, and compute the result again; a height map must be saved with it by the instrument's program.",
-            option=option,
+            f"to measure a surface, the size of its pixels is needed, and {height_map.name} does not tell it. Save it "
+            "with its pixel size by the instrument's program."
         )
-    return pixels[1]
+    return Surface(square.z_um, pixels[1], square.notes[len(height_map.notes) :])
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ PAGES: Final = (
     "comparing",
     "evaluating",
     "heights",
+    "measuring",
     "adapting",
     "sweep",
     "capture",
