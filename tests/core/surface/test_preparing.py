@@ -56,7 +56,7 @@ def test_a_height_map_gets_square_pixels() -> None:
     surface = height_surface(HeightMap(z, Sourced(0.5, "test"), Sourced(1.0, "test"), "formula"))
     assert (surface.shape, surface.pixel_um) == ((6, 4), 0.5)
     assert surface.operations == ("pixels were 0.5 × 1 µm; heights are interpolated to 0.5 µm both ways",)
-    with pytest.raises(CalibrationError, match="formula does not tell it. Save it with its pixel size"):
+    with pytest.raises(CalibrationError, match="formula does not tell it"):
         height_surface(HeightMap(z, None, None, "formula"))
 
 

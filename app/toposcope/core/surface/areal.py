@@ -36,10 +36,10 @@ def areal_parameters(surface: Surface, report: Report = silent) -> tuple[Paramet
     hybrid = hybrid_parameters(surface, part(report, 0.2, 0.4))
     report(Progress(0.4, "material ratio"))
     z.sort()
-    descending = z[::-1]
-    function = core_parameters(descending)
-    volume = volume_parameters(descending)
-    del known, z, descending
+    report(Progress(0.5, "material ratio"))
+    function = core_parameters(z)
+    volume = volume_parameters(z)
+    del known, z
     spatial = spatial_parameters(surface, part(report, 0.6, 1.0))
     report(Progress(1.0, "parameters"))
     return (*heights, *hybrid, *spatial, *function, *volume)

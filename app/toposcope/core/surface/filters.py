@@ -21,7 +21,7 @@ SPIKE_PX: Final = 5
 
 _ALPHA: Final = math.sqrt(math.log(2) / math.pi)
 _ROBUST: Final = 1.4826  # of a median of absolute values, to a standard deviation
-_BAND: Final = 1 << 21  # values in a transform at a time
+_BAND: Final = 1 << 20  # values in a transform at a time
 
 
 def low_passed(z: Floats, index_px: float, report: Report = silent) -> Floats:
@@ -119,11 +119,12 @@ def spikes(z: Floats, report: Report = silent) -> NDArray[np.bool_]:
         around = cv2.GaussianBlur(plain, (0, 0), 2.0) / np.maximum(share, np.float32(1e-6))
         plain = np.where(known, plain, around)
     off = np.abs(plain - cv2.medianBlur(plain, SPIKE_PX))
-    report(Progress(0.6, "looking for spikes"))
+    report(Progress(0.5, "looking for spikes"))
     usual = float(np.median(off[known])) or float(off[known].std()) / _ROBUST
     limit = SPIKE * _ROBUST * np.maximum(cv2.medianBlur(off, SPIKE_PX), np.float32(usual))
     for down, right in ((1, 0), (0, 1)):
         slope = cv2.Sobel(plain, cv2.CV_32F, right, down, ksize=1, scale=0.5, borderType=cv2.BORDER_REPLICATE)
+        report(Progress(0.7 + 0.2 * right, "looking for spikes"))
         limit += (SPIKE_PX // 2) * cv2.medianBlur(np.abs(slope), SPIKE_PX)
     found: NDArray[np.bool_] = known & (off > limit)
     return found

@@ -22,16 +22,16 @@ _TIE: Final = 1e-9  # share of all heights by which two slopes are the same: the
 
 
 def core_parameters(z: Floats) -> tuple[Parameter, ...]:
-    """Return Sk, Spk, Svk, Smr1 and Smr2 of heights (n,) in descending order (ISO 25178-2, after ISO 13565-2)."""
+    """Return Sk, Spk, Svk, Smr1 and Smr2 of heights (n,) in ascending order (ISO 25178-2, after ISO 13565-2)."""
     core = peaks = valleys = upper = lower = math.nan
-    if z.size and z[0] - z[-1] > FLAT_UM:
+    if z.size and z[-1] - z[0] > FLAT_UM:
         top, bottom = _core_line(z)
-        above, below = z[z > top] - top, bottom - z[z < bottom]
+        above, below = z[np.searchsorted(z, top, "right") :], z[: np.searchsorted(z, bottom)]
         upper, lower = above.size / z.size, 1 - below.size / z.size
         core = top - bottom
         # triangles as large as what sticks out: of the base Smr1, or 100 % - Smr2
-        peaks = 2 * float(above.mean()) if above.size else 0.0
-        valleys = 2 * float(below.mean()) if below.size else 0.0
+        peaks = 2 * (float(above.mean()) - top) if above.size else 0.0
+        valleys = 2 * (bottom - float(below.mean())) if below.size else 0.0
     return (
         Parameter("Sk", "core height", core, "µm", "function"),
         Parameter("Spk", "reduced peak height", peaks, "µm", "function"),
@@ -60,14 +60,15 @@ def _core_line(z: Floats) -> tuple[float, float]:
 
 
 def volume_parameters(z: Floats) -> tuple[Parameter, ...]:
-    """Return Vmp, Vmc, Vvc and Vvv of heights (n,) in descending order: volumes over the area."""
+    """Return Vmp, Vmc, Vvc and Vvv of heights (n,) in ascending order: volumes over the area."""
     peaks = material = voids = valleys = math.nan
     if z.size:
         high, low = (float(level) for level in heights_at(z, np.array([PEAKS, VALLEYS])))
-        peaks = float(np.maximum(z - high, 0).mean())
-        material = float(np.maximum(z - low, 0).mean()) - peaks
-        valleys = float(np.maximum(low - z, 0).mean())
-        voids = float(np.maximum(high - z, 0).mean()) - valleys
+        peaks, material = _above(z, high), _above(z, low) - _above(z, high)
+        # as much is below a level as the level lies over the mean, and what is above it
+        mean = float(z.mean())
+        valleys = low - mean + _above(z, low)
+        voids = high - mean + _above(z, high) - valleys
     unit = "µm³/µm²"
     return (
         Parameter("Vmp", "peak material volume", peaks, unit, "volume"),
@@ -77,9 +78,15 @@ def volume_parameters(z: Floats) -> tuple[Parameter, ...]:
     )
 
 
+def _above(z: Floats, level: float) -> float:
+    """Return the material above a level, over the area."""
+    upper = z[np.searchsorted(z, level) :]
+    return (float(upper.sum()) - upper.size * level) / z.size
+
+
 def heights_at(z: Floats, ratios: Floats) -> Floats:
-    """Return the heights at material ratios (0..1) of heights (n,) in descending order; each stands for 1/n of them."""
-    at = ratios * z.size - 0.5
+    """Return the heights at material ratios (0..1) of heights (n,) in ascending order; each stands for 1/n of them."""
+    at = (1 - ratios) * z.size - 0.5
     first = np.clip(np.floor(at), 0, z.size - 1).astype(np.intp)
     second = np.minimum(first + 1, z.size - 1)
     share = np.clip(at - first, 0.0, 1.0)
