@@ -41,10 +41,11 @@ def test_a_result_is_measured(run: Run, tmp_path: Path) -> None:
     assert done.code == cli.DONE
     assert done.err == ""
     lines = done.out.splitlines()
-    assert lines[:3] == [
+    assert lines[:4] == [
         "surface     one: default",
         "size        64 × 48 pixels, 32 × 24 µm, 97.9 % known",
-        "pixel       0.5 µm   (stack.json)",
+        "pixel size  0.5 µm (stack.json)",
+        "near side   high positions (kind of the stack)",
     ]
     assert "Sz          10.00 µm          maximum height" in lines
     assert "Str         –                 texture aspect ratio" in lines

@@ -147,7 +147,11 @@ def _origin(path: Path, source: DepthResult | HeightMap) -> dict[str, Any]:
         name = source.name
     else:
         size, kept = source.pixel_um, source.provenance
-        more = {"provenance": asdict(kept)}
+        near = source.near
+        more = {
+            "near": {"value": near.value, "origin": near.origin, "guessed": near.guessed},
+            "provenance": asdict(kept),
+        }
         name = result_name(path, source)
     pixel = size and {"origin": size.origin, "guessed": size.guessed}
     return {"measured": name, **facts, "pixel": pixel, **more}
@@ -159,12 +163,12 @@ def _lines(found: Measurement) -> list[str]:
     pixel = found.surface.pixel_um
     tall, wide = found.surface.extent_um
     facts = found.facts()
-    origin = facts["pixel"]
-    guess = ", a guess" if origin["guessed"] else ""
+    near = facts.get("near")
     lines = [
         f"{'surface':<12}{facts['measured']}",
         f"{'size':<12}{width} × {height} pixels, {wide:.5g} × {tall:.5g} µm, {100 * found.known_share:.1f} % known",
-        f"{'pixel':<12}{pixel:.5g} µm   ({origin['origin']}{guess})",
+        f"{'pixel size':<12}{pixel:.5g} µm ({facts['pixel']['origin']})",
+        *([f"{'near side':<12}{near['value']} positions ({near['origin']})"] if near else []),
     ]
     lines += [f"{'done' if k == 0 else '':<12}{one}" for k, one in enumerate(found.surface.operations)]
     lines += _parameter_lines(found.parameters)

@@ -28,14 +28,21 @@ class SurfaceSettings:
         "plane", "Form", "removed by least squares: a plane, or a polynomial of second or third degree", choices=FORMS
     )
     s_um: float = setting(
-        0.0, "S-filter", "removes what is finer (Gaussian, nesting index); 0 is off", minimum=0, maximum=1e6, unit="µm"
+        0.0,
+        "S-filter",
+        "removes what is finer (Gaussian, nesting index); 0 is off",
+        minimum=0.0,
+        maximum=1e6,
+        step=0.5,
+        unit="µm",
     )
     l_um: float = setting(
         0.0,
         "L-filter",
         "removes what is coarser (Gaussian, nesting index); 0 is off",
-        minimum=0,
+        minimum=0.0,
         maximum=1e6,
+        step=5.0,
         unit="µm",
     )
     outliers: bool = setting(
