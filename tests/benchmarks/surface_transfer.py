@@ -2,7 +2,7 @@
 
 Run ``python tests/benchmarks/surface_transfer.py`` in the project's environment. Grooves are sines of 2 µm amplitude on
 a slight slope, rendered as ``toposcope simulate`` does (NA 0.3, pixels of 0.5 µm, 16 slices 2 µm apart). For each
-length of the wave in pixels it prints the measured amplitude over the true one, by least squares, so that noise has no part.
+length of the wave in pixels it prints the measured amplitude over the true one, by least squares: noise has no part.
 """
 
 from __future__ import annotations
