@@ -52,8 +52,9 @@ def test_along_a_row_there_are_its_heights() -> None:
 
 
 @settings(max_examples=50)
-@given(*[st.floats(0, 29), st.floats(0, 39)] * 2, st.integers(1, 4))
-def test_a_plane_is_a_line_in_any_direction(a: float, b: float, c: float, d: float, width: int) -> None:
+@given(*[st.integers(0, 29 * 16), st.integers(0, 39 * 16)] * 2, st.integers(1, 4))
+def test_a_plane_is_a_line_in_any_direction(i: int, j: int, k: int, m: int, width: int) -> None:
+    a, b, c, d = (sixteenth / 16 for sixteenth in (i, j, k, m))
     found = profile_along(tilted(60, 80), (a + 10, b + 10), (c + 10, d + 10), width)
     length = math.hypot(c - a, d - b)
     assert found.length_um == pytest.approx(0.5 * length)
