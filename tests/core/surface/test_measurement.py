@@ -12,6 +12,8 @@ import pytest
 import tifffile
 from numpy.testing import assert_array_equal
 
+from scenes import hemisphere
+from toposcope.core.estimate import EstimateSettings, estimate
 from toposcope.core.jobs import Cancelled, CancelToken
 from toposcope.core.surface import (
     Area,
@@ -21,6 +23,7 @@ from toposcope.core.surface import (
     areal_parameters,
     measure,
     prepared,
+    surface_of,
     write_measurement,
 )
 from toposcope.errors import OutputError, SettingsError, StackError
@@ -117,6 +120,19 @@ def test_it_can_be_cancelled() -> None:
     token.cancel()
     with pytest.raises(Cancelled):
         measure(two_levels(), Plan(), None, token.guard())
+
+
+def test_a_dome_that_was_photographed_has_the_heights_of_the_true_one() -> None:
+    scene = hemisphere()
+    result = estimate(scene.stack, EstimateSettings(align="none"))
+    assert result.pixel_um is not None
+    true = Surface(np.where(result.valid, scene.depth, np.nan).astype(np.float64), result.pixel_um.value)
+    plan = Plan(SurfaceSettings("plane", s_um=16 * true.pixel_um), Area(8, 8, 152, 152))
+    found, expected = (
+        {one.name: one.value for one in measure(surface, plan).parameters} for surface in (surface_of(result), true)
+    )
+    for name in ("Sa", "Sq", "Vmc", "Vvc", "Sal"):
+        assert found[name] == pytest.approx(expected[name], rel=0.05), name
 
 
 @pytest.mark.skipif(not MEASURED.is_dir(), reason="measured surfaces are not at hand")
