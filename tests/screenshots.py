@@ -19,6 +19,7 @@ from PySide6.QtCore import QSettings
 from PySide6.QtWidgets import QApplication
 
 from toposcope.core.resources import sample_path
+from toposcope.core.surface import Area
 from toposcope.ui import theme
 from toposcope.ui.app import make_application
 from toposcope.ui.main_window import MainWindow
@@ -87,8 +88,12 @@ def _take(window: MainWindow, folder: Path, stack: Path, private: Path) -> list[
         _until(lambda: not window.pins.runner.busy)
         shoot(mode)
     window.undo.undo()  # back to the first result
-    window.docks["export"].raise_()
     session.set(mode="depth")
+    _measure(window, height, width)
+    shoot("measure")
+    window.measuring.remove_all()
+    window.docks["curves"].raise_()
+    window.docks["export"].raise_()
     window.set_theme("light")
     shoot("light")
     window.set_theme("dark")
@@ -103,6 +108,26 @@ def _take(window: MainWindow, folder: Path, stack: Path, private: Path) -> list[
     _until(lambda: session.state.message is not None)
     shoot("error")
     return written
+
+
+def _measure(window: MainWindow, height: int, width: int) -> None:
+    """Draw two lines, an area and a step over the sample."""
+    window.actions_by_name["measure"].trigger()
+    window.pins.remove_all()
+    for tool, start, end in (
+        ("line", (0.5, 0.17), (0.5, 0.83)),
+        ("line", (0.2, 0.28), (0.85, 0.42)),
+        ("area", (0.17, 0.17), (0.84, 0.84)),
+        ("step", (0.46, 0.785), (0.54, 0.8)),
+        ("step", (0.46, 0.822), (0.54, 0.833)),
+    ):
+        ends = [(row * height, column * width) for row, column in (start, end)]
+        window.session.set(tool=tool)
+        if tool == "line":
+            window._on_line_drawn(*ends)
+        else:
+            window.measuring.add_area(Area.of_corners(*ends))
+    _until(lambda: not window.measuring.runner.busy)
 
 
 def _take_capture(window: MainWindow, folder: Path, private: Path) -> Path:

@@ -14,7 +14,7 @@ import pytest
 import tifffile
 from PySide6.QtCore import QMimeData, QPointF, Qt, QUrl
 from PySide6.QtGui import QDropEvent, QGuiApplication
-from PySide6.QtWidgets import QMenu, QPushButton, QStyle, QTabBar
+from PySide6.QtWidgets import QMenu, QPushButton, QTabBar
 from pytestqt.qtbot import QtBot
 
 from scenes import hemisphere
@@ -106,10 +106,9 @@ def test_titles_of_tabs_are_whole_in_a_small_window(qtbot: QtBot, make: Make) ->
     window.open(Path("any"))
     qtbot.waitUntil(lambda: _full(window))
     bar = next(bar for bar in window.findChildren(QTabBar) if bar.tabText(0) == "Method")
-    around = window.style().pixelMetric(QStyle.PixelMetric.PM_TabBarTabHSpace)
-    assert [bar.tabText(i) for i in range(bar.count())] == ["Method", "Advice", "Export", "Adapt"]
+    assert [bar.tabText(i) for i in range(bar.count())] == ["Method", "Advice", "Measure", "Export", "Adapt"]
     for i in range(bar.count()):
-        assert bar.tabRect(i).width() >= bar.fontMetrics().horizontalAdvance(bar.tabText(i)) + around
+        assert bar.tabRect(i).width() >= bar.fontMetrics().horizontalAdvance(bar.tabText(i)) + 2 * theme.TAB_PADDING
 
 
 def test_no_frame_is_read_in_the_gui_thread(
@@ -491,3 +490,23 @@ def test_keys_move_the_line_while_the_picture_has_the_focus(qtbot: QtBot, make: 
     assert window.session.state.split == pytest.approx(0.48)
     qtbot.keyClick(canvas, Qt.Key.Key_Home, Qt.KeyboardModifier.ShiftModifier)
     assert window.session.state.split == 0.5
+
+
+def test_no_tab_bar_is_left_where_no_panels_are(qtbot: QtBot, make: Make) -> None:
+    """Qt leaves those of an earlier arrangement of the panels where they were."""
+    window = _fake(make)
+
+    def bars() -> list[list[str]]:
+        found = window.findChildren(QTabBar, options=Qt.FindChildOption.FindDirectChildrenOnly)
+        shown = [bar for bar in found if bar.isVisible() and window.rect().intersects(bar.geometry())]
+        return sorted([bar.tabText(i) for i in range(bar.count())] for bar in shown)
+
+    usual = [["Focus curves", "Profiles"], ["Method", "Advice", "Measure", "Export", "Adapt"]]
+    for _ in range(2):
+        window.open(Path("any"))
+        qtbot.waitUntil(lambda: _full(window))
+        qtbot.waitUntil(lambda: bars() == usual)
+        window.actions_by_name["reset_layout"].trigger()
+        qtbot.waitUntil(lambda: bars() == usual)
+        window.opening.close()
+        qtbot.waitUntil(lambda: bars() == [])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import math
 import re
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -138,23 +137,11 @@ def _origin(path: Path, source: DepthResult | HeightMap) -> dict[str, Any]:
     from toposcope.core.height_map import HeightMap
     from toposcope.core.provenance import file_hash
     from toposcope.core.result import RESULT_NAME
+    from toposcope.core.surface import measured_facts
 
     file = path / RESULT_NAME if path.is_dir() else path
-    facts: dict[str, Any] = {"path": str(path), "sha256": {file.name: file_hash(file)}}
-    if isinstance(source, HeightMap):
-        size = source.pixel_x_um
-        more: dict[str, Any] = {"format": source.format, "instrument": source.instrument or None}
-        name = source.name
-    else:
-        size, kept = source.pixel_um, source.provenance
-        near = source.near
-        more = {
-            "near": {"value": near.value, "origin": near.origin, "guessed": near.guessed},
-            "provenance": asdict(kept),
-        }
-        name = result_name(path, source)
-    pixel = size and {"origin": size.origin, "guessed": size.guessed}
-    return {"measured": name, **facts, "pixel": pixel, **more}
+    name = source.name if isinstance(source, HeightMap) else result_name(path, source)
+    return {**measured_facts(source, name), "path": str(path), "sha256": {file.name: file_hash(file)}}
 
 
 def _lines(found: Measurement) -> list[str]:

@@ -29,6 +29,7 @@ class Command:
 
 SEPARATOR: Final = "-"
 COMPARE_MENU: Final = "Co&mpare"
+MEASURE_MENU: Final = "Mea&sure"
 ADAPT_MENU: Final = "&Adapt"
 ADAPT_START: Final = "&Start adapting"
 RUN_OTHER: Final = "Run an&other method"
@@ -148,6 +149,46 @@ COMMANDS: Final[tuple[Command | str, ...]] = (
     Command("line_left", COMPARE_MENU, "Line to the &left", ("Shift+Left",), "caret-left", picture=True),
     Command("line_right", COMPARE_MENU, "Line to the &right", ("Shift+Right",), "caret-right", picture=True),
     Command("line_middle", COMPARE_MENU, "Line to the &middle", ("Shift+Home",), picture=True),
+    Command("measure", MEASURE_MENU, "&Measure the surface", ("Ctrl+M",), "ruler", "Levelling, filters and parameters"),
+    SEPARATOR,
+    Command(
+        "draw_line",
+        MEASURE_MENU,
+        "Draw a profile &line",
+        ("Ctrl+Shift+L",),
+        "line-segment",
+        "Drag over the picture; Shift keeps to 45°",
+    ),
+    Command(
+        "draw_area",
+        MEASURE_MENU,
+        "Draw the &area",
+        ("Ctrl+Shift+M",),
+        "selection",
+        "That the parameters are of; drag from corner to corner",
+    ),
+    Command(
+        "draw_step",
+        MEASURE_MENU,
+        "Draw the areas of a &step",
+        ("Ctrl+Alt+S",),
+        "arrow-line-up",
+        "Two areas: how much higher the second lies",
+    ),
+    SEPARATOR,
+    Command("measure_whole", MEASURE_MENU, "Measure the &whole picture", (), "frame-corners"),
+    Command("remove_marks", MEASURE_MENU, "&Remove all lines and areas", (), "trash"),
+    SEPARATOR,
+    Command("copy_measured", MEASURE_MENU, "&Copy the parameters", (), "copy", "For a spreadsheet"),
+    Command("copy_profiles", MEASURE_MENU, "Copy the &profiles as numbers", (), "table", "For a spreadsheet"),
+    Command(
+        "save_measured",
+        MEASURE_MENU,
+        "Sa&ve what is measured …",
+        (),
+        "floppy-disk",
+        "Parameters, profiles and the prepared surface, into a folder",
+    ),
     Command("adapt", ADAPT_MENU, "&Adapt a network", ("Ctrl+Shift+T",), "graduation-cap", "To your own instrument"),
     SEPARATOR,
     Command("adapt_folder", ADAPT_MENU, "Learn from a &folder …", (), "folder-plus"),

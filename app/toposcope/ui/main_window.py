@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from PySide6.QtCore import QByteArray, QEvent, QSize, Qt, QTimer, QUrl
+from PySide6.QtCore import QByteArray, QEvent, QPoint, QSize, Qt, QTimer, QUrl
 from PySide6.QtGui import (
     QAction,
     QCloseEvent,
@@ -32,6 +32,7 @@ from PySide6.QtWidgets import (
     QMenu,
     QMessageBox,
     QStackedWidget,
+    QTabBar,
     QToolBar,
     QVBoxLayout,
     QWidget,
@@ -64,6 +65,7 @@ from toposcope.ui.controllers.exporting import ExportingController
 from toposcope.ui.controllers.frames import FramesController
 from toposcope.ui.controllers.heights import HeightsController
 from toposcope.ui.controllers.looking import Looker
+from toposcope.ui.controllers.measuring import MeasuringController
 from toposcope.ui.controllers.opening import OpeningController, problem
 from toposcope.ui.controllers.pictures import PicturesController
 from toposcope.ui.controllers.pins import PinsController
@@ -75,7 +77,7 @@ from toposcope.ui.images import image_of
 from toposcope.ui.preferences import Preferences
 from toposcope.ui.pyramid import Picture
 from toposcope.ui.resolve import ViewState, opened_name, reference_run, resolve, shown_kinds
-from toposcope.ui.session import MODES, Kinds, Offer, Session, State, Subject
+from toposcope.ui.session import MODES, Kinds, Marks, Offer, Session, State, Subject, Tool
 from toposcope.ui.theme import ThemeName
 from toposcope.ui.views.adapt_panel import AdaptPanel
 from toposcope.ui.views.calibration_panel import CalibrationPanel, PositionsDialog
@@ -85,10 +87,12 @@ from toposcope.ui.views.dialogs import AboutDialog, ShortcutsDialog
 from toposcope.ui.views.export_panel import ExportPanel
 from toposcope.ui.views.film_strip import FilmStrip
 from toposcope.ui.views.heights_dialog import HeightsDialog
+from toposcope.ui.views.measure_panel import MeasurePanel
 from toposcope.ui.views.message_bar import MessageBar
 from toposcope.ui.views.method_panel import MethodPanel
 from toposcope.ui.views.open_dialog import OpenDialog
 from toposcope.ui.views.picture_view import PictureView
+from toposcope.ui.views.profile_view import ProfileView
 from toposcope.ui.views.scrolled import scrolled
 from toposcope.ui.views.start_page import StartPage
 from toposcope.ui.views.status import StatusView
@@ -114,8 +118,10 @@ NUMBERS_FILTER: Final = "32-bit TIFF (*.tif *.tiff)"
 CHANNELS_FILTER: Final = "OME-TIFF (*.ome.tif)"
 LINE_STEP: Final = 0.02
 """Share of the width by which a key moves the line between A and B."""
-ADAPT_HEIGHT: Final = 480
-"""Pixels below which the panel that adapts a network asks for more room."""
+TALL_PANEL: Final = 480
+"""Pixels below which a panel that has much to show asks for more room."""
+NOWHERE: Final = QPoint(-10_000, -10_000)
+"""Where no tab bar is ever placed."""
 NOTE_MS: Final = 12_000
 """How long a note stays, in milliseconds."""
 THEME_TITLES: Final[dict[ThemeName, str]] = {"dark": "&Dark", "light": "&Light"}
@@ -176,6 +182,8 @@ class MainWindow(QMainWindow):
         self.export_panel = ExportPanel(self.engine.formats, self.engine.export_options, self.engine.usual_formats)
         self.curves = CurveView()
         self.surface = SurfaceView()
+        self.profiles = ProfileView()
+        self.measure = MeasurePanel()
         self._stack_colouring = self.surface.colouring
         self.status = StatusView()
         self.setStatusBar(self.status)
@@ -204,6 +212,7 @@ class MainWindow(QMainWindow):
         )
         self.pins = PinsController(session, undo, self.curves, engine.curve_at, self)
         self.surfaces = SurfaceController(session, self.surface, self)
+        self.measuring = MeasuringController(session, undo, self.measure, self.profiles, self)
         self.calibrating = CalibratingController(session, undo, self.calibration, self._ask_positions, self)
         self.exporting = ExportingController(
             session, self.export_panel, engine.export, self._pinned_curves, sample, self
@@ -235,16 +244,21 @@ class MainWindow(QMainWindow):
             "frames": self._dock("frames", "Frames", self.strip, left),
             "calibration": self._dock("calibration", "Calibration", scrolled(self.calibration), left),
             "curves": self._dock("curves", "Focus curves", self.curves, Qt.DockWidgetArea.BottomDockWidgetArea),
+            "profiles": self._dock("profiles", "Profiles", self.profiles, Qt.DockWidgetArea.BottomDockWidgetArea),
             "surface": self._dock("surface", "Surface in 3D", self.surface, right),
             "method": self._dock("method", "Method", self.method, right),
             "sweep": self._dock("sweep", "Advice", self.sweep, right),
+            "measure": self._dock("measure", "Measure", scrolled(self.measure), right),
             "export": self._dock("export", "Export", scrolled(self.export_panel), right),
             "adapt": self._dock("adapt", "Adapt", scrolled(self.adapt), right),
         }
         self.tabifyDockWidget(self.docks["method"], self.docks["sweep"])
-        self.tabifyDockWidget(self.docks["sweep"], self.docks["export"])
+        self.tabifyDockWidget(self.docks["sweep"], self.docks["measure"])
+        self.tabifyDockWidget(self.docks["measure"], self.docks["export"])
         self.tabifyDockWidget(self.docks["export"], self.docks["adapt"])
+        self.tabifyDockWidget(self.docks["curves"], self.docks["profiles"])
         self.docks["method"].raise_()
+        self.docks["curves"].raise_()
         self.resizeDocks([self.docks["frames"], self.docks["surface"]], [250, 400], Qt.Orientation.Horizontal)
         self.resizeDocks([self.docks["frames"], self.docks["calibration"]], [520, 300], Qt.Orientation.Vertical)
         self.resizeDocks([self.docks["surface"], self.docks["method"]], [430, 390], Qt.Orientation.Vertical)
@@ -395,6 +409,15 @@ class MainWindow(QMainWindow):
             "line_right": lambda: self._set_split(session.state.split + LINE_STEP),
             "line_middle": lambda: self._set_split(0.5),
             "cancel": self._on_cancel,
+            "measure": lambda: self._bring_forward("measure"),
+            "draw_line": lambda: self._draw("line"),
+            "draw_area": lambda: self._draw("area"),
+            "draw_step": lambda: self._draw("step"),
+            "measure_whole": self.measuring.measure_whole,
+            "remove_marks": self.measuring.remove_all,
+            "copy_measured": lambda: self._copy(self.measuring.table()),
+            "copy_profiles": self.profiles.copy_numbers,
+            "save_measured": self.save_measured,
             "adapt": self.show_adapt,
             "adapt_folder": self.ask_adapt_folder,
             "adapt_files": self.ask_adapt_files,
@@ -454,12 +477,29 @@ class MainWindow(QMainWindow):
         self.method.cancelRequested.connect(self.estimating.cancel)
         self.method.resultRequested.connect(lambda number: session.set(shown_run=number))
         self.method.sideRequested.connect(self._set_side)
+        self._connect_measure()
         self._connect_adapt()
         self.sweep.mapRequested.connect(lambda: session.set(mode="sweep"))
         self.export_panel.openRequested.connect(_open_folder)
         self.status.cancelRequested.connect(self._on_cancel)
         self.message_bar.closeRequested.connect(lambda: session.set(message=None))
         self.message_bar.offerChosen.connect(self._on_offer)
+
+    def _connect_measure(self) -> None:
+        canvas, measuring, panel = self.picture.canvas, self.measuring, self.measure
+        canvas.lineDrawn.connect(self._on_line_drawn)
+        canvas.lineMoved.connect(measuring.move_line)
+        canvas.lineMenuRequested.connect(self._on_line_menu)
+        canvas.areaDrawn.connect(measuring.add_area)
+        canvas.areaMoved.connect(measuring.move_area)
+        self.profiles.lineRemoveRequested.connect(measuring.remove_line)
+        panel.settingsEdited.connect(measuring.prepare)
+        panel.toolRequested.connect(measuring.use_tool)
+        panel.wholeRequested.connect(measuring.measure_whole)
+        panel.stepRemoveRequested.connect(measuring.remove_step)
+        panel.copyRequested.connect(lambda: self._copy(measuring.table()))
+        panel.saveRequested.connect(self.save_measured)
+        self.docks["measure"].visibilityChanged.connect(measuring.look)
 
     def _connect_adapt(self) -> None:
         panel, adapting = self.adapt, self.adapting
@@ -533,6 +573,16 @@ class MainWindow(QMainWindow):
             self.picture.canvas.set_pixel(now.pixel_um)
         if differs("pins", "chosen_pin"):
             self.picture.canvas.set_pins(now.pins, now.chosen_pin)
+        if differs("tool"):
+            self.picture.canvas.set_tool(now.tool)
+            self.measure.set_tool(now.tool)
+        if differs("marks", "pixel_um", "left"):
+            self.picture.canvas.set_marks(now.marks)
+            self.measure.set_marks(now.marks, now.pixel_um)
+        if differs("surface"):
+            self.measure.set_settings(now.surface)
+        if differs("surface", "pixel_um", "subject"):
+            self.measure.set_fineness(None if now.subject == "height map" else now.pixel_um, now.surface.s_um)
         if differs("readout"):
             self.status.set_readout(now.readout)
         if differs("method"):
@@ -558,6 +608,7 @@ class MainWindow(QMainWindow):
             self.adapt.set_view(now.adapt)
         if differs("can_export"):
             self.export_panel.set_able(now.can_export)
+            self.measure.set_able(now.can_export)
         if differs("job"):
             self.status.set_job(now.job)
         if differs("message"):
@@ -575,6 +626,7 @@ class MainWindow(QMainWindow):
             "times",
             "can_save_channels",
             "pins",
+            "marks",
             "can_export",
             "job",
             "runs",
@@ -608,6 +660,12 @@ class MainWindow(QMainWindow):
             acts[name].setEnabled(now.times is not None)
         acts["export"].setEnabled(now.can_export)
         acts["copy_advice"].setEnabled(bool(now.sweep))
+        for name in ("draw_line", "draw_area", "draw_step", "save_measured", "copy_measured"):
+            acts[name].setEnabled(now.can_export)
+        acts["measure"].setEnabled(opened)
+        acts["measure_whole"].setEnabled(now.marks.area is not None)
+        acts["remove_marks"].setEnabled(now.marks != Marks())
+        acts["copy_profiles"].setEnabled(bool(now.marks.lines))
         acts["aligned"].setChecked(now.aligned)
         several = len(now.runs) > 1
         for name in ("next_a", "next_b", "swap_sides"):
@@ -638,13 +696,29 @@ class MainWindow(QMainWindow):
             for dock in self.docks.values():
                 dock.hide()
         elif self._docks is not None:
-            self.restoreState(self._docks)
+            self._restore_docks(self._docks)
             self._docks = None
             if self.session.state.adapt.busy:
                 self.show_adapt()
         self._pages.setCurrentWidget(self.start_page if on else self.picture)
         if not on:
             self.picture.canvas.setFocus()
+
+    def _restore_docks(self, state: QByteArray) -> None:
+        """Arrange the panels as they were.
+
+        Qt leaves the tab bars of before standing where they were, for ever: those that the new arrangement does not
+        place again are put away.
+        """
+        before = self.findChildren(QTabBar, options=Qt.FindChildOption.FindDirectChildrenOnly)
+        for bar in before:
+            bar.move(NOWHERE)
+        self.restoreState(state)
+        if (layout := self.layout()) is not None:
+            layout.activate()
+        for bar in before:
+            if bar.pos() == NOWHERE:
+                bar.hide()
 
     # what the user asks for
 
@@ -767,6 +841,8 @@ class MainWindow(QMainWindow):
             self.sweep,
             self.export_panel,
             self.curves,
+            self.profiles,
+            self.measure,
             self.surface,
             self.status,
         ):
@@ -776,18 +852,24 @@ class MainWindow(QMainWindow):
         if self.watching is not None:
             self.watch_dialog.apply_theme()
         self._set_icons()
-        # pins carry colours of the theme
+        # pins and lines carry colours of the theme
         self.picture.canvas.set_pins((), None)
         self.picture.canvas.set_pins(self.session.state.pins, self.session.state.chosen_pin)
+        self.picture.canvas.set_marks(Marks())
+        self.picture.canvas.set_marks(self.session.state.marks)
         self.pins.show_again()
+        self.measuring.show_again()
         self.surfaces.show_pins()
 
     def show_adapt(self) -> None:
         """Bring the panel forward that adapts a network; it needs no open stack."""
-        dock = self.docks["adapt"]
-        dock.show()
-        dock.raise_()
-        if not dock.isFloating() and dock.height() < ADAPT_HEIGHT and self.docks["surface"].isVisible():
+        self._bring_forward("adapt")
+
+    def _bring_forward(self, name: str) -> None:
+        """Show a panel that has much to show in front of those that share its place."""
+        dock = self.docks[name]
+        self._raise(name)
+        if not dock.isFloating() and dock.height() < TALL_PANEL and self.docks["surface"].isVisible():
             # it has much to show; the surface above it can spare some room
             self.resizeDocks([self.docks["surface"], dock], [1, 2], Qt.Orientation.Vertical)
 
@@ -993,6 +1075,9 @@ class MainWindow(QMainWindow):
 
     def _on_cancel(self) -> None:
         jobs = self.session.state.jobs
+        if self.session.state.tool != "pin":  # what is in the hand is put down first
+            self.measuring.use_tool("pin")
+            return
         if not jobs and self.isFullScreen():
             self.actions_by_name["full_screen"].setChecked(False)
         if set(jobs) == {"adapt"}:  # what takes hours is not stopped by the way
@@ -1005,6 +1090,7 @@ class MainWindow(QMainWindow):
         self.exporting.runner.cancel()
         self.times.cancel()
         self.surfaces.cancel()
+        self.measuring.cancel()
         self.pictures.cancel()
 
     def _on_offer(self, offer: Offer) -> None:
@@ -1046,6 +1132,36 @@ class MainWindow(QMainWindow):
         skipped = self.session.state.skipped | {names.index(name)}
         push(self.undo, self.session, f"leave out {name}", skipped=skipped)
         self.estimating.run()
+
+    def save_measured(self) -> None:
+        """Let the user choose a folder for what is measured, and write it there."""
+        beside = self.export_panel.folder()
+        proposed = beside.with_name(f"{beside.name.rpartition('-')[0] or beside.name}-measured")
+        title = "Folder for what is measured"
+        chosen, _ = QFileDialog.getSaveFileName(
+            self, title, str(proposed), options=QFileDialog.Option.DontConfirmOverwrite
+        )
+        if chosen:
+            self.measuring.save(Path(chosen))
+
+    def _draw(self, tool: Tool) -> None:
+        """Take a tool for drawing into the hand, or put it down."""
+        self.measuring.use_tool("pin" if self.session.state.tool == tool else tool)
+
+    def _raise(self, name: str) -> None:
+        """Show a panel in front of those that share its place."""
+        self.docks[name].show()
+        self.docks[name].raise_()
+
+    def _on_line_drawn(self, start: tuple[float, float], end: tuple[float, float]) -> None:
+        self.measuring.add_line(start, end)
+        self._raise("profiles")
+
+    def _on_line_menu(self, number: int, where: Any) -> None:
+        menu = QMenu(self)
+        menu.addAction(theme.icon("trash"), f"Remove line {number}", lambda: self.measuring.remove_line(number))
+        menu.addAction(self.actions_by_name["copy_profiles"])
+        self._pop_up(menu, where)
 
     def _on_pin_menu(self, number: int, where: Any) -> None:
         menu = QMenu(self)
@@ -1166,7 +1282,15 @@ class MainWindow(QMainWindow):
 
     def runners(self) -> list[LatestRunner]:
         """Return all background runners."""
-        controllers = (self.opening, self.frames, self.pins, self.surfaces, self.exporting, self.estimating)
+        controllers = (
+            self.opening,
+            self.frames,
+            self.pins,
+            self.surfaces,
+            self.exporting,
+            self.estimating,
+            self.measuring,
+        )
         return [
             *(controller.runner for controller in controllers),
             self.opening.looking,
@@ -1175,6 +1299,7 @@ class MainWindow(QMainWindow):
             self.times.batch,
             *self.adapting.runners(),
             self.surfaces.writer,
+            self.measuring.writer,
             *self.pictures.runners.values(),
             self.pictures.ahead,
             self.pictures.writer,
@@ -1223,7 +1348,7 @@ class MainWindow(QMainWindow):
         if self._docks is not None:
             self._docks = self._default_docks
         else:
-            self.restoreState(self._default_docks)
+            self._restore_docks(self._default_docks)
 
 
 def _proposed_name(state: State, ending: str) -> str:

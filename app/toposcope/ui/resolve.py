@@ -20,6 +20,7 @@ from toposcope.core.curve import FocusCurve
 from toposcope.core.estimate import EstimateSettings, MethodCard
 from toposcope.core.result import DepthResult
 from toposcope.core.stack import FocalStack
+from toposcope.core.surface import SurfaceSettings
 from toposcope.core.sweep import SweepNote
 from toposcope.core.words import number
 from toposcope.ui.adapt_state import AdaptView, adapt_view
@@ -32,6 +33,7 @@ from toposcope.ui.session import (
     Kinds,
     Layer,
     LayerKind,
+    Marks,
     Message,
     Mode,
     Offer,
@@ -39,6 +41,7 @@ from toposcope.ui.session import (
     Run,
     State,
     Subject,
+    Tool,
 )
 
 LAYER_TITLES: Final[dict[LayerKind, str]] = {
@@ -227,6 +230,9 @@ class ViewState:
     pixel_um: float | None
     pins: tuple[Pin, ...]
     chosen_pin: int | None
+    tool: Tool
+    marks: Marks
+    surface: SurfaceSettings
     readout: str
     method: MethodState
     runs: tuple[RunRow, ...]
@@ -270,6 +276,9 @@ def resolve(state: State, methods: Mapping[str, MethodCard] | None = None) -> Vi
         pixel_um=state.pixel_um.value if state.pixel_um else None,
         pins=state.pins,
         chosen_pin=state.chosen_pin,
+        tool=state.tool,
+        marks=state.marks,
+        surface=state.surface,
         readout=readout(state),
         method=method_state(state),
         runs=run_rows(state),

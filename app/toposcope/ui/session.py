@@ -21,6 +21,7 @@ from toposcope.core.height_map import HeightMap
 from toposcope.core.jobs import Progress
 from toposcope.core.result import DepthResult
 from toposcope.core.stack import FocalStack
+from toposcope.core.surface import Area, SurfaceSettings
 from toposcope.ui.adapt_state import AdaptState
 
 LayerKind = Literal["slice", "all_in_focus", "depth", "confidence", "peaks", "sweep", "difference"]
@@ -28,6 +29,8 @@ Kinds = tuple[LayerKind, LayerKind]
 """What is shown of A and of B."""
 Mode = Literal["slice", "all_in_focus", "depth", "confidence", "peaks", "sweep", "compare", "difference"]
 """What the centre of the window shows: one layer, or two of them side by side."""
+Tool = Literal["pin", "line", "area", "step"]
+"""What a click, or a drag, in the picture makes."""
 Subject = Literal["nothing", "stack", "height map", "result"]
 """What is open: a stack; or heights that were measured, or a result that was stored, by themselves."""
 
@@ -115,6 +118,25 @@ class Pin:
 
 
 @dataclass(frozen=True, slots=True)
+class Line:
+    """A line whose profile is measured; its ends are (row, column) in the full-size picture."""
+
+    number: int
+    start: tuple[float, float]
+    end: tuple[float, float]
+    colour: int
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """What is measured on the surface: lines, the area that parameters are of (None: all), and the two of a step."""
+
+    lines: tuple[Line, ...] = ()
+    area: Area | None = None
+    step: tuple[Area, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """A running piece of work that the user may cancel."""
 
@@ -164,7 +186,9 @@ class State:
     ``slice_index`` count the frames of the stack. ``pair`` are the numbers of the runs A and B, ``compared``
     what is shown of them side by side (None: what suits them), ``split`` where the line between them stands,
     0..1 of the width. ``channel`` is what the all-in-focus picture shows, None for that of the stack. ``ranges``
-    holds the colour limits of layers that the user set. ``times_done`` are the time points with a stored result.
+    holds the colour limits of layers that the user set. ``marks`` are
+    measured on the surface that ``surface`` says how to prepare. ``times_done`` are the time points with a
+    stored result.
     """
 
     opened: FocalStack | None = None
@@ -188,6 +212,9 @@ class State:
     ranges: Mapping[LayerKind, tuple[float, float]] = field(default_factory=dict)
     pins: tuple[Pin, ...] = ()
     chosen_pin: int | None = None
+    tool: Tool = "pin"
+    marks: Marks = field(default_factory=Marks)
+    surface: SurfaceSettings = field(default_factory=SurfaceSettings)
     cursor: tuple[int, int] | None = None
     times_done: frozenset[int] = frozenset()
     jobs: Mapping[str, Job] = field(default_factory=dict)

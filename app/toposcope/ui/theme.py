@@ -20,6 +20,8 @@ from PySide6.QtWidgets import QApplication, QToolBar, QToolButton
 from toposcope.core.resources import resource_path
 
 ThemeName = Literal["dark", "light"]
+TAB_PADDING: Final = 5
+"""Pixels on either side of the title of a panel's tab: five of them stand side by side in a small window."""
 THEMES: Final[tuple[ThemeName, ...]] = get_args(ThemeName)
 
 
@@ -182,6 +184,10 @@ def _style_sheet(c: Colours) -> str:
     QMainWindow::separator {{ background: {c.window}; width: 5px; height: 5px; }}
     QMainWindow::separator:hover {{ background: {c.accent}; }}
     QDockWidget::title {{ background: {c.window}; padding: 5px 8px; text-align: left; }}
+    QTabBar::tab {{ background: {c.window}; color: {c.muted}; border: none; border-top: 2px solid {c.border};
+        padding: 4px {TAB_PADDING}px 5px {TAB_PADDING}px; }}
+    QTabBar::tab:hover {{ color: {c.text}; }}
+    QTabBar::tab:selected {{ background: {c.button}; color: {c.text}; border-top: 2px solid {c.accent}; }}
     QStatusBar::item {{ border: none; }}
     QLabel[role="muted"] {{ color: {c.muted}; }}
     QLabel[role="heading"] {{ font-weight: 600; }}

@@ -15,7 +15,9 @@ import numpy as np
 
 from toposcope import __version__
 from toposcope.core.export import made_folder, together, write_bytes, write_float_tiff
+from toposcope.core.height_map.model import HeightMap
 from toposcope.core.jobs import Progress, Report, part, silent
+from toposcope.core.result import DepthResult
 from toposcope.core.surface.areal import areal_parameters
 from toposcope.core.surface.model import Area, Parameter, Surface
 from toposcope.core.surface.preparing import SurfaceSettings, prepared
@@ -92,6 +94,20 @@ class Measurement:
         }
 
 
+def measured_facts(source: DepthResult | HeightMap, name: str) -> dict[str, Any]:
+    """Return what was measured, for machines: the ``origin`` of a measurement. ``name`` is what users call it."""
+    if isinstance(source, HeightMap):
+        size = source.pixel_x_um
+        more: dict[str, Any] = {"format": source.format, "instrument": source.instrument or None}
+    else:
+        size, near = source.pixel_um, source.near
+        more = {
+            "near": {"value": near.value, "origin": near.origin, "guessed": near.guessed},
+            "provenance": asdict(source.provenance),
+        }
+    return {"measured": name, "pixel": size and {"origin": size.origin, "guessed": size.guessed}, **more}
+
+
 def measure(
     surface: Surface, plan: Plan, origin: Mapping[str, Any] | None = None, report: Report = silent
 ) -> Measurement:
@@ -113,25 +129,40 @@ def measure(
     ready = prepared(surface, plan.settings, plan.area, part(report, 0.0, 0.5))
     parameters = areal_parameters(ready, part(report, 0.5, 0.9))
     report(Progress(0.9, "profiles and steps"))
-    down, right = (plan.area.top, plan.area.left) if plan.area else (0, 0)
-    profiles = []
-    for a, b in plan.lines:
-        start, end = (a[0] - down, a[1] - right), (b[0] - down, b[1] - right)
-        profiles.append(replace(profile_along(ready, start, end, plan.width_px), start=a, end=b))
-    steps = []
-    for pair in plan.steps:
-        moved = [Area(one.top - down, one.left - right, one.bottom - down, one.right - right) for one in pair]
-        if plan.area:
-            for area, one in zip(pair, moved, strict=True):
-                if one.clipped(ready.shape) != one:
-                    raise SettingsError(
-                        f"the area of a step, {area.text}, reaches out of the measured area, {plan.area.text}. Choose "
-                        "it within."
-                    )
-        steps.append(step_height(ready, moved[0], moved[1]))
+    profiles = [profile_on(ready, plan, line) for line in plan.lines]
+    steps = [step_on(ready, plan, pair) for pair in plan.steps]
     of_profiles = tuple(profile_parameters(profile) for profile in profiles)
     report(Progress(1.0, "measured"))
     return Measurement(plan, ready, parameters, tuple(profiles), of_profiles, tuple(steps), origin or {})
+
+
+def profile_on(ready: Surface, plan: Plan, line: tuple[Point, Point]) -> Profile:
+    """Return the profile between two points of the whole surface; ``ready`` is what was prepared of the plan's area."""
+    down, right = (plan.area.top, plan.area.left) if plan.area else (0, 0)
+    start, end = ((row - down, column - right) for row, column in line)
+    return replace(profile_along(ready, start, end, plan.width_px), start=line[0], end=line[1])
+
+
+def step_on(ready: Surface, plan: Plan, pair: tuple[Area, Area]) -> Step:
+    """Return the step between two areas of the whole surface; ``ready`` is what was prepared of the plan's area.
+
+    Raises
+    ------
+    SettingsError
+        If one of them reaches out of the plan's area, or both overlap.
+    StackError
+        If too little is known to tell their slope.
+    """
+    down, right = (plan.area.top, plan.area.left) if plan.area else (0, 0)
+    moved = [Area(one.top - down, one.left - right, one.bottom - down, one.right - right) for one in pair]
+    if plan.area:
+        for area, one in zip(pair, moved, strict=True):
+            if one.clipped(ready.shape) != one:
+                raise SettingsError(
+                    f"the area of a step, {area.text}, reaches out of the measured area, {plan.area.text}. Choose "
+                    "it within."
+                )
+    return step_height(ready, moved[0], moved[1])
 
 
 def _check_area(area: Area, shape: tuple[int, int]) -> None:

@@ -21,7 +21,7 @@ from toposcope.errors import FrameError, IsResultError, ToposcopeError
 from toposcope.ui.controllers.looking import Looker, Previewer
 from toposcope.ui.preferences import Preferences
 from toposcope.ui.resolve import edited_stack, stored_facts
-from toposcope.ui.session import CalibrationEdit, Job, Message, Offer, Run, Session, State, StoredResult
+from toposcope.ui.session import CalibrationEdit, Job, Marks, Message, Offer, Run, Session, State, StoredResult
 from toposcope.ui.workers import LatestRunner
 
 Paths = Path | tuple[Path, ...]
@@ -247,6 +247,8 @@ class OpeningController(QObject):
             shown_run=run.number if run is not None else None,
             pins=(),
             chosen_pin=None,
+            tool="pin",
+            marks=Marks(),
             cursor=None,
             ranges={},
             mode="slice" if run is None else "depth",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final, Literal
 
 import pyqtgraph as pg
@@ -14,14 +15,19 @@ from PySide6.QtCore import QPointF, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import QColor, QFont, QImage, QMouseEvent, QPainter, QPen, QResizeEvent
 from PySide6.QtWidgets import QGraphicsItem, QLabel, QStyleOptionGraphicsItem, QWidget
 
+from toposcope.core.surface import Area
 from toposcope.ui import theme
 from toposcope.ui.images import wrapped
 from toposcope.ui.pyramid import Picture, Pyramid
-from toposcope.ui.session import Pin
+from toposcope.ui.session import Line, Marks, Pin, Tool
 
 Where = Literal["left", "right"]
 MAX_ZOOM: Final = 64.0
 """Screen pixels per picture pixel."""
+LEAST_DRAWN: Final = 2.0
+"""Pixels that a line, or the diagonal of an area, must have to have been meant."""
+AREA_NAMES: Final = ("Area", "A", "B")
+"""What is written at the evaluated area and at the two of a step."""
 
 
 class PyramidItem(pg.GraphicsObject):  # type: ignore[misc]  # pyqtgraph ships no types
@@ -124,6 +130,122 @@ class PinItem(pg.TargetItem):  # type: ignore[misc]
             self.menuRequested.emit(self.number, event.screenPos())
 
 
+class LineItem(pg.LineSegmentROI):  # type: ignore[misc]
+    """A numbered line whose ends, or which as a whole, can be dragged."""
+
+    moved = Signal(int, object, object, bool)  # number, ends as (row, column), whether the drag has ended
+    menuRequested = Signal(int, QPointF)
+
+    def __init__(self, line: Line, colour: str) -> None:
+        ends = [(column, row) for row, column in (line.start, line.end)]
+        super().__init__(
+            ends,
+            pen=pg.mkPen(colour, width=2),
+            hoverPen=pg.mkPen("#ffffff", width=3),
+            handlePen=pg.mkPen("#ffffff", width=1.5),
+            handleHoverPen=pg.mkPen("#ffffff", width=3),
+        )
+        self.line, self.colour = line, colour
+        self.setZValue(8)
+        self.setToolTip(f"Line {line.number}: drag an end, or the whole line")
+        self._label = pg.TextItem(str(line.number), color="#ffffff", fill=(0, 0, 0, 150), anchor=(0, 1))
+        self._label.setParentItem(self)
+        self._place_label()
+        self.sigRegionChanged.connect(lambda: self._tell(False))
+        self.sigRegionChangeFinished.connect(lambda: self._tell(True))
+
+    def ends(self) -> tuple[tuple[float, float], tuple[float, float]]:
+        """Return both ends as (row, column)."""
+        first, second = (self.mapToParent(handle.pos()) for handle in self.getHandles())
+        return (first.y(), first.x()), (second.y(), second.x())
+
+    def mouseClickEvent(self, event: Any) -> None:
+        event.accept()
+        if event.button() == Qt.MouseButton.RightButton:
+            self.menuRequested.emit(self.line.number, event.screenPos())
+
+    def _tell(self, finished: bool) -> None:
+        self._place_label()
+        start, end = self.ends()
+        self.line = replace(self.line, start=start, end=end)
+        self.moved.emit(self.line.number, start, end, finished)
+
+    def _place_label(self) -> None:
+        self._label.setPos(self.getHandles()[0].pos())
+
+
+class AreaItem(pg.ROI):  # type: ignore[misc]
+    """A rectangle of whole pixels that can be dragged, and resized at its corners."""
+
+    moved = Signal(object, bool)  # Area, whether the drag has ended
+
+    def __init__(self, area: Area, name: str, bounds: QRectF, dashed: bool) -> None:
+        super().__init__(
+            (area.left - 0.5, area.top - 0.5),
+            (area.right - area.left, area.bottom - area.top),
+            pen=pg.mkPen("#ffffff", width=2, style=Qt.PenStyle.DashLine if dashed else Qt.PenStyle.SolidLine),
+            hoverPen=pg.mkPen("#ffffff", width=3),
+            handlePen=pg.mkPen("#ffffff", width=1.5),
+            handleHoverPen=pg.mkPen("#ffffff", width=3),
+            maxBounds=bounds,
+            rotatable=False,
+        )
+        for corner, opposite in (((0, 0), (1, 1)), ((1, 1), (0, 0)), ((0, 1), (1, 0)), ((1, 0), (0, 1))):
+            self.addScaleHandle(corner, opposite)
+        self.area, self.name = area, name
+        self.setZValue(7)
+        self._label = pg.TextItem(name, color="#ffffff", fill=(0, 0, 0, 150), anchor=(0, 1))
+        self._label.setParentItem(self)
+        self.setToolTip(f"{name}: drag to move, its corners to resize")
+        self.sigRegionChanged.connect(lambda: self._tell(False))
+        self.sigRegionChangeFinished.connect(lambda: self._tell(True))
+
+    def _tell(self, finished: bool) -> None:
+        place, size = self.pos(), self.size()
+        corners = [(place.y(), place.x()), (place.y() + size.y(), place.x() + size.x())]
+        (top, left), (bottom, right) = ((round(row + 0.5), round(column + 0.5)) for row, column in corners)
+        self.area = Area(
+            min(top, bottom),
+            min(left, right),
+            max(top, bottom, min(top, bottom) + 1),
+            max(left, right, min(left, right) + 1),
+        )
+        self.moved.emit(self.area, finished)
+
+
+class _Glass(pg.GraphicsObject):  # type: ignore[misc]
+    """Lies over everything while something is drawn, so that nothing below is dragged or clicked instead."""
+
+    drawn = Signal(QPointF, QPointF, bool)  # where a drag began and is, in picture coordinates; whether it has ended
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setFlag(QGraphicsItem.GraphicsItemFlag.ItemHasNoContents)
+        self.setZValue(100)
+
+    def boundingRect(self) -> QRectF:
+        return QRectF(-1e6, -1e6, 2e6, 2e6)
+
+    def hoverEvent(self, event: Any) -> None:
+        if not event.isExit():
+            event.acceptDrags(Qt.MouseButton.LeftButton)
+            event.acceptClicks(Qt.MouseButton.LeftButton)
+
+    def mouseClickEvent(self, event: Any) -> None:
+        if event.button() == Qt.MouseButton.LeftButton:
+            event.accept()
+
+    def mouseDragEvent(self, event: Any) -> None:
+        if event.button() != Qt.MouseButton.LeftButton:
+            event.ignore()
+            return
+        event.accept()
+        start, now = event.buttonDownPos(), event.pos()
+        if event.modifiers() & Qt.KeyboardModifier.ShiftModifier:
+            now = _straight(start, now)
+        self.drawn.emit(QPointF(start), QPointF(now), event.isFinish())
+
+
 class _Box(pg.ViewBox):  # type: ignore[misc]
     """The view box: left drag pans, click pins, the wheel zooms or scrubs."""
 
@@ -168,6 +290,13 @@ class Canvas(pg.GraphicsView):  # type: ignore[misc]
     cursorMoved = Signal(object)  # (row, column), None outside the picture
     scrubbed = Signal(int)
     splitMoved = Signal(float)  # share of the width that is left of the line
+    lineDrawn = Signal(object, object)  # both ends as (row, column)
+    areaDrawn = Signal(object)  # Area
+    lineMoved = Signal(int, object, object, bool)  # number, ends, whether the drag has ended
+    lineMenuRequested = Signal(int, QPointF)  # number, global position
+    areaMoved = Signal(
+        int, object, bool
+    )  # 0 the evaluated one, 1 and 2 those of a step; Area, whether the drag has ended
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -187,6 +316,17 @@ class Canvas(pg.GraphicsView):  # type: ignore[misc]
         self._split.sigPositionChanged.connect(self._on_split_moved)
         self._split.sigDragged.connect(self._on_split_dragged)
         self._pins: dict[int, PinItem] = {}
+        self._lines: dict[int, LineItem] = {}
+        self._areas: dict[int, AreaItem] = {}
+        self._tool: Tool = "pin"
+        self._rubber = pg.PlotCurveItem(pen=pg.mkPen("#ffffff", width=1.5, style=Qt.PenStyle.DashLine))
+        self._rubber.setZValue(12)
+        self._rubber.hide()
+        self._box.addItem(self._rubber, ignoreBounds=True)
+        self._glass = _Glass()
+        self._glass.hide()
+        self._glass.drawn.connect(self._on_drawn)
+        self._box.addItem(self._glass, ignoreBounds=True)
         self._shape: tuple[int, int] | None = None
         self._fitted = True
         self._cursor: tuple[int, int] | None = None
@@ -287,6 +427,45 @@ class Canvas(pg.GraphicsView):  # type: ignore[misc]
                 item.blockSignals(False)
             item.set_chosen(pin.number == chosen)
 
+    def set_tool(self, tool: Tool) -> None:
+        """Choose what a drag of the left button does: pan the picture, or draw a line or an area."""
+        self._tool = tool
+        self._glass.setVisible(tool != "pin")
+        self._rubber.hide()
+        if tool == "pin":
+            self.viewport().unsetCursor()
+        else:
+            self.viewport().setCursor(Qt.CursorShape.CrossCursor)
+
+    def set_marks(self, marks: Marks) -> None:
+        """Show these lines and areas."""
+        colours = theme.colours().pins
+        wanted = {line.number: line for line in marks.lines}
+        for number, item in list(self._lines.items()):
+            if wanted.get(number) != item.line:
+                self._box.removeItem(self._lines.pop(number))
+        for line in marks.lines:
+            if line.number not in self._lines:
+                item = self._lines[line.number] = LineItem(line, colours[line.colour % len(colours)])
+                self._box.addItem(item, ignoreBounds=True)
+                item.moved.connect(self.lineMoved)
+                item.menuRequested.connect(self.lineMenuRequested)
+        self._set_areas(marks)
+
+    def _set_areas(self, marks: Marks) -> None:
+        named = dict(enumerate((marks.area, *marks.step)))
+        areas = {place: area for place, area in named.items() if area is not None}
+        for place, item in list(self._areas.items()):
+            if areas.get(place) != item.area:
+                self._box.removeItem(self._areas.pop(place))
+        for place, area in areas.items():
+            if place not in self._areas and self._shape is not None:
+                height, width = self._shape
+                item = AreaItem(area, AREA_NAMES[place], QRectF(-0.5, -0.5, width, height), dashed=place == 0)
+                self._areas[place] = item
+                self._box.addItem(item, ignoreBounds=True)
+                item.moved.connect(lambda area, finished, place=place: self.areaMoved.emit(place, area, finished))
+
     def fit(self) -> None:
         """Show the whole picture."""
         self._fitted = True
@@ -318,7 +497,8 @@ class Canvas(pg.GraphicsView):  # type: ignore[misc]
 
     def close(self) -> bool:
         """Close the widget; pyqtgraph's own way replaces the viewport and crashes while items are held."""
-        self._pins.clear()
+        for items in (self._pins, self._lines, self._areas):
+            items.clear()
         return bool(QWidget.close(self))
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
@@ -351,6 +531,25 @@ class Canvas(pg.GraphicsView):  # type: ignore[misc]
     def _on_clicked(self, x: float, y: float) -> None:
         if (pixel := self._pixel(x, y)) is not None:
             self.pinRequested.emit(*pixel)
+
+    def _on_drawn(self, start: QPointF, now: QPointF, finished: bool) -> None:
+        """Show what is being drawn; tell when it is done and not too small to have been meant."""
+        if self._shape is None:
+            return
+        height, width = self._shape
+        (x0, y0), (x1, y1) = (
+            (min(max(at.x(), 0.0), width - 1.0), min(max(at.y(), 0.0), height - 1.0)) for at in (start, now)
+        )
+        if self._tool == "line":
+            self._rubber.setData([x0, x1], [y0, y1])
+        else:
+            self._rubber.setData([x0, x1, x1, x0, x0], [y0, y0, y1, y1, y0])
+        self._rubber.setVisible(not finished)
+        if finished and math.hypot(x1 - x0, y1 - y0) >= LEAST_DRAWN:
+            if self._tool == "line":
+                self.lineDrawn.emit((y0, x0), (y1, x1))
+            else:
+                self.areaDrawn.emit(Area.of_corners((round(y0), round(x0)), (round(y1), round(x1))))
 
     def _on_menu_requested(self, x: float, y: float, where: QPointF) -> None:
         row, column = self._pixel(x, y) or (-1, -1)
@@ -386,6 +585,13 @@ class Canvas(pg.GraphicsView):  # type: ignore[misc]
         self._names["left"].move(10, 10)
         self._names["right"].move(self.width() - self._names["right"].width() - 10, 10)
         self._legend.move(self.width() - self._legend.width() - 10, self.height() - self._legend.height() - 10)
+
+
+def _straight(start: QPointF, now: QPointF) -> QPointF:
+    """Return ``now`` turned about ``start`` to the nearest multiple of 45 degrees."""
+    angle = round(math.atan2(now.y() - start.y(), now.x() - start.x()) / (math.pi / 4)) * math.pi / 4
+    length = math.hypot(now.x() - start.x(), now.y() - start.y())
+    return QPointF(start.x() + length * math.cos(angle), start.y() + length * math.sin(angle))
 
 
 class _Tag(QLabel):

@@ -1,0 +1,244 @@
+"""Measures the surface: how it is levelled and filtered, its parameters, lines and the height of a step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import (
+    QAbstractItemView,
+    QGridLayout,
+    QHBoxLayout,
+    QHeaderView,
+    QLabel,
+    QPushButton,
+    QSizePolicy,
+    QToolButton,
+    QTreeWidget,
+    QTreeWidgetItem,
+    QVBoxLayout,
+    QWidget,
+)
+
+from toposcope.core.surface import Area, Parameter, Step, SurfaceSettings
+from toposcope.core.surface.model import number
+from toposcope.ui import theme
+from toposcope.ui.forms import SettingsForm
+from toposcope.ui.session import Marks, Tool
+
+GROUPS: Final = {
+    "height": "Height",
+    "hybrid": "Slope and area",
+    "spatial": "Texture",
+    "function": "Bearing curve",
+    "volume": "Volume",
+}
+"""Groups of parameters, in the order of the table."""
+EMPTY_TEXT: Final = "The parameters of the surface appear here, once the depth is computed."
+TOOLS: Final[dict[Tool, tuple[str, str, str]]] = {
+    "line": ("line-segment", "Line", "Draw a line over the picture and see its profile (Ctrl+Shift+L)"),
+    "area": ("selection", "Area", "Draw the area that the parameters are of (Ctrl+Shift+M)"),
+    "step": ("arrow-line-up", "Step", "Draw two areas and see how much higher the second one lies"),
+}
+FINEST_PX: Final = 16
+"""Pixels of a wave of which the default method leaves half (`tests/benchmarks/surface_transfer.py`)."""
+HINTS: Final[dict[Tool, str]] = {
+    "pin": "",
+    "line": "Drag from one end of the line to the other; Shift keeps to 45°.",
+    "area": "Drag from corner to corner.",
+    "step": "Drag over the lower level, then over the upper one.",
+}
+
+
+class MeasurePanel(QWidget):
+    """Shows what is measured and asks for everything by signals."""
+
+    settingsEdited = Signal(object)  # SurfaceSettings
+    toolRequested = Signal(str)  # Tool
+    wholeRequested = Signal()
+    stepRemoveRequested = Signal()
+    copyRequested = Signal()
+    saveRequested = Signal()
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._form = SettingsForm(SurfaceSettings)
+        self._tools: dict[Tool, QToolButton] = {}
+        self._hint = _text("", "muted")
+        self._area, self._step = _text(""), _text("")
+        self._whole, self._no_step = QToolButton(), QToolButton()
+        for button, tip in ((self._whole, "Measure the whole picture"), (self._no_step, "Remove the two areas")):
+            button.setText("×")
+            button.setAutoRaise(True)
+            button.setToolTip(tip)
+        self._operations, self._problem = _text("", "muted"), _text(EMPTY_TEXT, "muted")
+        self._fineness = _text("", "muted")
+        self._table = QTreeWidget()
+        self._table.setColumnCount(3)
+        self._table.setHeaderHidden(True)
+        self._table.setRootIsDecorated(False)
+        self._table.setIndentation(8)
+        self._table.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
+        self._table.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self._table.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self._table.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self._copy, self._save = QPushButton("  Copy"), QPushButton("  Save …")
+        self._copy.setToolTip("Copy the parameters for a spreadsheet")
+        self._save.setToolTip("Write parameters, profiles and the prepared surface into a folder")
+        self._build()
+        self.set_tool("pin")
+        self.set_marks(Marks(), None)
+        self.set_parameters((), ())
+        self.set_fineness(None, 0.0)
+        self.apply_theme()
+
+    def _build(self) -> None:
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(10, 8, 10, 10)
+        layout.setSpacing(6)
+        layout.addWidget(_heading("Draw"))
+        row = QHBoxLayout()
+        row.setSpacing(4)
+        for tool, (_, title, tip) in TOOLS.items():
+            button = self._tools[tool] = QToolButton()
+            button.setText(title)
+            button.setToolTip(tip)
+            button.setCheckable(True)
+            button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+            button.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+            button.clicked.connect(lambda on, tool=tool: self.toolRequested.emit(tool if on else "pin"))
+            row.addWidget(button)
+        layout.addLayout(row)
+        layout.addWidget(self._hint)
+        layout.addWidget(_heading("Prepare the surface"))
+        layout.addWidget(self._form)
+        layout.addWidget(_heading("Measured"))
+        grid = QGridLayout()
+        grid.setHorizontalSpacing(8)
+        for k, (title, label, button) in enumerate(
+            (("Area", self._area, self._whole), ("Step", self._step, self._no_step))
+        ):
+            name = _text(title, "muted")
+            grid.addWidget(name, k, 0, Qt.AlignmentFlag.AlignTop)
+            grid.addWidget(label, k, 1)
+            grid.addWidget(button, k, 2, Qt.AlignmentFlag.AlignTop)
+        grid.setColumnStretch(1, 1)
+        layout.addLayout(grid)
+        layout.addWidget(self._problem)
+        layout.addWidget(self._table)
+        layout.addWidget(self._operations)
+        layout.addWidget(self._fineness)
+        buttons = QHBoxLayout()
+        buttons.addWidget(self._copy, 1)
+        buttons.addWidget(self._save, 1)
+        layout.addLayout(buttons)
+        layout.addStretch(1)
+        self._form.changed.connect(self.settingsEdited)
+        self._whole.clicked.connect(self.wholeRequested)
+        self._no_step.clicked.connect(self.stepRemoveRequested)
+        self._copy.clicked.connect(self.copyRequested)
+        self._save.clicked.connect(self.saveRequested)
+
+    def apply_theme(self) -> None:
+        """Take icons of the theme."""
+        for tool, (name, _, _) in TOOLS.items():
+            self._tools[tool].setIcon(theme.icon(name))
+        self._copy.setIcon(theme.icon("copy"))
+        self._save.setIcon(theme.icon("floppy-disk"))
+
+    def set_settings(self, settings: SurfaceSettings) -> None:
+        """Show how the surface is prepared."""
+        self._form.set_value(settings)
+
+    def set_able(self, able: bool) -> None:
+        """Whether there is a surface to measure."""
+        for button in self._tools.values():
+            button.setEnabled(able)
+
+    def set_tool(self, tool: Tool) -> None:
+        """Show which tool is on, and how to use it."""
+        for name, button in self._tools.items():
+            button.setChecked(name == tool)
+        self._hint.setText(HINTS[tool])
+        self._hint.setVisible(bool(HINTS[tool]))
+
+    def set_marks(self, marks: Marks, pixel_um: float | None) -> None:
+        """Tell which area is measured."""
+        self._area.setText("the whole picture" if marks.area is None else area_text(marks.area, pixel_um))
+        self._whole.setVisible(marks.area is not None)
+        self._no_step.setVisible(bool(marks.step))
+        if len(marks.step) < 2:
+            self._step.setText("one more area to draw" if marks.step else "no areas are drawn")
+
+    def set_fineness(self, pixel_um: float | None, s_um: float) -> None:
+        """Say how fine the measured depth can be, unless the S-filter says so; None for heights of an instrument."""
+        finest = FINEST_PX * pixel_um if pixel_um is not None else 0.0
+        self._fineness.setVisible(s_um < finest)
+        self._fineness.setText(
+            f"Depth from focus smooths what is finer than about {FINEST_PX} pixels, {number(finest)} µm: such "
+            "roughness is told too small. An S-filter of that size makes it comparable."
+        )
+
+    def set_step(self, step: Step | str | None) -> None:
+        """Tell how high the step between the two areas is, or why that is not known."""
+        if isinstance(step, str):
+            self._step.setText(step)
+        elif step is not None:
+            apart = ", ".join(f"{name} ± {number(one)} µm" for name, one in zip("AB", step.residual_um, strict=True))
+            higher = f"B lies {number(abs(step.height_um))} µm {'above' if step.height_um >= 0 else 'below'} A"
+            self._step.setText(f"{higher} (tilt {number(step.tilt_deg)}°; {apart})")
+
+    def set_parameters(self, parameters: Sequence[Parameter], operations: Sequence[str], problem: str = "") -> None:
+        """Show these parameters, or say why there are none."""
+        self._table.clear()
+        bold = self._table.font()
+        bold.setBold(True)
+        for group, title in GROUPS.items():
+            members = [one for one in parameters if one.group == group]
+            if not members:
+                continue
+            head = QTreeWidgetItem(self._table, [title])
+            head.setFirstColumnSpanned(True)
+            head.setFont(0, bold)
+            for one in members:
+                item = QTreeWidgetItem(self._table, [one.name, one.text, one.title])
+                for column in range(3):
+                    item.setToolTip(column, f"{one.name}: {one.title}")
+        header = self._table.header()
+        header.setSectionResizeMode(0, QHeaderView.ResizeMode.ResizeToContents)
+        header.setSectionResizeMode(1, QHeaderView.ResizeMode.ResizeToContents)
+        rows = self._table.topLevelItemCount()
+        height = sum(self._table.sizeHintForRow(k) for k in range(rows)) + 2 * self._table.frameWidth()
+        self._table.setFixedHeight(height + 2)
+        self._table.setVisible(bool(parameters))
+        self._copy.setEnabled(bool(parameters))
+        self._save.setEnabled(bool(parameters))
+        self._operations.setText("; ".join(operations))
+        self._operations.setVisible(bool(operations) and bool(parameters))
+        self._problem.setText(problem or EMPTY_TEXT)
+        self._problem.setVisible(not parameters)
+
+
+def area_text(area: Area, pixel_um: float | None) -> str:
+    """Return where an area lies, for users."""
+    rows, columns = area.shape
+    size = f"{columns} × {rows} px"
+    if pixel_um is not None:
+        size = f"{number(columns * pixel_um)} × {number(rows * pixel_um)} µm ({size})"
+    return f"{size} from row {area.top}, column {area.left}"
+
+
+def _heading(text: str) -> QLabel:
+    label = QLabel(text)
+    label.setProperty("role", "heading")
+    return label
+
+
+def _text(text: str, role: str = "") -> QLabel:
+    label = QLabel(text)
+    label.setWordWrap(True)
+    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+    if role:
+        label.setProperty("role", role)
+    return label

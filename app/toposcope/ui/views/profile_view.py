@@ -1,0 +1,263 @@
+"""The profiles of the lines that are drawn over the picture, and what lies between two upright cursors."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import pyqtgraph as pg
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QAction, QColor, QContextMenuEvent, QGuiApplication, QKeySequence
+from PySide6.QtWidgets import (
+    QFrame,
+    QGridLayout,
+    QLabel,
+    QMenu,
+    QScrollArea,
+    QSizePolicy,
+    QSplitter,
+    QStackedWidget,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from toposcope.core.surface import Parameter, Profile
+from toposcope.core.surface.model import number
+from toposcope.ui import theme
+
+EMPTY_TEXT: Final = "Draw a line over the picture (Ctrl+Shift+L) to see the profile of the surface along it."
+KEY_TEXT: Final = "Drag the upright lines: the table tells what lies between them."
+SHOWN: Final = ("Pz", "Pa", "Pq")
+"""Parameters that are told of each profile; all of them are copied."""
+CURSORS: Final = (0.25, 0.75)
+"""Where the cursors stand in the beginning, in shares of the longest line."""
+
+
+class LineProfile(NamedTuple):
+    """A profile to draw: number of its line, colour as ``#rrggbb``, and what was found of it."""
+
+    line: int
+    colour: str
+    profile: Profile
+    parameters: tuple[Parameter, ...]
+
+
+class ProfileView(QWidget):
+    """Height over distance of every line, with two cursors."""
+
+    lineRemoveRequested = Signal(int)  # number of the line whose cross was clicked
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._profiles: tuple[LineProfile, ...] = ()
+        self._reach = 0.0  # length of the longest line, in micrometres
+        self._drawn: list[Any] = []
+        self._rows: list[_LineRow] = []
+        self._plot = pg.PlotWidget()
+        self._item = self._plot.getPlotItem()
+        self._item.setMenuEnabled(False)
+        self._item.hideButtons()
+        self._cursors = tuple(pg.InfiniteLine(0.0, movable=True) for _ in CURSORS)
+        for cursor in self._cursors:
+            cursor.setZValue(20)
+            self._item.addItem(cursor, ignoreBounds=True)
+            cursor.sigPositionChanged.connect(self._tell)
+        self._read_out = QLabel(KEY_TEXT)
+        self._read_out.setProperty("role", "muted")
+        self._read_out.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self._read_out.setWordWrap(True)
+        self._read_out.setMinimumWidth(1)  # a long read-out must not widen the dock
+        plot_side = QWidget()
+        column = QVBoxLayout(plot_side)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(2)
+        column.addWidget(self._plot, 1)
+        column.addWidget(self._read_out)
+        rows = QWidget()
+        self._row_box = QVBoxLayout(rows)
+        self._row_box.setContentsMargins(4, 4, 4, 4)
+        self._row_box.setSpacing(8)
+        self._row_box.addStretch(1)
+        scroll = QScrollArea()
+        scroll.setWidget(rows)
+        scroll.setWidgetResizable(True)
+        scroll.setFrameShape(QFrame.Shape.NoFrame)
+        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        scroll.setMinimumWidth(170)
+        scroll.setMaximumWidth(360)
+        split = QSplitter(Qt.Orientation.Horizontal)
+        split.addWidget(plot_side)
+        split.addWidget(scroll)
+        split.setSizes([560, 336])
+        split.setStretchFactor(0, 5)
+        split.setStretchFactor(1, 3)
+        split.setChildrenCollapsible(False)
+        self._empty = QLabel(EMPTY_TEXT)
+        self._empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self._empty.setProperty("role", "muted")
+        self._empty.setWordWrap(True)
+        self._stack = QStackedWidget()
+        self._stack.addWidget(self._empty)
+        self._stack.addWidget(split)
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(0, 0, 0, 0)
+        outer.addWidget(self._stack)
+        self.setMinimumHeight(120)
+        self._copy_action = QAction("Copy profiles as numbers", self)
+        self._copy_action.setShortcut(QKeySequence(QKeySequence.StandardKey.Copy))
+        self._copy_action.setShortcutContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
+        self._copy_action.triggered.connect(self.copy_numbers)
+        self.addAction(self._copy_action)
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.apply_theme()
+
+    def set_problem(self, text: str) -> None:
+        """Say why there are no profiles; an empty text invites to draw a line."""
+        self._empty.setText(text or EMPTY_TEXT)
+
+    def set_profiles(self, profiles: Sequence[LineProfile]) -> None:
+        """Show these profiles; none shows a hint instead."""
+        before = self._reach
+        self._profiles = tuple(profiles)
+        self._stack.setCurrentIndex(1 if self._profiles else 0)
+        self._reach = max((one.profile.length_um for one in self._profiles), default=0.0)
+        while len(self._drawn) < len(self._profiles):
+            curve = pg.PlotCurveItem(connect="finite")
+            self._drawn.append(curve)
+            self._item.addItem(curve)
+            row = _LineRow()
+            row.remove.clicked.connect(lambda _=False, row=row: self.lineRemoveRequested.emit(row.line))
+            self._rows.append(row)
+            self._row_box.insertWidget(self._row_box.count() - 1, row)
+        for k, (curve, row) in enumerate(zip(self._drawn, self._rows, strict=True)):
+            shown = k < len(self._profiles)
+            curve.setVisible(shown)
+            row.setVisible(shown)
+            if shown:
+                one = self._profiles[k]
+                curve.setData(one.profile.distance_um, one.profile.z_um)
+                curve.setPen(pg.mkPen(one.colour, width=2))
+            else:
+                curve.setData([], [])
+        if self._reach:
+            for cursor, share in zip(self._cursors, CURSORS, strict=True):
+                cursor.setBounds((0.0, self._reach))
+                if not before:
+                    cursor.setValue(share * self._reach)
+        self._item.enableAutoRange()
+        self._tell()
+
+    def apply_theme(self) -> None:
+        """Take the colours of the theme, after it was changed."""
+        c = theme.colours()
+        self._plot.setBackground(c.base)
+        for name, label in (("left", "height (µm)"), ("bottom", "distance (µm)")):
+            axis = self._item.getAxis(name)
+            axis.setPen(pg.mkPen(c.grid))
+            axis.setTextPen(pg.mkPen(c.muted))
+            if axis.autoSIPrefix:
+                axis.enableAutoSIPrefix(False)
+            self._item.setLabel(name, label, color=c.muted)
+        self._item.showGrid(x=True, y=True, alpha=0.15)
+        for cursor in self._cursors:
+            cursor.setPen(pg.mkPen(c.text, width=1))
+            cursor.setHoverPen(pg.mkPen(c.accent, width=2))
+
+    def between(self, profile: Profile) -> tuple[float, float]:
+        """Return distance and difference in height, in micrometres, from the left to the right cursor; NaN in voids."""
+        left, right = sorted(float(cursor.value()) for cursor in self._cursors)
+        heights = [_height_at(profile, at) for at in (left, right)]
+        return right - left, heights[1] - heights[0]
+
+    def table(self) -> str:
+        """Return all profiles as tab-separated numbers, with the parameters of each on top."""
+        if not self._profiles:
+            return ""
+        lines = []
+        for one in self._profiles:
+            found = ", ".join(f"{item.name} {item.value:.7g} {item.unit}".rstrip() for item in one.parameters)
+            (row, column), (last_row, last_column) = one.profile.start, one.profile.end
+            where = f"row {row:.1f}, column {column:.1f} to row {last_row:.1f}, column {last_column:.1f}"
+            lines.append(f"# line {one.line}: {where}, {one.profile.length_um:.7g} µm; {found}")
+        for one in self._profiles:
+            lines.append(f"distance {one.line} (µm)\theight {one.line} (µm)")
+            lines += [
+                f"{x:.7g}\t{'' if math.isnan(z) else f'{z:.7g}'}"
+                for x, z in zip(one.profile.distance_um, one.profile.z_um, strict=True)
+            ]
+        return "\n".join(lines) + "\n"
+
+    def copy_numbers(self) -> None:
+        """Put `table` on the clipboard."""
+        if self._profiles:
+            QGuiApplication.clipboard().setText(self.table())
+
+    def contextMenuEvent(self, event: QContextMenuEvent) -> None:
+        menu = QMenu(self)
+        menu.addAction(self._copy_action)
+        menu.addAction("Copy plot as picture", lambda: QGuiApplication.clipboard().setPixmap(self._plot.grab()))
+        menu.addSeparator()
+        menu.addAction("Show all", self._item.enableAutoRange)
+        for action in menu.actions():
+            action.setEnabled(bool(self._profiles))
+        menu.exec(event.globalPos())
+        menu.deleteLater()
+
+    def _tell(self) -> None:
+        for row, one in zip(self._rows, self._profiles, strict=False):
+            row.show_line(one, *self.between(one.profile))
+
+
+def _height_at(profile: Profile, distance_um: float) -> float:
+    """Return the height of the sample that is nearest to a distance; NaN beyond the line's end."""
+    if distance_um > profile.length_um or not profile.z_um.size:
+        return math.nan
+    return float(profile.z_um[int(np.argmin(np.abs(profile.distance_um - distance_um)))])
+
+
+class _LineRow(QWidget):
+    """Chip with the line's number, what lies between the cursors, and its parameters."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.line = 0
+        self._chip = QLabel()
+        self._chip.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self._chip.setFixedHeight(20)
+        self._chip.setMinimumWidth(20)
+        self.between, self.details = QLabel(), QLabel()
+        for label in (self.between, self.details):
+            label.setWordWrap(True)
+            label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+            label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.details.setProperty("role", "muted")
+        self.remove = QToolButton()
+        self.remove.setText("×")
+        self.remove.setAutoRaise(True)
+        self.remove.setToolTip("Remove this line")
+        grid = QGridLayout(self)
+        grid.setContentsMargins(0, 0, 0, 0)
+        grid.setHorizontalSpacing(8)
+        grid.setVerticalSpacing(1)
+        grid.addWidget(self._chip, 0, 0, Qt.AlignmentFlag.AlignTop)
+        grid.addWidget(self.between, 0, 1)
+        grid.addWidget(self.remove, 0, 2, Qt.AlignmentFlag.AlignTop)
+        grid.addWidget(self.details, 1, 1, 1, 2)
+        grid.setColumnStretch(1, 1)
+
+    def show_line(self, one: LineProfile, across_um: float, up_um: float) -> None:
+        """Tell of a line, ``across_um`` and ``up_um`` being from the left to the right cursor."""
+        self.line = one.line
+        ink = "#000000" if QColor(one.colour).lightness() > 110 else "#ffffff"
+        self._chip.setText(str(one.line))
+        self._chip.setStyleSheet(f"background: {one.colour}; color: {ink}; border-radius: 10px; font-weight: 600;")
+        if math.isnan(up_um):
+            self.between.setText(f"No height at a cursor; they are {number(across_um)} µm apart")
+        else:
+            self.between.setText(f"Δ height {number(up_um)} µm over {number(across_um)} µm")
+        found = {item.name: item for item in one.parameters}
+        told = [f"{name} {found[name].text}" for name in SHOWN if name in found]
+        self.details.setText(" · ".join([f"length {number(one.profile.length_um)} µm", *told]))

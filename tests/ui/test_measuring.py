@@ -1,0 +1,290 @@
+"""Measuring in the window: lines with profiles, the area of the parameters, a step; drawn, dragged and undone."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from PySide6.QtCore import QPoint, QPointF, Qt
+from PySide6.QtGui import QGuiApplication
+from PySide6.QtWidgets import QFileDialog, QLabel, QTreeWidget
+from pytestqt.qtbot import QtBot
+
+from toposcope.core.estimate import EstimateSettings
+from toposcope.core.jobs import Report
+from toposcope.core.result import DepthResult
+from toposcope.core.stack import FocalStack
+from toposcope.core.surface import Area, SurfaceSettings
+from toposcope.ui.main_window import MainWindow
+from toposcope.ui.session import Line, Marks
+from toposcope.ui.views import measure_panel, profile_view
+from window_fakes import FAKES, Make, make_result, make_stack
+
+RISE_UM = 10 / 63
+"""By which the surface of `make_result` rises from column to column; its pixels are half a micrometre wide."""
+RAW = SurfaceSettings(form="none")
+NO_KEY = Qt.KeyboardModifier.NoModifier
+
+
+@pytest.fixture
+def window(qtbot: QtBot, make: Make) -> MainWindow:
+    return opened(qtbot, make)
+
+
+def opened(qtbot: QtBot, make: Make, **fakes: object) -> MainWindow:
+    made = make(**{**FAKES, **fakes})
+    made.open(Path("any"))
+    qtbot.waitUntil(lambda: ready(made))
+    return made
+
+
+def ready(window: MainWindow) -> bool:
+    state = window.session.state
+    return state.run is not None and not state.jobs and window.picture.canvas.picture("left") is not None
+
+
+def stepped(stack: FocalStack, settings: EstimateSettings, report: Report) -> DepthResult:
+    """Return a result of two levels, 3 um apart, on a tilted plane."""
+    result = make_result(stack, settings)
+    rows, columns = np.indices(stack.shape)
+    depth = 12 + 0.01 * rows + 0.02 * columns + 3.0 * (columns >= 32)
+    return replace(result, depth=depth.astype(np.float32), valid=np.ones(stack.shape, bool))
+
+
+def drag(qtbot: QtBot, window: MainWindow, start: tuple[float, float], end: tuple[float, float], key=NO_KEY) -> None:  # type: ignore[no-untyped-def]
+    """Drag with the left button from one pixel (row, column) to another, as a hand does."""
+    canvas, left = window.picture.canvas, Qt.MouseButton.LeftButton
+
+    def place(share: float) -> QPoint:
+        row, column = (a + share * (b - a) for a, b in zip(start, end, strict=True))
+        return canvas.mapFromScene(canvas._box.mapViewToScene(QPointF(column, row)))
+
+    qtbot.mouseMove(canvas.viewport(), place(0.0))
+    qtbot.mousePress(canvas.viewport(), left, key, place(0.0))
+    for share in (0.2, 0.4, 0.6, 0.8, 1.0):
+        qtbot.mouseMove(canvas.viewport(), place(share))
+        qtbot.wait(15)
+    qtbot.mouseRelease(canvas.viewport(), left, key, place(1.0))
+
+
+def measured(window: MainWindow) -> bool:
+    return not window.measuring.runner.busy and window.measuring.measured is not None
+
+
+def test_a_line_that_is_drawn_has_its_profile(qtbot: QtBot, window: MainWindow) -> None:
+    assert window.profiles._empty.text() == profile_view.EMPTY_TEXT
+    window.measuring.prepare(RAW)
+    window.actions_by_name["draw_line"].trigger()
+    assert window.session.state.tool == "line"
+    drag(qtbot, window, (20, 10), (20, 50))
+    qtbot.waitUntil(lambda: len(window.profiles._profiles) == 1)
+    (line,) = window.session.state.marks.lines
+    assert_allclose((line.start, line.end), ((20, 10), (20, 50)), atol=0.6)
+    assert window.session.state.tool == "pin"  # drawn once, pins are set again
+    assert window.docks["profiles"].isVisible()
+    (one,) = window.profiles._profiles
+    columns = line.start[1] + one.profile.distance_um / 0.5 * np.sign(line.end[1] - line.start[1])
+    assert_allclose(one.profile.z_um, columns * RISE_UM, atol=1e-5)
+    # between the cursors, a quarter and three quarters along
+    across, up = window.profiles.between(one.profile)
+    assert across == pytest.approx(one.profile.length_um / 2)
+    assert up == pytest.approx(across / 0.5 * RISE_UM, abs=RISE_UM)
+    text = window.profiles._rows[0].between.text()
+    assert text.startswith("Δ height 3.")
+    # a plane is flat once it is levelled
+    window.measuring.prepare(SurfaceSettings(form="plane"))
+    qtbot.waitUntil(lambda: bool(np.nanmax(np.abs(window.profiles._profiles[0].profile.z_um)) < 1e-5))
+    # all of it goes by undo, and comes back
+    window.undo.undo()
+    qtbot.waitUntil(lambda: bool(np.nanmax(window.profiles._profiles[0].profile.z_um) > 1))
+    window.undo.undo()
+    qtbot.waitUntil(lambda: window.profiles._profiles == ())
+    window.undo.redo()
+    qtbot.waitUntil(lambda: len(window.profiles._profiles) == 1)
+
+
+def test_an_end_of_a_line_and_a_whole_line_can_be_dragged(qtbot: QtBot, window: MainWindow) -> None:
+    window.measuring.add_line((20.0, 10.0), (20.0, 40.0))
+    window.measuring.add_line((40.0, 10.0), (40.0, 40.0))
+    qtbot.waitUntil(lambda: len(window.profiles._profiles) == 2)
+    drag(qtbot, window, (20, 40), (10, 55))
+    first = window.session.state.marks.lines[0]
+    assert_allclose((first.start, first.end), ((20, 10), (10, 55)), atol=0.8)
+    qtbot.waitUntil(lambda: window.profiles._profiles[0].profile.length_um > 20)
+    drag(qtbot, window, (40, 25), (30, 30))
+    second = window.session.state.marks.lines[1]
+    assert_allclose((second.start, second.end), ((30, 15), (30, 45)), atol=0.8)
+    window.undo.undo()  # one step for the whole drag
+    assert_allclose(window.session.state.marks.lines[1].start, (40, 10))
+    window.undo.undo()
+    assert_allclose(window.session.state.marks.lines[0].end, (20, 40))
+    qtbot.waitUntil(lambda: window.profiles._profiles[0].profile.length_um == pytest.approx(15))
+    # what is drawn is not taken for a drag of what lies there
+    window.actions_by_name["draw_area"].trigger()
+    drag(qtbot, window, (20, 10), (44, 60))
+    area = window.session.state.marks.area
+    assert area is not None
+    assert_allclose((area.top, area.left, area.bottom, area.right), (20, 10, 45, 61), atol=1)
+    assert window.session.state.marks.lines[0].start == (20.0, 10.0)
+    window.profiles.lineRemoveRequested.emit(1)
+    assert [line.number for line in window.session.state.marks.lines] == [2]
+    window.measuring.add_line((5.0, 5.0), (9.0, 9.0))
+    assert [line.number for line in window.session.state.marks.lines] == [2, 1]  # the number that was free
+
+
+def test_shift_keeps_a_line_to_45_degrees(qtbot: QtBot, window: MainWindow) -> None:
+    window.actions_by_name["draw_line"].trigger()
+    drag(qtbot, window, (20, 10), (23, 50), Qt.KeyboardModifier.ShiftModifier)
+    (line,) = window.session.state.marks.lines
+    assert line.start[0] == pytest.approx(line.end[0], abs=1e-6)
+
+
+def test_clicks_set_no_pin_while_a_tool_is_in_the_hand_and_esc_puts_it_down(qtbot: QtBot, window: MainWindow) -> None:
+    window.actions_by_name["draw_line"].trigger()
+    assert window.measure._hint.text() == measure_panel.HINTS["line"]
+    canvas = window.picture.canvas
+    at = canvas.mapFromScene(canvas._box.mapViewToScene(QPointF(30, 20)))
+    qtbot.mouseClick(canvas.viewport(), Qt.MouseButton.LeftButton, pos=at)
+    assert window.session.state.pins == ()
+    assert window.session.state.marks == Marks()  # a click is no line
+    window.actions_by_name["cancel"].trigger()
+    assert window.session.state.tool == "pin"
+    qtbot.mouseClick(canvas.viewport(), Qt.MouseButton.LeftButton, pos=at)
+    assert len(window.session.state.pins) == 1
+
+
+def test_parameters_are_those_of_the_area(qtbot: QtBot, window: MainWindow) -> None:
+    window.actions_by_name["measure"].trigger()
+    window.measuring.prepare(RAW)
+    qtbot.waitUntil(lambda: measured(window) and window.measuring.measured.asked.settings == RAW)  # type: ignore[union-attr]
+    found = {one.name: one.value for one in window.measuring.measured.parameters}  # type: ignore[union-attr]
+    assert found["Sz"] == pytest.approx(10, abs=1e-4)
+    assert window.measure._area.text() == "the whole picture"
+    window.session.set(tool="area")
+    window.picture.canvas.areaDrawn.emit(Area(10, 8, 30, 29))
+    qtbot.waitUntil(lambda: measured(window) and window.measuring.measured.asked.marks.area is not None)  # type: ignore[union-attr]
+    found = {one.name: one for one in window.measuring.measured.parameters}  # type: ignore[assignment,union-attr]
+    # 21 columns of a plane: half the range is Sp, the mean distance from the middle of 21 even steps is Sa
+    assert found["Sz"].value == pytest.approx(20 * RISE_UM, abs=1e-4)  # type: ignore[attr-defined]
+    assert found["Sa"].value == pytest.approx(RISE_UM * 110 / 21, abs=1e-4)  # type: ignore[attr-defined]
+    assert window.measure._area.text() == "10.50 × 10.00 µm (21 × 20 px) from row 10, column 8"
+    rows = [window.measure._table.topLevelItem(k) for k in range(window.measure._table.topLevelItemCount())]
+    assert "Sa" in [row.text(0) for row in rows if row is not None]
+    window.actions_by_name["copy_measured"].trigger()
+    copied = QGuiApplication.clipboard().text()
+    assert "Sz\t3.17" in copied
+    assert copied.startswith("# area: rows 10 to 29, columns 8 to 28")
+    window.actions_by_name["measure_whole"].trigger()
+    qtbot.waitUntil(lambda: measured(window) and window.measuring.measured.asked.marks.area is None)  # type: ignore[union-attr]
+    window.undo.undo()
+    assert window.session.state.marks.area == Area(10, 8, 30, 29)
+
+
+def test_the_height_of_a_step_between_two_areas(qtbot: QtBot, make: Make) -> None:
+    window = opened(qtbot, make, estimate=stepped)
+    window.actions_by_name["draw_step"].trigger()
+    drag(qtbot, window, (5, 4), (40, 26))
+    assert window.session.state.tool == "step"  # the other area is still to be drawn
+    assert window.measure._step.text() == "one more area to draw"
+    drag(qtbot, window, (5, 38), (40, 60))
+    assert window.session.state.tool == "pin"
+    qtbot.waitUntil(lambda: window.measure._step.text().startswith("B lies"))
+    assert (
+        window.measure._step.text().startswith("B lies 3 µm above A")
+        or "3.000 µm above A" in window.measure._step.text()
+    )
+    # areas that overlap are refused in a sentence, beside what is measured
+    window.measuring.move_area(2, Area(5, 10, 40, 40), finished=True)
+    qtbot.waitUntil(lambda: "overlap" in window.measure._step.text())
+    window.measuring.remove_step()
+    assert window.measure._step.text() == "no areas are drawn"
+
+
+def test_without_a_pixel_size_the_panel_says_what_is_needed(qtbot: QtBot, make: Make) -> None:
+    window = opened(qtbot, make, open_stack=lambda path, options, report: make_stack(pixel_um=None))
+    window.actions_by_name["measure"].trigger()
+    window.measuring.add_line((20.0, 10.0), (20.0, 40.0))
+    qtbot.waitUntil(lambda: "size of its pixels" in window.measure._problem.text())
+    assert window.measure._problem.isVisible()
+    assert "size of its pixels" in window.profiles._empty.text()
+    assert window.session.state.message is None
+
+
+def test_a_filter_that_does_not_suit_is_told_in_the_panel(qtbot: QtBot, window: MainWindow) -> None:
+    window.actions_by_name["measure"].trigger()
+    window.measuring.prepare(SurfaceSettings(l_um=500.0))
+    qtbot.waitUntil(lambda: "wider than the area" in window.measure._problem.text())
+    window.undo.undo()
+    qtbot.waitUntil(lambda: not window.measure._problem.isVisible())
+    assert window.measure._table.isVisible()
+
+
+def test_nothing_is_measured_that_nobody_asks_for(qtbot: QtBot, window: MainWindow) -> None:
+    assert not window.docks["measure"].visibleRegion().isEmpty() or window.measuring.measured is None
+    assert window.measuring._asked is None
+    window.measuring.add_line((20.0, 10.0), (20.0, 40.0))
+    qtbot.waitUntil(lambda: measured(window))
+    assert window.measuring.measured is not None
+    assert window.measuring.measured.parameters == ()  # their panel is not seen
+    window.actions_by_name["measure"].trigger()
+    qtbot.waitUntil(lambda: bool(window.measuring.measured and window.measuring.measured.parameters))
+
+
+def test_what_is_measured_is_saved_as_the_command_line_saves_it(
+    qtbot: QtBot, window: MainWindow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    window.measuring.add_line((20.0, 10.0), (20.0, 40.0))
+    window.session.set(tool="area")
+    window.measuring.add_area(Area(5, 5, 45, 60))
+    folder = tmp_path / "measured"
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *arguments, **options: (str(folder), ""))
+    window.actions_by_name["save_measured"].trigger()
+    qtbot.waitUntil(lambda: (folder / "measure.json").exists() and not window.session.state.jobs)
+    facts = json.loads((folder / "measure.json").read_text("utf-8"))
+    assert facts["area"] == {"top": 5, "left": 5, "bottom": 45, "right": 60}
+    assert facts["profiles"][0]["end"] == [20.0, 40.0]
+    assert {path.name for path in folder.iterdir()} == {
+        "measure.json",
+        "parameters.csv",
+        "profile_1.csv",
+        "surface.tif",
+    }
+
+
+def test_marks_go_with_their_stack_and_wear_the_theme(qtbot: QtBot, window: MainWindow) -> None:
+    window.measuring.add_line((20.0, 10.0), (20.0, 40.0))
+    qtbot.waitUntil(lambda: len(window.profiles._profiles) == 1)
+    dark = window.profiles._profiles[0].colour
+    window.set_theme("light")
+    assert window.profiles._profiles[0].colour != dark
+    assert window.picture.canvas._lines[1].colour == window.profiles._profiles[0].colour
+    window.open(Path("another"))
+    qtbot.waitUntil(lambda: window.session.state.marks == Marks() and ready(window))
+    assert window.picture.canvas._lines == {}
+    assert window.profiles._profiles == ()
+
+
+def test_copied_profiles_are_read_by_a_spreadsheet(qtbot: QtBot, window: MainWindow) -> None:
+    window.measuring.prepare(RAW)
+    window.session.set(marks=Marks((Line(1, (0.0, 10.0), (4.0, 10.0), 0),)))
+    qtbot.waitUntil(lambda: len(window.profiles._profiles) == 1)
+    window.actions_by_name["copy_profiles"].trigger()
+    head, titles, *rows = QGuiApplication.clipboard().text().splitlines()
+    assert head.startswith("# line 1: row 0.0, column 10.0 to row 4.0, column 10.0, 2 µm; Pa ")
+    assert titles == "distance 1 (µm)\theight 1 (µm)"
+    assert rows[0] == "0\t"  # the first row is void
+    assert [float(cell) for cell in rows[1].split("\t")] == pytest.approx([0.5, 10 * RISE_UM], abs=1e-5)
+    assert window.measure.findChildren(QTreeWidget)
+    assert window.measure.findChildren(QLabel)
+
+
+def test_the_panel_says_how_fine_a_focus_sweep_can_tell(qtbot: QtBot, window: MainWindow) -> None:
+    window.actions_by_name["measure"].trigger()
+    qtbot.waitUntil(lambda: window.measure._fineness.isVisible())
+    assert "16 pixels, 8.000 µm" in window.measure._fineness.text()
+    window.measuring.prepare(SurfaceSettings(s_um=8.0))
+    qtbot.waitUntil(lambda: not window.measure._fineness.isVisible())
