@@ -50,6 +50,7 @@ def test_difference_is_written_as_numbers_picture_and_statistics(run: Run, tmp_p
         assert picture.size[0] > 64
     facts = json.loads((tmp_path / "out" / "difference.json").read_text(encoding="utf-8"))
     assert facts["standard_deviation"] == pytest.approx(4 * math.sqrt(24 * 23) / 47)
+    assert facts["root_mean_square"] == pytest.approx(math.hypot(facts["mean"], facts["standard_deviation"]))
 
 
 def test_json_holds_the_statistics_and_the_files(run: Run, tmp_path: Path) -> None:

@@ -76,6 +76,18 @@ def test_training_leaves_weights_log_and_plot(run: Run, tiny: Path) -> None:
     assert f"validation  RMSE {done.facts['last']['rmse']:.4f} of the range" in again.out
 
 
+def test_a_run_that_goes_on_otherwise_says_so(run: Run, tiny: Path) -> None:
+    first = run("train", tiny, "--iterations", 1, "--json", "-q").facts
+    assert (first["went_on_from"], first["changed"]) == (0, {})
+    tiny.write_text(tiny.read_text().replace("batch = 2", "batch = 3"))
+    done = run("train", tiny, "-q")
+    assert done.code == cli.DONE, done.err
+    assert "went on     from step 1\n" in done.out
+    assert "changed     batch: 2 before, 3 from there\n" in done.out
+    assert "iterations" not in done.out
+    assert run("train", tiny, "--iterations", 4, "--json", "-q").facts["changed"] == {}
+
+
 def test_options_win_over_the_file(run: Run, tiny: Path, tmp_path: Path) -> None:
     done = run("train", tiny, "--iterations", 1, "--output", tmp_path / "other", "--json", "-q")
     assert done.code == cli.DONE, done.err

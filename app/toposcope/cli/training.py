@@ -39,7 +39,11 @@ def _train(options: argparse.Namespace, report: Report) -> Answer:
     result = train_from(options.config, _changes(options), report)
     files = {"weights": result.weights, "log": result.log} | ({"plot": result.plot} if result.plot else {})
     facts = {"files": {name: str(path) for name, path in files.items()}, "last": dict(result.last)}
+    facts |= {"went_on_from": result.begun_at, "changed": {name: list(pair) for name, pair in result.changed.items()}}
     lines = _result_lines(result.last) if result.last else []
+    if result.begun_at:
+        lines.append(f"{'went on':<12}from step {result.begun_at}")
+    lines += [f"{'changed':<12}{name}: {was} before, {now} from there" for name, (was, now) in result.changed.items()]
     return Answer("\n".join([*lines, written_lines(files)]), facts)
 
 

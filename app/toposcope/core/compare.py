@@ -114,6 +114,7 @@ class Difference:
             "mean": self.mean,
             "median": self.median,
             "standard_deviation": self.deviation,
+            "root_mean_square": math.hypot(self.mean, self.deviation),
             "beyond_one_step_share": self.beyond,
         }
         numbers = {"step": self.step, **numbers}

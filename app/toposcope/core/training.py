@@ -14,10 +14,11 @@ import math
 import tomllib
 import types
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
+from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args, get_origin, get_type_hints
 
+from toposcope.core.adapted import read_header
 from toposcope.core.export import write_image
 from toposcope.core.jobs import Cancelled, Progress, Report, part, silent
 from toposcope.core.networks import chosen_device
@@ -90,12 +91,18 @@ SOURCE_HELP: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class TrainResult:
-    """What a training left behind: its files, and the last line of its log."""
+    """What a training left behind: its files, and the last line of its log.
+
+    ``changed`` are the entries with which it went on otherwise than it had begun: what they were, and what they are;
+    ``begun_at`` the step from which it went on, 0 for one that began here.
+    """
 
     weights: Path
     log: Path
     plot: Path | None
     last: Mapping[str, float]
+    begun_at: int
+    changed: Mapping[str, tuple[Any, Any]]
 
 
 def example() -> str:
@@ -302,6 +309,29 @@ def _check(name: str, config: TrainConfig) -> None:
         raise SettingsError(f"{name}: the loss spatial_variation needs slice gradients, which only dualfocus predicts.")
 
 
+UNLEARNT: Final = (
+    *("output", "iterations", "minutes", "device", "threads", "workers", "checkpoint_minutes", "validation_stacks"),
+    *("pool", "initial"),
+)
+"""Entries that a run may go on with otherwise: what is learnt, and from what, is the same."""
+
+
+def _gone_on(config: TrainConfig) -> tuple[int, dict[str, tuple[Any, Any]]]:
+    """Return the step at which the run in the output folder stands, and what its last configuration said otherwise."""
+    weights = config.output / "weights.safetensors"
+    if not (weights.is_file() and (config.output / "checkpoint.safetensors").is_file()):
+        return 0, {}
+    try:
+        about, _ = read_header(weights)
+        before = json.loads(about["config"])
+        step = int(about["iteration"])
+    except (SettingsError, KeyError, ValueError):  # of another version; what goes on is the checkpoint
+        return 0, {}
+    now = json.loads(json.dumps(asdict(config), default=str))
+    names = [name for name in now if name in before and name not in UNLEARNT]
+    return step, {name: (before[name], now[name]) for name in names if before[name] != now[name]}
+
+
 def train_from(path: Path, changes: Mapping[str, Any] | None = None, report: Report = silent) -> TrainResult:
     """Train as the file at ``path`` says, from the checkpoint in its output folder if there is one.
 
@@ -320,6 +350,7 @@ def train_from(path: Path, changes: Mapping[str, Any] | None = None, report: Rep
 
     config = read_config(path, changes)
     log = config.output / LOG_NAME
+    begun_at, changed = _gone_on(config)
     making, training = part(report, 0, 0.2), part(report, 0.2, 1)
 
     def told(line: dict[str, float]) -> None:
@@ -344,7 +375,7 @@ def train_from(path: Path, changes: Mapping[str, Any] | None = None, report: Rep
     except TrainError as error:
         raise SettingsError(str(error)) from error
     lines = read_log(log)
-    return TrainResult(weights, log, _draw(log), lines[-1] if lines else {})
+    return TrainResult(weights, log, _draw(log), lines[-1] if lines else {}, begun_at, changed)
 
 
 def read_log(path: Path) -> list[dict[str, float]]:
