@@ -207,6 +207,25 @@ def test_truth_in_another_length_becomes_positions(folder: Path, scene: Scene) -
         ev.folder_case(folder, ev.TruthFile("truth.pfm"))
 
 
+def test_truth_can_lie_elsewhere_under_the_name_of_the_stack(folder: Path, scene: Scene, tmp_path: Path) -> None:
+    (folder / "true_depth.tif").unlink()
+    (tmp_path / "truth").mkdir()
+    nanometres = np.rint(scene.depth * 1000).astype(np.uint16)
+    nanometres[:4] = 0
+    cv2.imwrite(str(tmp_path / "truth" / f"{folder.name}.png"), nanometres)
+    case = ev.folder_case(folder, ev.TruthFile("../truth/{stack}.png", "um"))
+    truth = case.truth()
+    assert np.isnan(truth[:4]).all()
+    np.testing.assert_allclose(truth[4:], nanometres[4:])
+    numbers = ev.folder_case(folder, ev.TruthFile("../truth/{stack}.png", "slices")).truth()
+    np.testing.assert_allclose(numbers[:4], scene.stack.positions.value[0])
+    row = ev.evaluate([ev.folder_case(folder, ev.TruthFile("../truth/{stack}.png", "slices"))], [ev.contender("sml")])
+    assert row.problems == ()
+    cv2.imwrite(str(tmp_path / "truth" / f"{folder.name}.png"), np.zeros((64, 64, 3), np.uint8))
+    with pytest.raises(StackError, match="must have one value for each pixel"):
+        ev.folder_case(folder, ev.TruthFile("../truth/{stack}.png"))
+
+
 def test_truth_of_any_name_is_no_frame(folder: Path, scene: Scene) -> None:
     (folder / "true_depth.tif").unlink()
     tifffile.imwrite(folder / "surface.tif", scene.index)

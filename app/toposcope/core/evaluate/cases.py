@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, cast
@@ -41,7 +41,8 @@ TruthUnit = Literal["stack", "slices", "um", "mm", "m"]
 class TruthFile:
     """A file of true depth that lies beside the frames.
 
-    ``name`` a TIFF, .npy or .pfm of (H, W) numbers, NaN where unknown; ``unit`` whether they are positions in
+    ``name`` a TIFF, .npy, .pfm or .png of (H, W) numbers, NaN where unknown (in a .png 0, unless it holds slices), with
+    ``{stack}`` for the name of the stack; it may be the path to another folder. ``unit`` whether they are positions in
     the unit of the stack or in another length, or slices, counted from 0 at the lowest position, with fractions.
     """
 
@@ -88,6 +89,9 @@ def folder_case(path: Path, truth: TruthFile | None = None, subset: int | None =
     """
     if not path.exists():
         raise StackError(f"{path} does not exist.")
+    name = path.resolve().name if path.is_dir() else path.name.split(".")[0]
+    if truth is not None:
+        truth = replace(truth, name=truth.name.replace("{stack}", name))
     file = _truth_file(path, truth)
     beside = (path if path.is_dir() else path.parent) / file.name
     opened = partial(_open, path, file.name)
@@ -104,7 +108,6 @@ def folder_case(path: Path, truth: TruthFile | None = None, subset: int | None =
     finally:
         stack.close()
     kept = even_slices(n, subset)
-    name = path.resolve().name if path.is_dir() else path.name.split(".")[0]
     read = partial(read_map, beside, file.unit, positions, unit, kind)
     return Case(name, (group,), UNIT_SYMBOLS[unit], partial(_open, path, file.name, kept), read)
 
@@ -154,13 +157,13 @@ def _truth_shape(path: Path) -> tuple[int, ...]:
     try:
         if path.suffix.lower() == ".npy":
             return tuple(np.load(path, mmap_mode="r", allow_pickle=False).shape)
-        if path.suffix.lower() == ".pfm":
-            return _pfm(path).shape
+        if path.suffix.lower() in _PICTURES:
+            return _picture(path).shape
         with tifffile.TiffFile(path) as file:
             return tuple(file.series[0].shape)
     except (OSError, ValueError, IndexError, tifffile.TiffFileError) as error:
         raise StackError(
-            f"{path} cannot be read as depth ({error}). Give a TIFF, .npy or .pfm file with one number a pixel."
+            f"{path} cannot be read as depth ({error}). Give a TIFF, .npy, .pfm or .png file with one number a pixel."
         ) from error
 
 
@@ -184,8 +187,13 @@ def read_map(path: Path, given: TruthUnit, positions: Floats, unit: Unit, kind: 
     if len(_truth_shape(path)) != 2:
         raise StackError(f"{path} has {_size(_truth_shape(path))} numbers; a depth map has one for each pixel.")
     suffix = path.suffix.lower()
-    found = np.load(path, allow_pickle=False) if suffix == ".npy" else _pfm(path) if suffix == ".pfm" else None
-    values = (tifffile.imread(path) if found is None else found).astype(np.float64)
+    if suffix == ".npy":
+        found = np.load(path, allow_pickle=False)
+    else:
+        found = _picture(path) if suffix in _PICTURES else tifffile.imread(path)
+    values: Map = found.astype(np.float64)
+    if suffix == ".png" and given != "slices":
+        values[values == 0] = np.nan
     if given == "stack":
         return values
     if given != "slices":
@@ -196,11 +204,14 @@ def read_map(path: Path, given: TruthUnit, positions: Floats, unit: Unit, kind: 
     return to_positions(coordinate, positions, unit, kind)
 
 
-def _pfm(path: Path) -> Map:
-    """Return the numbers (H, W) of a portable float map; raises ValueError where it is none."""
+_PICTURES: Final = (".pfm", ".png")
+
+
+def _picture(path: Path) -> Map:
+    """Return the numbers of a portable float map, or of a PNG, as they are; raises ValueError where it is none."""
     found = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED) if path.stat().st_size else None
-    if found is None or found.dtype != np.float32:
-        raise ValueError("it is no portable float map")
+    if found is None:
+        raise ValueError("it is damaged, or no such picture")
     return found.astype(np.float64)
 
 
