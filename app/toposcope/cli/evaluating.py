@@ -50,8 +50,8 @@ def add_evaluate(commands: Commands) -> None:
     stacks.add_argument(
         "--truth",
         metavar="NAME",
-        help="file of the true depth in each folder, or a path from there: TIFF, .npy, .pfm or .png, with {stack} for the "
-        "name of the stack (default: true_depth.tif or gt_slice_index.tif)",
+        help="file of the true depth in each folder, or a path from there: TIFF, .npy, .pfm or .png, with {stack} for "
+        "the name of the stack (default: true_depth.tif or gt_slice_index.tif)",
     )
     stacks.add_argument(
         "--truth-unit",
@@ -112,8 +112,8 @@ def add_evaluate(commands: Commands) -> None:
         default=[],
         type=_maps,
         metavar="NAME=PATH",
-        help="depth that another program has found, beside the methods: TIFF, .npy, .pfm or .png files, with {stack} in "
-        "PATH for the name of the stack",
+        help="depth that another program has found, beside the methods: TIFF, .npy, .pfm or .png files, with {stack} "
+        "in PATH for the name of the stack",
     )
     methods.add_argument(
         "--map-unit",
