@@ -89,9 +89,12 @@ def _take(window: MainWindow, folder: Path, stack: Path, private: Path) -> list[
         shoot(mode)
     window.undo.undo()  # back to the first result
     session.set(mode="depth")
+    pins = session.state.pins
+    session.set(pins=())
     _measure(window, height, width)
     shoot("measure")
     window.measuring.remove_all()
+    session.set(pins=pins)
     window.docks["curves"].raise_()
     window.docks["export"].raise_()
     window.set_theme("light")
@@ -113,7 +116,6 @@ def _take(window: MainWindow, folder: Path, stack: Path, private: Path) -> list[
 def _measure(window: MainWindow, height: int, width: int) -> None:
     """Draw two lines, an area and a step over the sample."""
     window.actions_by_name["measure"].trigger()
-    window.pins.remove_all()
     for tool, start, end in (
         ("line", (0.5, 0.17), (0.5, 0.83)),
         ("line", (0.2, 0.28), (0.85, 0.42)),

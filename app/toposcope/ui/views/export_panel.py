@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtWidgets import (
     QFileDialog,
     QFrame,
@@ -59,6 +59,7 @@ class ExportPanel(QWidget):
         self._list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         for card in formats:
             item = QListWidgetItem(card.title)
+            item.setSizeHint(QSize(0, self._list.fontMetrics().height() + 6))  # room for the frame of the box
             item.setData(Qt.ItemDataRole.UserRole, card.name)
             item.setToolTip(f"{card.title}: {card.file_name}")
             item.setFlags(Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsUserCheckable)
