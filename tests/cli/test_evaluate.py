@@ -88,11 +88,15 @@ def test_interrupted_the_same_command_goes_on(
     done = run(*command)
     assert done.code == cli.INTERRUPTED
     assert "1 of 2 answers are kept" in sentence(done)
+    left = (tmp_path / "out" / "unfinished.jsonl").read_bytes()
     monkeypatch.undo()
     facts = run(*command).facts
     assert facts["kept"] == 1
     assert [row["method"] for row in facts["table"]] == ["sml", "rdf"]
     assert run(*command).facts["kept"] == 0  # one that was done is done anew
+    (tmp_path / "out" / "unfinished.jsonl").write_bytes(left)
+    tifffile.imwrite(folder / "true_depth.tif", tifffile.imread(folder / "true_depth.tif") + 1)
+    assert run(*command).facts["kept"] == 0  # it is another truth
 
 
 def test_a_broken_stack_is_named(run: Run, folder: Path, scene: Scene) -> None:

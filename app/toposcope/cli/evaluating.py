@@ -295,18 +295,29 @@ def _journal(
     options: argparse.Namespace, cases: Sequence[Case], contenders: Sequence[Contender], settings: EvaluateSettings
 ) -> Journal:
     """Return what an interrupted run of the same command has left, and where this one is kept."""
-    from toposcope.core.evaluate import Journal, contender_facts, fingerprint
+    from toposcope.core.evaluate import Journal, contender_facts
 
     what = {
         "toposcope": __version__,
         "settings": asdict(settings),
         "methods": [contender_facts(one) for one in contenders],
         "stacks": [case.name for case in cases],
-        "folders": [[str(path.resolve()), fingerprint(path)] for path in each_path(options.stack) if path.exists()],
+        "files": [_files(path, _truth(options)) for path in each_path(options.stack)],
         "root": options.root and str(options.root.resolve()),
         **{name: getattr(options, name) for name in ("truth", "truth_unit", "subset", "dataset", "split", "errors")},
     }
     return Journal(options.output, what)
+
+
+def _files(path: Path, truth: TruthFile | None) -> list[str]:
+    """Return what tells whether a stack and its truth are what they were."""
+    from toposcope.core.evaluate import fingerprint, truth_file
+
+    try:
+        beside = (path if path.is_dir() else path.parent) / truth_file(path, truth).name
+        return [str(path.resolve()), fingerprint(path), fingerprint(beside)]
+    except (StackError, OSError):  # it is left out, and named
+        return [str(path.resolve())]
 
 
 def _cases(options: argparse.Namespace, folder: Path, report: Report) -> tuple[list[Case], list[dict[str, Any]]]:

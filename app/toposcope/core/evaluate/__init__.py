@@ -5,7 +5,7 @@
 >>> print(text_table(found))                                                    # doctest: +SKIP
 """
 
-from toposcope.core.evaluate.cases import Case, TruthFile, data_set_cases, folder_case, rendered_cases
+from toposcope.core.evaluate.cases import Case, TruthFile, data_set_cases, folder_case, rendered_cases, truth_file
 from toposcope.core.evaluate.comparing import (
     FIGURES,
     Comparison,
@@ -57,5 +57,6 @@ __all__ = [
     "score",
     "stored_maps",
     "text_table",
+    "truth_file",
     "write_comparison",
 ]

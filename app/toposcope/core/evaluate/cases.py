@@ -89,11 +89,8 @@ def folder_case(path: Path, truth: TruthFile | None = None, subset: int | None =
     """
     if not path.exists():
         raise StackError(f"{path} does not exist.")
-    name = path.resolve().name if path.is_dir() else path.name.split(".")[0]
-    if truth is not None:
-        truth = replace(truth, name=truth.name.replace("{stack}", name))
-    file = _truth_file(path, truth)
-    beside = (path if path.is_dir() else path.parent) / file.name
+    name, file = _name(path), truth_file(path, truth)
+    beside = _folder(path) / file.name
     opened = partial(_open, path, file.name)
     stack = opened()
     try:
@@ -132,9 +129,24 @@ def _evenly(n: int, count: int) -> tuple[int, ...]:
     return tuple(int(i) for i in np.linspace(0, n - 1, count).round())
 
 
-def _truth_file(path: Path, wanted: TruthFile | None) -> TruthFile:
-    folder = path if path.is_dir() else path.parent
-    looked_for = TRUTH_FILES if wanted is None else (wanted,)
+def _name(path: Path) -> str:
+    return path.resolve().name if path.is_dir() else path.name.split(".")[0]
+
+
+def _folder(path: Path) -> Path:
+    return path if path.is_dir() else path.parent
+
+
+def truth_file(path: Path, wanted: TruthFile | None = None) -> TruthFile:
+    """Return the file of the true depth of the stack at ``path``, by its way from the folder of the frames.
+
+    Raises
+    ------
+    StackError
+        If there is none.
+    """
+    folder = _folder(path)
+    looked_for = TRUTH_FILES if wanted is None else (replace(wanted, name=wanted.name.replace("{stack}", _name(path))),)
     for file in looked_for:
         if (folder / file.name).is_file():
             return file
