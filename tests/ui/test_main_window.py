@@ -18,7 +18,10 @@ from PySide6.QtWidgets import QMenu, QPushButton, QTabBar
 from pytestqt.qtbot import QtBot
 
 from scenes import hemisphere
+from toposcope.core.source import OpenOptions
 from toposcope.core.source.folder import FolderSource
+from toposcope.core.stack import FocalStack
+from toposcope.errors import FrameError
 from toposcope.ui import theme
 from toposcope.ui.actions import COMMANDS
 from toposcope.ui.main_window import MainWindow
@@ -177,12 +180,36 @@ def test_truncated_frame_is_named_and_can_be_skipped(qtbot: QtBot, make: Make, f
     message = window.session.state.message
     assert message is not None
     assert "img3.png" in message.text
-    offer = next(offer for offer in message.offers if offer.action == "skip_frame")
+    offer = next(offer for offer in message.offers if offer.action == "open_without")
     window.message_bar.offerChosen.emit(offer)
     qtbot.waitUntil(lambda: _full(window), timeout=60_000)
     run = window.session.state.run
     assert run is not None
     assert "img3.png" not in run.result.provenance.frames
+
+
+def test_a_frame_of_the_next_stack_is_not_left_out_of_the_open_one(qtbot: QtBot, make: Make) -> None:
+    asked: list[OpenOptions] = []
+
+    def opener(path: Path, options: OpenOptions, report: object) -> FocalStack:
+        asked.append(options)
+        if path.name == "next" and not options.skip:
+            raise FrameError("img_02.png is cut short", 2, "img_02.png")
+        return make_stack(name=path.name)
+
+    window = _fake(make, open_stack=opener)
+    window.open(Path("first"))
+    qtbot.waitUntil(lambda: window.session.state.stack is not None)
+    assert window.session.state.stack is not None
+    assert "img_02.png" in window.session.state.stack.source.names
+    window.open(Path("next"))
+    qtbot.waitUntil(lambda: window.session.state.message is not None)
+    message = window.session.state.message
+    assert message is not None
+    window.message_bar.offerChosen.emit(message.offers[0])
+    qtbot.waitUntil(lambda: window.windowTitle().startswith("next"))
+    assert asked[-1].skip == ("img_02.png",)
+    assert window.session.state.skipped == frozenset()
 
 
 def test_drop_of_several_files_opens_them_together(qtbot: QtBot, make: Make) -> None:

@@ -104,6 +104,20 @@ def test_a_stored_result_is_exported_in_all_formats_but_curves(qtbot: QtBot, mak
     qtbot.waitUntil(lambda: (tmp_path / "scan-depth-export" / "depth.tif").exists() and not window.session.state.jobs)
 
 
+def test_formats_that_need_curves_are_offered_where_there_are_some(qtbot: QtBot, make: Make, tmp_path: Path) -> None:
+    window = make()
+    window.open(tmp_path / "scan")
+    qtbot.waitUntil(lambda: shown(window))
+    items = [window.export_panel._list.item(i) for i in range(window.export_panel._list.count())]
+    assert not any(item.isHidden() for item in items)
+    run = window.session.state.run
+    assert run is not None
+    window.session.set(runs=(replace(run, result=replace(run.result, volume=None)),))
+    assert len([item for item in items if item.isHidden()]) == len(
+        [card for card in window.engine.formats if card.needs != "depth"]
+    )
+
+
 def test_its_stack_is_one_click_away_where_it_is_still_there(qtbot: QtBot, make: Make, tmp_path: Path) -> None:
     (tmp_path / "scan").mkdir()
     (tmp_path / "scan" / "img_00.png").touch()

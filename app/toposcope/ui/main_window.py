@@ -77,7 +77,7 @@ from toposcope.ui.images import image_of
 from toposcope.ui.preferences import Preferences
 from toposcope.ui.pyramid import Picture
 from toposcope.ui.resolve import ViewState, opened_name, reference_run, resolve, shown_kinds
-from toposcope.ui.session import MODES, Kinds, Marks, Offer, Session, State, Subject, Tool
+from toposcope.ui.session import MODES, Kinds, Marks, Offer, Session, State, Tool
 from toposcope.ui.theme import ThemeName
 from toposcope.ui.views.adapt_panel import AdaptPanel
 from toposcope.ui.views.calibration_panel import CalibrationPanel, PositionsDialog
@@ -372,7 +372,7 @@ class MainWindow(QMainWindow):
             "open_sample": self.open_sample,
             "capture": self.show_capture,
             "watch": self.ask_watch,
-            "reopen": self.opening.retry,
+            "reopen": self.opening.reload,
             "other_part": self.opening.choose_other,
             "close_stack": self.opening.close,
             "export": self._on_export,
@@ -595,8 +595,9 @@ class MainWindow(QMainWindow):
             self.surface.set_colour_map(now.colour_map)
         if differs("sweep", "subject", "modes"):
             self.sweep.set_notes(now.sweep, now.subject, "sweep" in now.modes)
+        if differs("subject", "has_curves"):
+            self.export_panel.set_offered(self._offered_formats(now))
         if differs("subject"):
-            self.export_panel.set_offered(self._offered_formats(now.subject))
             if (
                 now.subject == "height map"
             ):  # it has no picture; what was chosen for stacks comes back with the next one
@@ -635,11 +636,11 @@ class MainWindow(QMainWindow):
         if differs(*enabling, "aligned", "comparison", "adapt"):
             self._enable_actions(now)
 
-    def _offered_formats(self, subject: Subject) -> Sequence[str] | None:
-        """Return the formats that what is open can be written in, None for all."""
-        if subject == "height map":
+    def _offered_formats(self, now: ViewState) -> Sequence[str] | None:
+        """Return the formats that what is shown can be written in, None for all."""
+        if now.subject == "height map":
             return self.engine.height_map_formats
-        return [card.name for card in self.engine.formats if card.needs == "depth"] if subject == "result" else None
+        return None if now.has_curves else [card.name for card in self.engine.formats if card.needs == "depth"]
 
     def _enable_actions(self, now: ViewState) -> None:
         acts, opened = self.actions_by_name, not now.start_page
@@ -1097,6 +1098,8 @@ class MainWindow(QMainWindow):
         self.session.set(message=None)
         if offer.action == "skip_frame":
             self._skip_frame(str(offer.value))
+        elif offer.action == "open_without":
+            self.opening.skip_frame(str(offer.value))
         elif offer.action == "skip_all":
             self.opening.skip_all()
         elif offer.action == "retry":
@@ -1107,6 +1110,9 @@ class MainWindow(QMainWindow):
             self.estimating.run_method(str(offer.value))
         elif offer.action == "open":
             self.open(Path(offer.value))
+        elif offer.action == "open_made_from":
+            path, parts = offer.value
+            self.opening.open(path, parts=parts)
         elif offer.action == "lay_over":
             self._compare_heights(Path(offer.value))
         elif offer.action == "compare_stored":

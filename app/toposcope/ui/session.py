@@ -151,11 +151,13 @@ class Offer:
     label: str
     action: Literal[
         "skip_frame",
+        "open_without",
         "skip_all",
         "retry",
         "run",
         "run_method",
         "open",
+        "open_made_from",
         "lay_over",
         "compare_stored",
         "as_a",

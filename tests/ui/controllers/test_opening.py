@@ -18,7 +18,7 @@ from toposcope.core.stack import FocalStack, Part
 from toposcope.errors import FrameError, StackError
 from toposcope.ui.controllers.looking import Looker
 from toposcope.ui.controllers.opening import OpeningController, problem
-from toposcope.ui.session import Session
+from toposcope.ui.session import Pin, Session
 from toposcope.ui.workers import LatestRunner
 from window_fakes import FakeVolume, make_run, make_stack, private_preferences, state_of
 
@@ -104,6 +104,43 @@ def test_questions_of_the_file_are_put_to_the_user(qtbot: QtBot, tmp_path: Path,
     assert setup.opener.asked[1][1].channel == 1
 
 
+def test_what_a_result_was_made_from_is_not_asked_for_again(qtbot: QtBot, tmp_path: Path, made: list[Setup]) -> None:
+    questions = [
+        ChoiceNeeded("cells.tif holds 2 positions", (Choice("series", "Position", ("A1", "B1")),)),
+        ChoiceNeeded("cells.tif holds 3 time points", (Choice("time", "Time point", ("1", "2", "3")),)),
+    ]
+    setup = Setup(tmp_path, *questions, make_stack())
+    made.append(setup)
+    setup.controller.open(tmp_path / "cells.tif", parts={"series": "B1", "time": "3"})
+    qtbot.waitUntil(lambda: setup.session.state.stack is not None)
+    assert not setup.questions
+    assert (setup.opener.asked[2][1].series, setup.opener.asked[2][1].time) == (1, 2)
+    # a file that has changed meanwhile asks
+    other = Setup(tmp_path, questions[1], make_stack())
+    made.append(other)
+    other.controller.open(tmp_path / "cells.tif", parts={"time": "4"})
+    qtbot.waitUntil(lambda: bool(other.questions))
+
+
+@pytest.mark.parametrize(("shape", "pins"), [((48, 64), 1), ((30, 40), 0)])
+def test_pins_stay_when_files_are_read_again(
+    qtbot: QtBot, tmp_path: Path, made: list[Setup], shape: tuple[int, int], pins: int
+) -> None:
+    setup = Setup(tmp_path, make_stack(), make_stack(shape=shape), make_stack())
+    made.append(setup)
+    setup.controller.open(tmp_path / "scan")
+    qtbot.waitUntil(lambda: setup.session.state.stack is not None)
+    setup.session.set(pins=(Pin(1, 10, 20, 0),), chosen_pin=1, mode="confidence")
+    before = setup.session.state.stack
+    setup.controller.reload()
+    qtbot.waitUntil(lambda: setup.session.state.stack is not before)
+    state = setup.session.state
+    assert (len(state.pins), state.mode) == (pins, "confidence" if pins else "slice")
+    setup.controller.open(tmp_path / "other")  # another stack has none, of whatever size
+    qtbot.waitUntil(lambda: setup.session.state.stack is not state.stack)
+    assert setup.session.state.pins == ()
+
+
 def test_a_question_not_answered_leaves_everything_as_it_is(qtbot: QtBot, tmp_path: Path, made: list[Setup]) -> None:
     old = make_stack()
     setup = Setup(tmp_path, ChoiceNeeded("cells.tif holds 2 channels", (Choice("channel", "c", ("a", "b")),)))
@@ -136,7 +173,7 @@ def test_broken_frame_can_be_skipped(qtbot: QtBot, tmp_path: Path, made: list[Se
     message = setup.session.state.message
     assert message is not None
     offered = [(o.action, o.value) for o in message.offers]
-    assert offered == [("skip_frame", "img_3.png"), ("skip_all", None), ("retry", None)]
+    assert offered == [("open_without", "img_3.png"), ("skip_all", None), ("retry", None)]
     setup.controller.skip_frame("img_3.png")
     qtbot.waitUntil(lambda: setup.session.state.stack is not None)
     assert setup.opener.asked[1][1].skip == ("img_3.png",)

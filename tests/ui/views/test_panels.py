@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PySide6.QtCore import QPoint, QPointF, Qt
-from PySide6.QtGui import QGuiApplication
+from PySide6.QtCore import QEvent, QPoint, QPointF, Qt
+from PySide6.QtGui import QGuiApplication, QKeyEvent
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import (
+    QApplication,
     QComboBox,
     QDoubleSpinBox,
     QLabel,
@@ -615,3 +616,22 @@ def test_a_short_colour_bar_still_has_a_scale(least: float, most: float, length:
     marks = bar_marks(least, most, length)
     assert len(marks) > 2
     assert length * (marks[1] - marks[0]) / (most - least) >= 16  # they do not run into each other
+
+
+def test_undo_keys_in_a_number_are_for_what_is_being_typed(qtbot: QtBot) -> None:
+    panel = CalibrationPanel()
+    qtbot.addWidget(panel)
+    panel.set_calibration(calibration(make_stack(), CalibrationEdit()))
+
+    def is_taken() -> bool:
+        event = QKeyEvent(QEvent.Type.ShortcutOverride, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
+        event.ignore()
+        QApplication.sendEvent(panel._step, event)
+        return event.isAccepted()
+
+    assert not is_taken()
+    panel._step.selectAll()
+    QTest.keyClicks(panel._step, "5")
+    assert is_taken()
+    QTest.keyClick(panel._step, Qt.Key.Key_Return)
+    assert not is_taken()  # the window undoes the change of the step

@@ -98,9 +98,9 @@ class ExportingController(QObject):
             self._panel.set_written(answer.paths)
         if answer.failed:
             names, error = list(answer.failed), next(iter(answer.failed.values()))
-            message, others = problem(error), "; all others are" if answer.paths else ""
-            if others or len(names) > 1:
-                message = replace(message, text=f"{message.text} Not written: {', '.join(names)}{others}.")
+            message = problem(error)
+            if answer.paths:
+                message = replace(message, text=f"{message.text} Not written: {', '.join(names)}; all others are.")
             self._session.set(message=message)
 
     def _on_failed(self, error: Exception) -> None:

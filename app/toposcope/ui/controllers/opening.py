@@ -77,6 +77,8 @@ class OpeningController(QObject):
         self._session, self._undo, self._preferences = session, undo, preferences
         self._open_stack, self._ask = open_stack, ask
         self._wanted: tuple[Paths, OpenOptions] | None = None
+        self._parts: Mapping[str, str] = {}
+        self._reloading = False
         self._alone = 0  # height maps and stored results that were opened
         self.looking = LatestRunner("look", self)
         self.runner = LatestRunner("open", self)
@@ -85,15 +87,20 @@ class OpeningController(QObject):
         self.runner.cancelled.connect(lambda: session.set_job("open", None))
         self.runner.progressed.connect(self._on_progressed)
 
-    def open(self, paths: Sequence[Path] | Path, options: OpenOptions | None = None) -> None:
-        """Open a folder, a file or several files."""
+    def open(
+        self, paths: Sequence[Path] | Path, options: OpenOptions | None = None, parts: Mapping[str, str] | None = None
+    ) -> None:
+        """Open a folder, a file or several files.
+
+        ``parts`` says which channel, time and position of a file is meant, as the provenance of a result does.
+        """
         wanted: Paths = paths if isinstance(paths, Path) else tuple(paths)
         if isinstance(wanted, tuple):
             if not wanted:
                 return
             wanted = wanted[0] if len(wanted) == 1 else wanted
         options = options or OpenOptions()
-        self._wanted = (wanted, options)
+        self._wanted, self._parts, self._reloading = (wanted, options), parts or {}, False
         self._session.set(message=None)
         self._session.set_job("open", Job("Opening", Progress(0.0, _name(wanted))))
         target = wanted if isinstance(wanted, Path) else list(wanted)
@@ -112,7 +119,12 @@ class OpeningController(QObject):
         """Open what was wanted last once more, with changed options."""
         if self._wanted is not None:
             paths, options = self._wanted
-            self.open(paths, replace(options, **changes))
+            self.open(paths, replace(options, **changes), self._parts)
+
+    def reload(self) -> None:
+        """Read what is open once more; pins stay where the pictures still have their size."""
+        self.retry()
+        self._reloading = self._wanted is not None
 
     def skip_frame(self, name: str) -> None:
         """Open what was wanted last without the frame ``name``."""
@@ -219,7 +231,7 @@ class OpeningController(QObject):
         self._replace(None, read.stored, run)
         self._preferences.add_recent(read.stored.path)
         if read.stack is not None:
-            offer = Offer("Open its stack", "open", read.stack)
+            offer = Offer("Open its stack", "open_made_from", (read.stack, dict(read.result.provenance.parts)))
             self._session.say("This result is stored without slices and focus curves.", "info", offer)
 
     def _number_alone(self) -> int:
@@ -236,6 +248,8 @@ class OpeningController(QObject):
         """Begin anew with ``stack``, with what is open ``alone`` as ``run``, or with nothing; the rest is closed."""
         before = self._session.state
         self._undo.clear()
+        shape = stack.shape if stack is not None else run.result.shape if run is not None else None
+        stay = self._reloading and shape == before.shape
         self._session.set(
             opened=stack,
             stack=stack,
@@ -245,13 +259,13 @@ class OpeningController(QObject):
             skipped=frozenset(),
             runs=(run,) if run is not None else (),
             shown_run=run.number if run is not None else None,
-            pins=(),
-            chosen_pin=None,
-            tool="pin",
-            marks=Marks(),
+            pins=before.pins if stay else (),
+            chosen_pin=before.chosen_pin if stay else None,
+            tool=before.tool if stay else "pin",
+            marks=before.marks if stay else Marks(),
             cursor=None,
             ranges={},
-            mode="slice" if run is None else "depth",
+            mode=before.mode if stay else "slice" if run is None else "depth",
             channel=None,
             compared=None if alone is not None else before.compared,
             slice_index=stack.n // 2 if stack else 0,
@@ -262,12 +276,23 @@ class OpeningController(QObject):
     def _on_failed(self, error: Exception) -> None:
         self._session.set_job("open", None)
         if isinstance(error, ChoiceNeeded):
+            told = {
+                one.name: one.options.index(self._parts[one.name])
+                for one in error.choices
+                if self._parts.get(one.name) in one.options
+            }
+            if len(told) == len(error.choices):
+                self.retry(**told)
+                return
             what = str(error).partition("; choose")[0]  # the dialog shows the rest
             self._put(f"{what}. Which one?", error.choices, {}, {})
             return
         again = Offer("Try again", "retry")
         is_frame = isinstance(error, FrameError)
         message = problem(error, [Offer("Skip all that cannot be read", "skip_all"), again] if is_frame else [again])
+        # not of the stack that is still open, whose frames may be called the same
+        offers = [replace(one, action="open_without") if one.action == "skip_frame" else one for one in message.offers]
+        message = replace(message, offers=tuple(offers))
         if self._wanted is not None and isinstance(error, FrameError) and error.name == _name(self._wanted[0]):
             # without its only file there is nothing to go on with
             message = replace(message, offers=(again,))

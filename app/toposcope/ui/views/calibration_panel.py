@@ -6,7 +6,8 @@ import math
 from typing import Final
 
 import numpy as np
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import QEvent, Qt, Signal
+from PySide6.QtGui import QKeyEvent, QKeySequence
 from PySide6.QtWidgets import (
     QComboBox,
     QDialog,
@@ -266,7 +267,18 @@ def _number(decimals: int, low: float, high: float) -> QDoubleSpinBox:
 
 
 class _ShortSpinBox(QDoubleSpinBox):
-    """A number without the zeros behind it: 2.5, not 2.500000."""
+    """A number without the zeros behind it: 2.5, not 2.500000.
+
+    Undo and redo are for what is being typed; once it is taken over they are the window's.
+    """
+
+    def event(self, event: QEvent) -> bool:
+        if event.type() == QEvent.Type.ShortcutOverride and isinstance(event, QKeyEvent):
+            undo, redo = QKeySequence.StandardKey.Undo, QKeySequence.StandardKey.Redo
+            if (event.matches(undo) or event.matches(redo)) and not self.lineEdit().isModified():
+                event.ignore()
+                return True
+        return super().event(event)
 
     def textFromValue(self, value: float) -> str:
         return f"{value:.{self.decimals()}f}".rstrip("0").rstrip(".")

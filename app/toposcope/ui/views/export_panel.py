@@ -133,7 +133,8 @@ class ExportPanel(QWidget):
 
     def set_written(self, paths: Sequence[Path]) -> None:
         """Say what was written."""
-        self._said.setText(f"Wrote {', '.join(path.name for path in paths)}." if paths else "")
+        names = dict.fromkeys(path.name for path in paths)  # everything holds what is also a format of its own
+        self._said.setText(f"Wrote {', '.join(names)}." if paths else "")
         self._show.setVisible(bool(paths))
 
     def folder(self) -> Path:
