@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from strategies import stacks
-from toposcope.core.calibration import Sourced, focus_coordinate, to_positions
+from toposcope.core.calibration import Sourced, Unit, focus_coordinate, to_positions
 from toposcope.core.stack import ArraySource, FocalStack, ReducedSource, SelectedSource, reduce_plane
 from toposcope.errors import CalibrationError, StackError
 
@@ -105,3 +105,21 @@ def test_a_camera_is_linear_in_dioptres() -> None:
     assert to_positions(np.array([0.5]), distances, "m", "camera") == pytest.approx(1 / 2.5)
     with pytest.raises(CalibrationError, match="must be above 0"):
         focus_coordinate(np.array([0.0, 1, 2]), "m", "camera")
+
+
+@pytest.mark.parametrize(
+    ("low", "unit", "kind", "near", "why"),
+    [
+        (0.0, "mm", "microscope", "high", "guessed from the positions"),  # no distance from a lens is 0
+        (-0.2, "m", "microscope", "high", "guessed from the positions"),
+        (0.1, "mm", "camera", "low", "guessed from the unit"),
+        (-0.2, "um", "microscope", "high", "guessed from the unit"),
+        (0.0, "index", "camera", "low", "guessed from the unit"),
+    ],
+)
+def test_the_kind_is_guessed_so_that_the_positions_are_possible(
+    low: float, unit: Unit, kind: str, near: str, why: str
+) -> None:
+    stack = FocalStack.create(frames(), Sourced(low + np.arange(4.0), "typed in"), unit)
+    assert (stack.kind.value, stack.kind.origin, stack.kind.guessed) == (kind, why, True)
+    assert stack.near.value == near

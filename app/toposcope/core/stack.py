@@ -324,7 +324,7 @@ class FocalStack:
             )
         if not np.array_equal(order, np.arange(source.n)):
             source = SelectedSource(source, tuple(int(i) for i in order))
-        kind = kind or Sourced("microscope" if unit == "um" else "camera", "guessed from the unit", guessed=True)
+        kind = kind or _guessed_kind(ascending, unit)
         if near is None:
             known = unit != "index"
             side: Side = "low" if kind.value == "camera" else "high"
@@ -427,3 +427,10 @@ def to_grey(plane: Plane) -> NDArray[np.float32]:
         return grey
     scaled: NDArray[np.float32] = np.multiply(grey, np.float32(1.0 / full_scale(grey.dtype)), dtype=np.float32)
     return scaled
+
+
+def _guessed_kind(positions: Floats, unit: Unit) -> Sourced[Kind]:
+    """Guess what (N,) ascending ``positions`` are; those at or below 0 are no distances from a lens."""
+    if unit not in ("um", "index") and positions[0] <= 0:
+        return Sourced("microscope", "guessed from the positions", guessed=True)
+    return Sourced("microscope" if unit == "um" else "camera", "guessed from the unit", guessed=True)

@@ -222,4 +222,6 @@ def _range(rows: tuple[TimeRow, ...]) -> str:
     if not medians:
         return ""
     unit = UNIT_SYMBOLS[rows[0].unit] if rows[0].unit in UNIT_SYMBOLS else rows[0].unit
-    return f" The median depth goes from {number(medians[0])} to {number(medians[-1])} {unit}."
+    first, last = number(medians[0]), number(medians[-1])
+    moves = f"stays at {last}" if first == last else f"goes from {first} to {last}"
+    return f" The median depth {moves} {unit}."

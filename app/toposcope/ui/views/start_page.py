@@ -29,7 +29,8 @@ class StartPage(QWidget):
         title.setFont(font)
         hint = QLabel(
             "Drop a folder of photographs, a multi-page TIFF or several files anywhere in this window.\n"
-            "JPEG, PNG, TIFF, BMP and WebP; grey or colour; 8 or 16 bit. Height maps such as X3P and GWY, too.",
+            "JPEG, PNG, TIFF, BMP, WebP and microscopes' files such as CZI and ND2; grey or colour; 8 or 16 bit.\n"
+            "Height maps such as X3P and GWY, and stored results, too.",
             alignment=Qt.AlignmentFlag.AlignCenter,
         )
         hint.setProperty("role", "muted")
