@@ -87,6 +87,19 @@ def test_finding_leaves_the_pages_that_hold_the_word(qtbot: QtBot) -> None:
     assert not any(dialog._list.item(k).isHidden() for k in range(dialog._list.count()))
 
 
+def test_pages_open_at_their_beginning(qtbot: QtBot) -> None:
+    dialog = HelpDialog()
+    qtbot.addWidget(dialog)
+    dialog.resize(800, 400)
+    dialog.show()
+    bar = dialog._browser.verticalScrollBar()
+    for name in ("first_stack", "methods"):
+        dialog.show_page(name)
+        qtbot.wait(10)
+        assert bar.maximum() > 0
+        assert bar.value() == 0
+
+
 def test_the_icon_is_drawn(qtbot: QtBot) -> None:
     for name in ("toposcope.svg", "toposcope.png"):
         icon = QIcon(str(files("toposcope_resources") / "icons" / name))

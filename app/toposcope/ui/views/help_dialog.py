@@ -6,7 +6,7 @@ from importlib.resources import files
 from typing import Final
 
 from PySide6.QtCore import Qt, QUrl
-from PySide6.QtGui import QDesktopServices, QTextDocument
+from PySide6.QtGui import QDesktopServices, QTextCursor, QTextDocument
 from PySide6.QtWidgets import (
     QDialog,
     QDialogButtonBox,
@@ -100,6 +100,7 @@ class HelpDialog(QDialog):
         if item is not None:
             text = self._texts[item.data(Qt.ItemDataRole.UserRole)]
             self._browser.document().setMarkdown(text, QTextDocument.MarkdownFeature.MarkdownDialectGitHub)
+            self._browser.moveCursor(QTextCursor.MoveOperation.Start)  # it stands where the new text ends
             self._mark()
 
     def _on_link(self, link: QUrl) -> None:
