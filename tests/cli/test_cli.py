@@ -352,7 +352,9 @@ def test_curve_is_csv_with_a_verdict(run: Run, folder: Path, scene: Scene) -> No
 
 
 def test_curve_as_json_has_its_peak_near_the_truth(run: Run, folder: Path, scene: Scene) -> None:
-    curve = run("curve", folder, "--at", "80,60", "--json").facts["curves"][0]
+    facts = run("curve", folder, "--at", "80,60", "--json").facts
+    assert (facts["method"], facts["settings"]["peak"]) == ("default", "smoothed")
+    (curve,) = facts["curves"]
     step = float(np.diff(scene.stack.positions.value).mean())
     assert curve["peak"] == pytest.approx(float(scene.depth[80, 60]), abs=step)
     assert curve["verdict"]["shape"] == "clear"

@@ -344,7 +344,8 @@ def _curves_answer(options: argparse.Namespace, result: DepthResult) -> Answer:
         write_curves_csv(curves, options.output)
     else:
         verdicts.append(curves_csv(curves).rstrip())
-    return Answer("\n".join(verdicts), {"curves": [_curve_facts(curve) for curve in curves]})
+    method = {"method": result.provenance.method, "settings": dict(result.provenance.settings)}
+    return Answer("\n".join(verdicts), {**method, "curves": [_curve_facts(curve) for curve in curves]})
 
 
 def _curve_facts(curve: FocusCurve) -> dict[str, Any]:
