@@ -18,10 +18,11 @@ from toposcope.core.estimate import EstimateSettings
 from toposcope.core.jobs import Report
 from toposcope.core.result import DepthResult
 from toposcope.core.stack import FocalStack
-from toposcope.core.surface import Area, SurfaceSettings
+from toposcope.core.surface import Area, Profile, SurfaceSettings
 from toposcope.ui.main_window import MainWindow
 from toposcope.ui.session import Line, Marks
 from toposcope.ui.views import measure_panel, profile_view
+from toposcope.ui.views.axes import NumberAxis
 from window_fakes import FAKES, Make, make_result, make_stack
 
 RISE_UM = 10 / 63
@@ -288,3 +289,16 @@ def test_the_panel_says_how_fine_a_focus_sweep_can_tell(qtbot: QtBot, window: Ma
     assert "16 pixels, 8.000 µm" in window.measure._fineness.text()
     window.measuring.prepare(SurfaceSettings(s_um=8.0))
     qtbot.waitUntil(lambda: not window.measure._fineness.isVisible())
+
+
+def test_a_line_without_heights_says_why(qtbot: QtBot) -> None:
+    view = profile_view.ProfileView()
+    qtbot.addWidget(view)
+    nowhere = Profile(np.linspace(0, 8, 9), np.full(9, np.nan), (0, 0), (0, 8))
+    view.set_profiles([profile_view.LineProfile(1, "#ff0000", nowhere, ())])
+    assert view._rows[0].between.text() == "No height along this line"
+    assert view._rows[0].details.text() == "length 8.000 µm · it lies outside the area, or over voids only"
+
+
+def test_axes_have_the_minus_of_all_numbers() -> None:
+    assert NumberAxis("left").tickStrings([-2.0, 0.0, 2.0], 1.0, 2.0) == ["−2", "0", "2"]

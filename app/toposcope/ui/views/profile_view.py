@@ -27,6 +27,7 @@ from PySide6.QtWidgets import (
 from toposcope.core.surface import Parameter, Profile
 from toposcope.core.surface.model import number
 from toposcope.ui import theme
+from toposcope.ui.views.axes import NumberAxis
 
 EMPTY_TEXT: Final = "Draw a line over the picture (Ctrl+Shift+L) to see the profile of the surface along it."
 KEY_TEXT: Final = "Drag the upright lines: the table tells what lies between them."
@@ -56,7 +57,7 @@ class ProfileView(QWidget):
         self._reach = 0.0  # length of the longest line, in micrometres
         self._drawn: list[Any] = []
         self._rows: list[_LineRow] = []
-        self._plot = pg.PlotWidget()
+        self._plot = pg.PlotWidget(axisItems={"left": NumberAxis("left")})
         self._item = self._plot.getPlotItem()
         self._item.setMenuEnabled(False)
         self._item.hideButtons()
@@ -254,6 +255,11 @@ class _LineRow(QWidget):
         ink = "#000000" if QColor(one.colour).lightness() > 110 else "#ffffff"
         self._chip.setText(str(one.line))
         self._chip.setStyleSheet(f"background: {one.colour}; color: {ink}; border-radius: 10px; font-weight: 600;")
+        if not np.isfinite(one.profile.z_um).any():
+            self.between.setText("No height along this line")
+            length = number(one.profile.length_um)
+            self.details.setText(f"length {length} µm · it lies outside the area, or over voids only")
+            return
         if math.isnan(up_um):
             self.between.setText(f"No height at a cursor; they are {number(across_um)} µm apart")
         else:

@@ -28,6 +28,7 @@ from toposcope.core.pictures import colour_map
 from toposcope.ui import theme
 from toposcope.ui.images import image_of
 from toposcope.ui.pyramid import Picture, make_pyramid
+from toposcope.ui.views.axes import NumberAxis
 from toposcope.ui.views.canvas import Canvas
 from toposcope.ui.views.elided_label import ElidedLabel
 
@@ -112,7 +113,7 @@ class SharpnessPlot(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph ships no 
     """Sharpness against focus position, each line as a share of its own peak."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(axisItems={"bottom": NumberAxis("bottom")})
         self.setMinimumHeight(110)
         item = self.getPlotItem()
         item.setMenuEnabled(False)
