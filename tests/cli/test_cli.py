@@ -659,3 +659,8 @@ def test_depth_tells_the_near_side_that_the_result_took(tmp_path: Path) -> None:
     answer = result_answer(stack, result, write_result(result, tmp_path))
     assert "near side   low positions (a guess: frames magnify towards it)" in answer.text
     assert "positions   10 to 20 µm, step 2.5 µm (file name)" in answer.text
+
+
+def test_an_encoding_without_a_minus_gets_a_hyphen() -> None:
+    cli.main(["--version"])  # which makes the rule known
+    assert "−0.4 µm ≥ 1".encode("cp1252", errors="toposcope-readable") == "-0.4 µm ? 1".encode("cp1252")

@@ -7,6 +7,7 @@ output is one JSON object, also when something fails: then it is ``{"error": ...
 from __future__ import annotations
 
 import argparse
+import codecs
 import json
 import logging
 import math
@@ -66,16 +67,28 @@ COMMANDS = (
 )
 
 
+_READABLE = "toposcope-readable"
+
+
 def is_for_command_line(arguments: Sequence[str]) -> bool:
     """Whether these arguments are for `main`, not for the window."""
     return any(argument in (*COMMANDS, "-h", "--help", "--version") for argument in arguments[:1])
 
 
+def _readable(error: UnicodeError) -> tuple[str, int]:
+    """Return what stands for signs that an encoding lacks: a hyphen for a minus, since numbers must not change."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    lacking = error.object[error.start : error.end]
+    return "".join("-" if sign == "−" else "?" for sign in lacking), error.end
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one sub-command and return its exit code."""
+    codecs.register_error(_READABLE, _readable)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")  # a Windows console may not know every sign
+            stream.reconfigure(errors=_READABLE)  # a Windows console may not know every sign
     token = CancelToken()
     try:
         with _signals_cancel(token):
