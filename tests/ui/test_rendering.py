@@ -16,6 +16,7 @@ from toposcope.core.sweep import Lack
 from toposcope.ui.pyramid import display_range, make_pyramid, to_display
 from toposcope.ui.rendering import (
     LACK_TITLES,
+    NOTHING_KNOWN,
     PEAK_LEGEND,
     SWEEP_LEGEND,
     render_codes,
@@ -107,11 +108,20 @@ def test_automatic_limits_leave_wild_pixels_out() -> None:
     assert scale.histogram.sum() == pytest.approx(1)
 
 
-@pytest.mark.parametrize("fill", [np.nan, 3.0])
-def test_maps_of_nothing_or_of_one_value_can_be_shown(fill: float) -> None:
-    scale = render_values(np.full((8, 8), fill, dtype=np.float32), (8, 8), "gray", None, "").scale
+def test_a_map_of_one_value_has_a_scale_and_one_of_nothing_says_so() -> None:
+    scale = render_values(np.full((8, 8), 3.0, dtype=np.float32), (8, 8), "gray", None, "").scale
     assert scale is not None
     assert scale.high > scale.low
+    nothing = render_values(np.full((8, 8), np.nan, dtype=np.float32), (8, 8), "gray", None, "µm")
+    assert nothing.scale is None
+    assert nothing.legend == NOTHING_KNOWN
+    few = np.full((8, 8), np.nan, dtype=np.float32)
+    few[1, 1], few[3, 3] = 20.0, 30.0
+    scale = render_values(few, (8, 8), "gray", None, "µm").scale
+    assert scale is not None
+    assert (scale.least, scale.most) == (20, 30)
+    limited = render_values(np.full((8, 8), np.nan, dtype=np.float32), (8, 8), "gray", None, "", span=(0.0, 1.0))
+    assert limited.scale is not None
 
 
 def test_values_side_by_side_have_one_scale() -> None:

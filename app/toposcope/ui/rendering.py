@@ -61,6 +61,9 @@ SWEEP_LEGEND: Final[Legend] = (
 )
 
 
+NOTHING_KNOWN: Final[Legend] = (("Void everywhere: no value is known", VOID),)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Scale:
     """The colours of a map of numbers.
@@ -116,6 +119,8 @@ def render_values(
     values that are seen next to these: the scale suits both.
     """
     sample = np.concatenate([_sample(values), _sample(beside)]) if beside is not None else _sample(values)
+    if sample.size == 0 and span is None:  # a scale would be made up
+        return Rendered(make_pyramid(colour_map(values, map_name, 0.0, 1.0), shape), legend=NOTHING_KNOWN)
     least, most, low, high = _ranges(sample, span)
     if limits is not None:
         low, high = limits
@@ -148,10 +153,10 @@ def render_difference(
 
 
 def _sample(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the known ones of every second value both ways."""
+    """Return the known ones of every second value both ways; of all where these are void."""
     thinned = values[::2, ::2]
     known: NDArray[np.float32] = thinned[np.isfinite(thinned)]
-    return known
+    return known if known.size else values[np.isfinite(values)]
 
 
 def _shares(sample: NDArray[np.float32], least: float, most: float) -> NDArray[np.float32]:
@@ -164,8 +169,6 @@ def _ranges(sample: NDArray[np.float32], span: tuple[float, float] | None) -> tu
     """Return least, most, and the automatic colour limits low, high; all apart."""
     if span is not None:
         return *span, *span
-    if sample.size == 0:
-        return 0.0, 1.0, 0.0, 1.0
     least, low, high, most = (float(v) for v in np.percentile(sample, (0, 0.5, 99.5, 100)))
     if most <= least:
         return least - 0.5, least + 0.5, least - 0.5, least + 0.5
