@@ -80,7 +80,7 @@ def _compare(options: argparse.Namespace, report: Report) -> Answer:
     text = [
         *(f"{letter.upper():<12}{name}" for letter, name in sides.items()),
         *([f"{'laid over':<12}{found.note}{option}"] if found.note else []),
-        f"{'A - B':<12}{found.text}",
+        f"{'A − B':<12}{found.text}",
         written_lines(files),
     ]
     paths = {name: str(path) for name, path in files.items()}
