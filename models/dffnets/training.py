@@ -31,9 +31,9 @@ from torch import Tensor, nn
 from dffnets import losses
 from dffnets.layers import expected_position, standardise
 from dffnets.optimiser import Muon
-from dffnets.predict import best_device
-from dffnets.registry import create_network
-from dffnets.sources import RandomScenes, Source, Supply, TrainError, supply_of
+from dffnets.predict import best_device, forward
+from dffnets.registry import CARDS, create_network
+from dffnets.sources import DataSet, RandomScenes, Source, Supply, TrainError, supply_of
 from dffnets.synthetic.random_scenes import TrainingStack
 from dffnets.synthetic.validation import SEEDS, VALIDATION_SEED, validation_set
 
@@ -65,7 +65,8 @@ class TrainConfig:
     steps or, unless that is 0, after ``minutes``, whichever comes first; the learning rate falls to 0
     towards that end. With ``minutes`` a run depends on the machine's speed. ``initial`` are
     weights to begin from (see `begin`). ``device`` may be ``auto``. ``sources`` are what stacks are drawn from;
-    their stacks lie in ``pool``.
+    their stacks lie in ``pool``. ``validation`` are splits of data sets that the log is measured on in place of
+    the rendered validation set; at most ``validation_stacks`` stacks in all, evenly from each.
     """
 
     network: str
@@ -97,6 +98,7 @@ class TrainConfig:
     checkpoint_minutes: float = 3.0
     initial: Path | None = None
     sources: tuple[Source, ...] = (Source(),)
+    validation: tuple[Source, ...] = ()
 
     @classmethod
     def read(cls, path: Path) -> TrainConfig:
@@ -115,13 +117,43 @@ class TrainConfig:
         for name in ("counts", "scales"):
             if name in values:
                 values[name] = tuple(values[name])
-        if "sources" in values:
-            values["sources"] = tuple(read_source(path, entries) for entries in values["sources"])
+        for name in ("sources", "validation"):
+            if name in values:
+                values[name] = tuple(read_source(path, entries) for entries in values[name])
         return cls(**values)
 
     def supplies(self) -> list[Supply]:
         """Return the supplies of ``sources``, in their order."""
-        return [supply_of(source, self.pool, self.pool_seed, self.pool_stacks) for source in self.sources]
+        return self._supplies(self.sources)
+
+    def held_out(self) -> list[Supply]:
+        """Return the supplies of ``validation``, in their order."""
+        return self._supplies(self.validation)
+
+    def check_supplies(self) -> None:
+        """Refuse sources that cannot be used, before any work.
+
+        Raises
+        ------
+        TrainError
+            If one cannot be read, or one of ``validation`` is no data set, or is trained on.
+        """
+        for supply in (*self.supplies(), *self.held_out()):
+            supply.check()
+        trained = {(one.name, one.root and one.root.resolve(), one.split) for one in self.sources}
+        for supply, source in zip(self.held_out(), self.validation, strict=True):
+            if not isinstance(supply, DataSet):
+                raise TrainError(
+                    f"the log cannot be measured on {source.name!r}: [[validation]] takes splits of data sets. Without "
+                    "it, rendered stacks are taken that no training sees."
+                )
+            if (source.name, source.root and source.root.resolve(), source.split) in trained:
+                raise TrainError(
+                    f"{supply.title} is trained on, so nothing can be validated on it. Choose another split."
+                )
+
+    def _supplies(self, sources: Sequence[Source]) -> list[Supply]:
+        return [supply_of(source, self.pool, self.pool_seed, self.pool_stacks) for source in sources]
 
 
 def read_source(path: Path, entries: dict[str, Any]) -> Source:
@@ -303,27 +335,47 @@ def loss_of(network: nn.Module, outputs: list[Tensor], batch: Batch, config: Tra
 
 @torch.no_grad()
 def validate(network: nn.Module, stacks: Sequence[TrainingStack], config: TrainConfig) -> dict[str, float]:
-    """Return the mean RMSE over ``stacks``, all and by kind, and the share of one-peak pixels."""
+    """Return the mean RMSE over ``stacks``, all and by kinds that there are, and the share of one-peak pixels.
+
+    Stacks may have any size; those without a known depth within their sweep do not count.
+    """
+    multiple = CARDS[config.network].multiple
     was_training = network.training
     network.eval()
     errors: dict[str, list[float]] = {"micro": [], "macro": []}
     peaks = []
     for stack in stacks:
-        frames = standardise((stack.frames.float() / 255).to(config.device)[None, None]).expand(-1, 3, -1, -1, -1)
-        positions, depth = stack.positions.to(config.device)[None], stack.depth.float().to(config.device)
-        with torch.autocast(config.device.split(":")[0], torch.bfloat16, enabled=config.precision == "bfloat16"):
-            probability = network(frames, positions)[-1]
+        frames = standardise((stack.frames.float() / 255).to(config.device)[None, None])[0, 0]
+        positions, depth = stack.positions.to(config.device), stack.depth.float().to(config.device)
+        probability = forward(network, frames, positions, multiple, config.precision == "bfloat16")[None]
         valid = (depth >= 0) & (depth <= 1)
-        error = expected_position(probability, positions)[0] - depth
+        if not valid.any():
+            continue
+        error = expected_position(probability, positions[None])[0] - depth
         errors[stack.kind].append(float((error[valid] ** 2).mean().sqrt()))
         peaks.append(float((count_peaks(probability)[0][valid] == 1).float().mean()))
     network.train(was_training)
-    return {
-        "rmse": float(np.mean(errors["micro"] + errors["macro"])),
-        "rmse_micro": float(np.mean(errors["micro"])),
-        "rmse_macro": float(np.mean(errors["macro"])),
-        "unimodal": float(np.mean(peaks)),
-    }
+    by_kind = {f"rmse_{kind}": float(np.mean(found)) for kind, found in errors.items() if found}
+    return {"rmse": float(np.mean(errors["micro"] + errors["macro"])), **by_kind, "unimodal": float(np.mean(peaks))}
+
+
+def held_out_stacks(config: TrainConfig) -> list[TrainingStack]:
+    """Return the stacks that the log is measured on; those of data sets must have been converted.
+
+    Raises
+    ------
+    TrainError
+        If a split of ``config.validation`` has no stack with known depth.
+    """
+    if not config.validation:
+        return list(validation_set(config.validation_stacks))
+    stacks: list[TrainingStack] = []
+    supplies = config.held_out()
+    for supply in supplies:
+        found = found_in(supply)
+        each = max(1, config.validation_stacks // len(supplies))
+        stacks += [found[k] for k in np.unique(np.linspace(0, len(found) - 1, each).round().astype(int))]
+    return stacks
 
 
 def count_peaks(probability: Tensor, tolerance: float = 1e-3) -> Tensor:
@@ -357,15 +409,14 @@ def train(config: TrainConfig, report: Callable[[dict[str, float]], None] | None
         raise TrainError(f"pool_seed {config.pool_seed} is that of the {taken[0]} set. Choose another.")
     if config.device == "auto":
         config = replace(config, device=best_device())
-    for supply in config.supplies():
-        supply.check()
+    config.check_supplies()
     config.output.mkdir(parents=True, exist_ok=True)
     if config.threads:
         torch.set_num_threads(config.threads)
     fill(config)
     stacks, origins = load(config)
     (config.output / DATA_NAME).write_text(data_text(config) + "\n", "utf-8")
-    held_out = list(validation_set(config.validation_stacks))
+    held_out = held_out_stacks(config)
 
     torch.manual_seed(config.seed)
     network = begin(config).to(config.device)
@@ -440,14 +491,15 @@ def fill(config: TrainConfig, report: Callable[[float, str], None] | None = None
     TrainError
         If a source cannot be used.
     """
-    supplies = config.supplies()
+    supplies = [*config.supplies(), *config.held_out()]
     for number, supply in enumerate(supplies):
 
         def told(done: int, total: int, number: int = number, title: str = supply.title) -> None:
             if report:
                 report((number + done / total) / len(supplies), f"making stacks of {title}, part {done} of {total}")
 
-        supply.fill(config.crop, config.workers, told)
+        crop = config.crop if number < len(config.sources) else 1  # nothing is cut out of what is held out
+        supply.fill(crop, config.workers, told)
 
 
 def load(config: TrainConfig) -> tuple[list[TrainingStack], list[int]]:
@@ -461,11 +513,7 @@ def load(config: TrainConfig) -> tuple[list[TrainingStack], list[int]]:
     stacks: list[TrainingStack] = []
     origins: list[int] = []
     for origin, supply in enumerate(config.supplies()):
-        found = list(supply.read())
-        if not found:
-            raise TrainError(
-                f"{supply.title} holds no stack with a known depth within its sweep. Choose another split."
-            )
+        found = found_in(supply)
         # rendered ones beside the network, so that a GPU augments for itself and does not wait for the processor;
         # the large pictures of data sets stay in their files, and only what is cut out of them moves
         stacks += [
@@ -476,6 +524,14 @@ def load(config: TrainConfig) -> tuple[list[TrainingStack], list[int]]:
         ]
         origins += [origin] * len(found)
     return stacks, origins
+
+
+def found_in(supply: Supply) -> list[TrainingStack]:
+    """Return the stacks of a supply, of which there must be some."""
+    found = list(supply.read())
+    if not found:
+        raise TrainError(f"{supply.title} holds no stack with a known depth within its sweep. Choose another split.")
+    return found
 
 
 def data_text(config: TrainConfig) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -18,6 +20,7 @@ from PIL import Image
 
 from command_runs import Run, sentence
 from dffnets import losses, training
+from dffnets.data import CARDS
 from dffnets.predict import best_device
 from dffnets.sources import Source
 from dffnets.synthetic.pool import fill_pool
@@ -149,7 +152,7 @@ def test_example_holds_every_entry_and_can_be_used(run: Run, tmp_path: Path) -> 
     assert done.code == cli.DONE
     assert done.out == example()
     values = tomllib.loads(done.out)
-    assert set(values) == {field.name for field in fields(TrainConfig)} - {"initial"}
+    assert set(values) == {field.name for field in fields(TrainConfig)} - {"initial", "validation"}
     path = tmp_path / "example.toml"
     path.write_text(done.out)
     read = read_config(path)
@@ -160,7 +163,9 @@ def test_example_shows_a_source_of_each_kind(tmp_path: Path) -> None:
     usual, others = example().split("# Others", 1)
     shown = [line.removeprefix("# ") for line in others.splitlines() if " = " in line or "[[" in line]
     (tmp_path / "example.toml").write_text("\n".join([usual, *shown]))
-    random, pairs, data_set = TrainConfig.read(tmp_path / "example.toml").sources
+    config = TrainConfig.read(tmp_path / "example.toml")
+    random, pairs, data_set = config.sources
+    assert config.validation == (Source("ddff12", root=tmp_path / "data/ddff12", split=CARDS["ddff12"].splits[-1]),)
     assert random == Source()
     assert pairs == Source("pairs", 0.5, tmp_path / "measured", stacks=2000, about="scans of our own, CC0")
     assert data_set == Source("ddff12", 0.5, tmp_path / "data/ddff12", "train")
@@ -183,6 +188,14 @@ def test_a_data_set_is_trained_on(run: Run, tiny: Path, tmp_path: Path) -> None:
     assert "DefocusNet fs_6 (FoD500), split train" in (tmp_path / "out" / "data.txt").read_text("utf-8")
     done = run("train", tiny, "--output", tmp_path / "other", "--json", "-q")
     assert done.code == cli.DONE, done.err
+    # measured on a split of its own: photographs only
+    (tmp_path / "held").mkdir()
+    shutil.copytree(folder, tmp_path / "held" / "test")
+    measured = tmp_path / "measured.toml"
+    measured.write_text(f"{tiny.read_text()}\n[[validation]]\nname = 'fs_6'\nroot = 'held'\nsplit = 'test'\n")
+    done = run("train", measured, "--output", tmp_path / "measured", "-q")
+    assert done.code == cli.DONE, done.err
+    assert re.search(r"validation  RMSE 0\.\d{4} of the range \(macro 0\.\d{4}\)", done.out)
     large = tmp_path / "large.toml"
     large.write_text(tiny.read_text().replace("crop = 32", "crop = 144"))
     done = run("train", large, "--output", tmp_path / "large", "-q")

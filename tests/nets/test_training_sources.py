@@ -23,7 +23,17 @@ from dffnets.shipping import ship
 from dffnets.sources import Source, TrainError, supply_of
 from dffnets.synthetic.pool import fill_pool, load_stacks, read_pool, save_stacks
 from dffnets.synthetic.random_scenes import TrainingStack
-from dffnets.training import Sampler, TrainConfig, data_text, fill, load, read_tensors, train
+from dffnets.training import (
+    Sampler,
+    TrainConfig,
+    data_text,
+    fill,
+    held_out_stacks,
+    load,
+    read_tensors,
+    train,
+    validate,
+)
 
 HEIGHT, WIDTH = 40, 52
 
@@ -419,3 +429,49 @@ def test_sources_are_read_from_toml_with_paths_beside_it(tmp_path: Path) -> None
     path.write_text('network = "light"\noutput = "out"\n[[sources]]\nfolder = "x"\n')
     with pytest.raises(TrainError, match="unknown entry 'folder'; known are name, share, root"):
         TrainConfig.read(path)
+
+
+# -- what the log is measured on
+
+
+class Undecided(torch.nn.Module):
+    """Gives every slice the same probability."""
+
+    def forward(self, frames: Tensor, positions: Tensor) -> list[Tensor]:
+        assert frames.shape[-2] % 16 == frames.shape[-1] % 16 == 0
+        batch, _, n, height, width = frames.shape
+        return [torch.full((batch, n, height, width), 1 / n)]
+
+
+def test_the_log_is_measured_on_a_split_of_any_size(own_pool: Path, tmp_path: Path) -> None:
+    held_out = Source("fs_6", root=write_fs6(tmp_path / "held" / "test", 7).parent, split="test")
+    settings = config(own_pool, tmp_path / "out", validation=(held_out,), validation_stacks=4)
+    fill(settings)
+    stacks = held_out_stacks(settings)
+    assert [stack.depth.shape for stack in stacks] == [(HEIGHT, WIDTH)] * 4
+    found = validate(Undecided(), stacks, settings)
+    # in 1/distance the slices of 0.1, 0.15, 0.3, 0.7 and 1.5 m lie at 0 to 1, and the truth at 0.3 m
+    place = (1 / 0.1 - 1 / np.array([0.1, 0.15, 0.3, 0.7, 1.5])) / (1 / 0.1 - 1 / 1.5)
+    assert found["rmse"] == pytest.approx(abs(place.mean() - place[2]), abs=2e-3)
+    assert found["rmse_macro"] == found["rmse"]
+    assert "rmse_micro" not in found  # there are photographs only
+    train(settings)
+    lines = [json.loads(line) for line in (tmp_path / "out" / "log.jsonl").read_text("utf-8").splitlines()]
+    assert lines[-1].keys() >= {"rmse", "rmse_macro", "unimodal"}
+
+
+def test_stacks_without_a_truth_do_not_count(pool: Path, tmp_path: Path) -> None:
+    found = validate(Undecided(), [flat_stack(0.25), flat_stack(-1.0)], config(pool, tmp_path))
+    assert found["rmse"] == pytest.approx(0.25)
+
+
+def test_what_is_trained_on_validates_nothing(pool: Path, tmp_path: Path) -> None:
+    root = write_fs6(tmp_path / "fs_6", 3)
+    trained = Source("fs_6", root=root, split="train")
+    with pytest.raises(TrainError, match="fs_6 train is trained on"):
+        train(config(pool, tmp_path / "out", trained, validation=(Source("fs_6", root=root, split="train"),)))
+    with pytest.raises(TrainError, match=r"cannot be measured on 'random': \[\[validation\]\] takes splits"):
+        train(config(pool, tmp_path / "out", validation=(Source(),)))
+    with pytest.raises(TrainError, match="no split 'all'"):
+        train(config(pool, tmp_path / "out", validation=(Source("fs_6", root=root, split="all"),)))
+    assert not (tmp_path / "out").exists()

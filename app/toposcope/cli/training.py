@@ -48,7 +48,8 @@ def _train(options: argparse.Namespace, report: Report) -> Answer:
 
 
 def _result_lines(last: Mapping[str, float]) -> list[str]:
-    kinds = f"microscope {last['rmse_micro']:.4f}, macro {last['rmse_macro']:.4f}"
+    titles = {"rmse_micro": "microscope", "rmse_macro": "macro"}
+    kinds = ", ".join(f"{title} {last[name]:.4f}" for name, title in titles.items() if name in last)
     rows = (
         ("trained", f"{last['iteration']:.0f} steps in {last['minutes']:.1f} minutes"),
         ("validation", f"RMSE {last['rmse']:.4f} of the range ({kinds})"),

@@ -73,6 +73,7 @@ HELP: Final[Mapping[str, str]] = {
     "checkpoint_minutes": "minutes between two checkpoints, each with a line in the log",
     "initial": "weights (.safetensors) to begin from",
     "sources": "what stacks are drawn from: one such table for each source",
+    "validation": "split of a data set that the log is measured on, in place of rendered stacks; several make one set",
 }
 """What each entry of a configuration means, for `example`."""
 
@@ -117,7 +118,7 @@ def example() -> str:
         value = field.default if field.default_factory is MISSING else field.default_factory()
         if value is MISSING:
             value = {"network": next(iter(CARDS)), "output": "training"}[field.name]
-        if field.name == "sources":
+        if field.name in ("sources", "validation"):
             continue
         about = HELP.get(field.name, "")
         if field.name == "network":
@@ -150,7 +151,9 @@ def _example_sources() -> list[str]:
     lines.append(f"# data sets: {', '.join(CARDS)} (toposcope evaluate --list-datasets)")
     for other in others:
         lines += ["", "# [[sources]]", *(f"# {entry} = {_toml(value)}" for entry, value in other.items())]
-    return lines
+    held_out = {"name": name, "root": f"data/{name}", "split": card.splits[-1]}
+    lines += ["", f"# {HELP['validation']}", "# [[validation]]"]
+    return [*lines, *(f"# {entry} = {_toml(value)}" for entry, value in held_out.items())]
 
 
 def _toml(value: Any) -> str:
@@ -187,7 +190,7 @@ def read_config(path: Path, changes: Mapping[str, Any] | None = None) -> TrainCo
     for name, value in values.items():
         if not _fits(value, hints[name]):
             raise SettingsError(f"{path.name}: {name} is {value!r}; it must be {_kind(hints[name])}.")
-    for entries in values.get("sources", ()):
+    for entries in (*values.get("sources", ()), *values.get("validation", ())):
         _check_entries(path.name, entries)
     config = replace(TrainConfig.read(path), **(changes or {}))
     place = chosen_device(config.device.split(":")[0])
@@ -279,8 +282,7 @@ def _check(name: str, config: TrainConfig) -> None:
         raise SettingsError(f"{name}: macro_share is {config.macro_share}; it must be above 0 and below 1.")
     supplies = config.supplies()
     try:
-        for supply in supplies:
-            supply.check()
+        config.check_supplies()
     except TrainError as error:
         raise SettingsError(f"{name}: {error}") from error
     largest = None if all(isinstance(supply, DataSet) for supply in supplies) else SIZE
@@ -311,7 +313,7 @@ def _check(name: str, config: TrainConfig) -> None:
 
 UNLEARNT: Final = (
     *("output", "iterations", "minutes", "device", "threads", "workers", "checkpoint_minutes", "validation_stacks"),
-    *("pool", "initial"),
+    *("pool", "initial", "validation"),
 )
 """Entries that a run may go on with otherwise: what is learnt, and from what, is the same."""
 
@@ -363,7 +365,7 @@ def train_from(path: Path, changes: Mapping[str, Any] | None = None, report: Rep
 
     making(Progress(0.0, "looking for training stacks"))
     try:
-        if all(supply.is_full() for supply in config.supplies()):
+        if all(supply.is_full() for supply in (*config.supplies(), *config.held_out())):
             training = report
         else:
             fill(config, lambda fraction, text: making(Progress(fraction, text)))
