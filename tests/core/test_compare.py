@@ -43,6 +43,19 @@ def result(depth: Any, positions: Any = (0.0, 2.0, 4.0, 6.0), **changes: Any) ->
     )
 
 
+def test_results_of_other_calibrations_are_told_apart() -> None:
+    one, finer = make_result(make_stack()), make_result(make_stack(step_um=2.0))
+    found = compare(one, finer)
+    told = "img_01.png lies at 12.5 in A and at 12 µm in B"
+    assert found.text.endswith(f"beware: calibrated differently, {told}")
+    assert found.facts()["calibrated_differently"] == told
+    assert compare(one, one).calibration == ""
+    # a frame that one of them leaves out says nothing
+    fewer = replace(one.positions, value=one.positions.value[1:])
+    names = replace(one.provenance, frames=one.provenance.frames[1:])
+    assert compare(one, replace(one, positions=fewer, provenance=names)).calibration == ""
+
+
 def test_numbers_are_those_worked_out_by_hand() -> None:
     # differences 1, -1, 3, 5 and three voids: mean 2, median 2, squares about the mean 1, 9, 1, 9
     a = result([[3.0, 1.0, 5.0, 6.0], [NAN, 2.0, NAN, 0.0]])

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -67,9 +67,10 @@ class Difference:
     of all pixels that are known in both, in A, in B; ``limit`` is where colours that are centred at 0 end,
     above 0; ``pixel_um`` the side of a pixel in micrometres, None where unknown; ``apart_px`` how far the
     corners of A's pictures lie from those of B's (root mean square over all slices), None where that is not
-    known: each result lies on the slice that its frames were aligned to. ``note`` says how heights were laid over
-    each other, empty where pixels are compared as they lie; ``better`` how the one that was laid over must be mirrored
-    to agree better, "none" if it need not.
+    known: each result lies on the slice that its frames were aligned to. ``calibration`` says where a frame of
+    both lies at different positions, empty where none does. ``note`` says how heights were laid over each other,
+    empty where pixels are compared as they lie; ``better`` how the one that was laid over must be mirrored to agree
+    better, "none" if it need not.
     """
 
     values: NDArray[np.float32]
@@ -85,6 +86,7 @@ class Difference:
     beyond: float
     limit: float
     apart_px: float | None
+    calibration: str = ""
     note: str = ""
     better: Mirror = "none"
 
@@ -106,6 +108,8 @@ class Difference:
         parts.append(f"{100 * self.known:.1f} % known in both")
         if self.apart_px is not None and self.apart_px > SHIFTED_PX:
             parts.append(f"beware: aligned differently, the pictures lie {self.apart_px:.1f} px apart")
+        if self.calibration:
+            parts.append(f"beware: calibrated differently, {self.calibration}")
         return " · ".join(parts)
 
     def facts(self) -> dict[str, Any]:
@@ -126,6 +130,7 @@ class Difference:
             "known_in_b_share": self.known_b,
             "colour_limit": self.limit,
             "pictures_apart_px": self.apart_px,
+            **({"calibrated_differently": self.calibration} if self.calibration else {}),
             **({"note": self.note} if self.note else {}),
             **({"agrees_better_mirrored": self.better} if self.better != "none" else {}),
         }
@@ -186,7 +191,7 @@ def compare(a: DepthResult, b: DepthResult, report: Report = silent) -> Differen
         usual,
     )
     report(Progress(1.0, "difference"))
-    return found
+    return replace(found, calibration=_moved_frame(a, b))
 
 
 def compare_heights(
@@ -312,6 +317,18 @@ def _apart(a: DepthResult, b: DepthResult) -> float | None:
         )
         squares.append(((np.linalg.inv(from_b) @ from_a @ corners - corners)[:2] ** 2).sum(axis=0))
     return float(np.sqrt(np.mean(squares)))
+
+
+def _moved_frame(a: DepthResult, b: DepthResult) -> str:
+    """Say which frame of both lies elsewhere in A than in B, empty if none does: typed in, or read otherwise."""
+    places = []
+    for one in (a, b):
+        frames, positions = one.provenance.frames, one.positions.value
+        places.append(dict(zip(frames, positions, strict=True)) if len(frames) == len(positions) else {})
+    for name, at in places[0].items():
+        if name in places[1] and abs(at - places[1][name]) > TOLERANCE * typical_step(a.positions.value):
+            return f"{name} lies at {at:.6g} in A and at {places[1][name]:.6g} {a.unit_symbol} in B"
+    return ""
 
 
 def _beyond(a: DepthResult, b: DepthResult, report: Report) -> int:
