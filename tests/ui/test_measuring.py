@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,10 +16,11 @@ from PySide6.QtWidgets import QFileDialog, QLabel, QTreeWidget
 from pytestqt.qtbot import QtBot
 
 from toposcope.core.estimate import EstimateSettings
-from toposcope.core.jobs import Report
+from toposcope.core.jobs import Progress, Report
 from toposcope.core.result import DepthResult
 from toposcope.core.stack import FocalStack
-from toposcope.core.surface import Area, Profile, SurfaceSettings
+from toposcope.core.surface import Area, Parameter, Profile, SurfaceSettings
+from toposcope.ui.controllers import measuring
 from toposcope.ui.main_window import MainWindow
 from toposcope.ui.session import Line, Marks
 from toposcope.ui.views import measure_panel, profile_view
@@ -302,3 +304,96 @@ def test_a_line_without_heights_says_why(qtbot: QtBot) -> None:
 
 def test_axes_have_the_minus_of_all_numbers() -> None:
     assert NumberAxis("left").tickStrings([-2.0, 0.0, 2.0], 1.0, 2.0) == ["−2", "0", "2"]
+
+
+def test_what_goes_wrong_is_said_once_and_not_tried_for_ever(
+    qtbot: QtBot, window: MainWindow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+
+    def exhausted(*arguments: object) -> None:
+        calls.append(arguments)
+        raise MemoryError
+
+    monkeypatch.setattr(measuring, "areal_parameters", exhausted)
+    window.actions_by_name["measure"].trigger()
+    qtbot.waitUntil(lambda: "not enough memory" in window.measure._problem.text())
+    qtbot.wait(100)
+    assert len(calls) == 1
+    assert window.session.state.message is not None
+    monkeypatch.undo()
+    window.actions_by_name["measure"].trigger()  # asked for again, it is tried again
+    qtbot.waitUntil(lambda: bool(measured(window) and window.measuring.measured.parameters))  # type: ignore[union-attr]
+
+
+def test_numbers_of_something_else_are_dimmed_and_go_when_measuring_is_stopped(
+    qtbot: QtBot, window: MainWindow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    window.actions_by_name["measure"].trigger()
+    qtbot.waitUntil(lambda: window.measure._table.isVisible() and window.measure._table.isEnabled())
+
+    def endless(surface: object, settings: object, area: object, report: Report) -> None:
+        while True:
+            report(Progress(0.5))
+            time.sleep(0.001)
+
+    monkeypatch.setattr(measuring, "prepared", endless)
+    window.measuring.prepare(RAW)
+    assert not window.measure._table.isEnabled()  # they are those of a levelled surface
+    window.actions_by_name["cancel"].trigger()
+    qtbot.waitUntil(lambda: window.measure._problem.text() == measuring.STOPPED)
+    assert not window.measure._table.isVisible()
+    assert window.measuring.table() == ""
+    assert not window.session.state.jobs
+    monkeypatch.undo()
+    window.actions_by_name["measure"].trigger()
+    qtbot.waitUntil(lambda: window.measure._table.isVisible() and window.measure._table.isEnabled())
+
+
+def test_no_step_is_told_that_is_not_measured(qtbot: QtBot, make: Make) -> None:
+    window = opened(qtbot, make, estimate=stepped)
+    window.session.set(marks=Marks(step=(Area(5, 4, 40, 26), Area(5, 38, 40, 60))))
+    qtbot.waitUntil(lambda: "3.000 µm above A" in window.measure._step.text())
+    window.measuring.prepare(SurfaceSettings(l_um=5000.0))
+    qtbot.waitUntil(lambda: window.measure._step.text() == "not measured")
+
+
+def test_a_line_that_is_dragged_out_of_the_picture_comes_back_as_it_was(qtbot: QtBot, window: MainWindow) -> None:
+    window.measuring.add_line((20.0, 10.0), (30.0, 40.0))
+    window.picture.canvas.zoom_by(0.5)
+    drag(qtbot, window, (25, 25), (70, 25))
+    (line,) = window.session.state.marks.lines
+    assert_allclose((line.start, line.end), ((37, 10), (47, 40)), atol=0.6)
+    window.measuring.move_line(1, line.start, (-9.0, 80.0), finished=True)  # an end comes to the border
+    assert window.session.state.marks.lines[0].end == (0.0, 63.0)
+
+
+@pytest.mark.parametrize("tool", ["line", "area", "step"])
+def test_a_drawing_that_is_given_up_leaves_nothing(qtbot: QtBot, window: MainWindow, tool: str) -> None:
+    canvas = window.picture.canvas
+    window.actions_by_name[f"draw_{tool}"].trigger()
+    begin, on, end = (
+        canvas.mapFromScene(canvas._box.mapViewToScene(QPointF(column, row)))
+        for row, column in ((10, 10), (30, 40), (35, 45))
+    )
+    qtbot.mouseMove(canvas.viewport(), begin)
+    qtbot.mousePress(canvas.viewport(), Qt.MouseButton.LeftButton, NO_KEY, begin)
+    for place in (QPoint((begin.x() + on.x()) // 2, (begin.y() + on.y()) // 2), on):
+        qtbot.mouseMove(canvas.viewport(), place)
+        qtbot.wait(15)
+    assert canvas._rubber.isVisible()
+    window.actions_by_name["cancel"].trigger()
+    qtbot.mouseMove(canvas.viewport(), end)
+    qtbot.wait(15)
+    assert not canvas._rubber.isVisible()
+    qtbot.mouseRelease(canvas.viewport(), Qt.MouseButton.LeftButton, NO_KEY, end)
+    assert window.session.state.marks == Marks()
+
+
+def test_a_parameter_that_is_not_defined_is_copied_as_an_empty_cell(qtbot: QtBot, window: MainWindow) -> None:
+    window.actions_by_name["measure"].trigger()
+    qtbot.waitUntil(lambda: bool(measured(window) and window.measuring.measured.parameters))  # type: ignore[union-attr]
+    assert window.measuring.measured is not None
+    one = Parameter("Str", "texture aspect ratio", float("nan"), "", "spatial")
+    window.measuring.measured = replace(window.measuring.measured, parameters=(one,))
+    assert window.measuring.table().splitlines()[-1] == "Str\t\t\ttexture aspect ratio"

@@ -409,7 +409,7 @@ class MainWindow(QMainWindow):
             "line_right": lambda: self._set_split(session.state.split + LINE_STEP),
             "line_middle": lambda: self._set_split(0.5),
             "cancel": self._on_cancel,
-            "measure": lambda: self._bring_forward("measure"),
+            "measure": self._show_measure,
             "draw_line": lambda: self._draw("line"),
             "draw_area": lambda: self._draw("area"),
             "draw_step": lambda: self._draw("step"),
@@ -865,6 +865,10 @@ class MainWindow(QMainWindow):
     def show_adapt(self) -> None:
         """Bring the panel forward that adapts a network; it needs no open stack."""
         self._bring_forward("adapt")
+
+    def _show_measure(self) -> None:
+        self._bring_forward("measure")
+        self.measuring.again()
 
     def _bring_forward(self, name: str) -> None:
         """Show a panel that has much to show in front of those that share its place."""

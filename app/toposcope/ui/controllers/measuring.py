@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -45,6 +46,7 @@ from toposcope.ui.workers import LatestRunner
 
 JOB: Final = "measure"
 SAVING: Final = "save-measured"
+STOPPED: Final = "Measuring was stopped. Measure ▸ Measure the surface (Ctrl+M) does it again."
 
 
 class Panel(Protocol):
@@ -52,6 +54,7 @@ class Panel(Protocol):
 
     def set_parameters(self, parameters: Sequence[Parameter], operations: Sequence[str], problem: str = "") -> None: ...
     def set_step(self, step: Step | str | None) -> None: ...
+    def set_current(self, current: bool) -> None: ...
 
 
 class Plot(Protocol):
@@ -117,7 +120,7 @@ class MeasuringController(QObject):
         self.runner = LatestRunner(JOB, self)
         self.runner.returned.connect(self._on_measured)
         self.runner.failed.connect(self._on_failed)
-        self.runner.cancelled.connect(lambda: session.set_job(JOB, None))
+        self.runner.cancelled.connect(lambda: self._on_nothing(STOPPED))
         self.runner.progressed.connect(lambda progress: session.set_job(JOB, Job("Measuring", progress)))
         self.writer = LatestRunner(SAVING, self)
         self.writer.returned.connect(self._on_saved)
@@ -144,7 +147,10 @@ class MeasuringController(QObject):
     def move_line(self, number: int, start: tuple[float, float], end: tuple[float, float], finished: bool) -> None:
         """Move a line; a whole drag is one step to undo."""
         marks = self._session.state.marks
-        if finished:  # an end that was pulled out of the picture comes back to its border
+        if finished:  # what was pulled out of the picture comes back to its border
+            before = next((one for one in (self._dragged or marks).lines if one.number == number), None)
+            if before is not None and _same_way(before, start, end):
+                start, end = self._shifted_inside(start, end)
             start, end = self._inside(start), self._inside(end)
         lines = tuple(replace(one, start=start, end=end) if one.number == number else one for one in marks.lines)
         self._drag(f"move line {number}", replace(marks, lines=lines), finished)
@@ -206,11 +212,19 @@ class MeasuringController(QObject):
         if self.measured is None or self.measured.surface is None:
             return ""
         lines = [f"# {operation}" for operation in self.measured.surface.operations]
-        lines += [f"{one.name}\t{one.value:.7g}\t{one.unit}\t{one.title}" for one in self.measured.parameters]
+        for one in self.measured.parameters:
+            value = f"{one.value:.7g}" if math.isfinite(one.value) else ""
+            lines.append(f"{one.name}\t{value}\t{one.unit}\t{one.title}")
         return "\n".join(lines) + "\n"
 
+    def again(self) -> None:
+        """Measure what could not be measured, or was stopped, once more."""
+        if not self.runner.busy and (self.measured is None or self.measured.problem):
+            self._asked = None
+            self._measure(self._session.state)
+
     def cancel(self) -> None:
-        """Stop measuring and saving; what is shown stays."""
+        """Stop measuring and saving."""
         self.runner.cancel()
         self.writer.cancel()
 
@@ -222,6 +236,14 @@ class MeasuringController(QObject):
     def _inside(self, point: tuple[float, float]) -> tuple[float, float]:
         height, width = self._session.state.shape or (1, 1)
         return min(max(point[0], 0.0), height - 1.0), min(max(point[1], 0.0), width - 1.0)
+
+    def _shifted_inside(
+        self, start: tuple[float, float], end: tuple[float, float]
+    ) -> tuple[tuple[float, float], tuple[float, float]]:
+        """Return both ends of a line moved by the same way, so that it lies in the picture where it fits."""
+        far = [(self._inside(one), one) for one in (start, end)]
+        row, column = (max((inside[axis] - one[axis] for inside, one in far), key=abs) for axis in (0, 1))
+        return (start[0] + row, start[1] + column), (end[0] + row, end[1] + column)
 
     def _edit(self, text: str, marks: Marks) -> None:
         push(self._undo, self._session, text, marks=marks)
@@ -265,6 +287,7 @@ class MeasuringController(QObject):
         known, self._asked = self.measured, asked
         # a dragged line shows each profile that is ready, however quick the hand
         begin = self.runner.follow if asked.same_surface(last) else self.runner.start
+        self._panel.set_current(known is not None and asked.same_surface(known.asked))
         begin(lambda report: measured(asked, known, report))
 
     def _now(self, run: Run) -> _Asked:
@@ -304,6 +327,7 @@ class MeasuringController(QObject):
         self._show(measured)
 
     def _show(self, measured: Measured | None) -> None:
+        self._panel.set_current(True)
         if measured is None:
             self._panel.set_parameters((), ())
             self._panel.set_step(None)
@@ -321,9 +345,23 @@ class MeasuringController(QObject):
         )
 
     def _on_failed(self, error: Exception) -> None:
+        message = problem(error)
+        self._on_nothing(message.text)
+        self._session.set(message=message)
+
+    def _on_nothing(self, why: str) -> None:
+        """Show no numbers, which would be those of something else, but why there are none."""
         self._session.set_job(JOB, None)
-        self._asked = None
-        self._session.set(message=problem(error))
+        if self._asked is not None:
+            self.measured = Measured(self._asked, problem=why)
+            self._show(self.measured)
+
+
+def _same_way(line: Line, start: tuple[float, float], end: tuple[float, float]) -> bool:
+    """Whether a line from ``start`` to ``end`` (row, column) is as long as ``line`` was, and points the same way."""
+    return all(
+        math.isclose(b - a, d - c, abs_tol=1e-6) for a, b, c, d in zip(line.start, line.end, start, end, strict=True)
+    )
 
 
 def measured(asked: _Asked, known: Measured | None, report: Report) -> Measured:

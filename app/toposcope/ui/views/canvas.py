@@ -534,7 +534,7 @@ class Canvas(pg.GraphicsView):  # type: ignore[misc]
 
     def _on_drawn(self, start: QPointF, now: QPointF, finished: bool) -> None:
         """Show what is being drawn; tell when it is done and not too small to have been meant."""
-        if self._shape is None:
+        if self._shape is None or self._tool == "pin":  # put down in the middle of a drag
             return
         height, width = self._shape
         (x0, y0), (x1, y1) = (

@@ -67,6 +67,7 @@ class MeasurePanel(QWidget):
         self._tools: dict[Tool, QToolButton] = {}
         self._hint = _text("", "muted")
         self._area, self._step = _text(""), _text("")
+        self._step_areas = ""
         self._whole, self._no_step = QToolButton(), QToolButton()
         for button, tip in ((self._whole, "Measure the whole picture"), (self._no_step, "Remove the two areas")):
             button.setText("×")
@@ -168,8 +169,9 @@ class MeasurePanel(QWidget):
         self._area.setText("the whole picture" if marks.area is None else area_text(marks.area, pixel_um))
         self._whole.setVisible(marks.area is not None)
         self._no_step.setVisible(bool(marks.step))
+        self._step_areas = ("no areas are drawn", "one more area to draw", "not measured")[len(marks.step)]
         if len(marks.step) < 2:
-            self._step.setText("one more area to draw" if marks.step else "no areas are drawn")
+            self._step.setText(self._step_areas)
 
     def set_fineness(self, pixel_um: float | None, s_um: float) -> None:
         """Say how fine the measured depth can be, unless the S-filter says so; None for heights of an instrument."""
@@ -182,12 +184,19 @@ class MeasurePanel(QWidget):
 
     def set_step(self, step: Step | str | None) -> None:
         """Tell how high the step between the two areas is, or why that is not known."""
-        if isinstance(step, str):
+        if step is None:
+            self._step.setText(self._step_areas)
+        elif isinstance(step, str):
             self._step.setText(step)
-        elif step is not None:
+        else:
             apart = ", ".join(f"{name} ± {number(one)} µm" for name, one in zip("AB", step.residual_um, strict=True))
             higher = f"B lies {number(abs(step.height_um))} µm {'above' if step.height_um >= 0 else 'below'} A"
             self._step.setText(f"{higher} (tilt {number(step.tilt_deg)}°; {apart})")
+
+    def set_current(self, current: bool) -> None:
+        """Whether the numbers are those of what is chosen; they are dimmed while it is still being measured."""
+        for widget in (self._table, self._step, self._operations):
+            widget.setEnabled(current)
 
     def set_parameters(self, parameters: Sequence[Parameter], operations: Sequence[str], problem: str = "") -> None:
         """Show these parameters, or say why there are none."""
