@@ -23,6 +23,7 @@ from toposcope.core.surface import Area, Parameter, Profile, SurfaceSettings
 from toposcope.ui.controllers import measuring
 from toposcope.ui.main_window import MainWindow
 from toposcope.ui.session import Line, Marks
+from toposcope.ui.views import canvas as canvas_module
 from toposcope.ui.views import measure_panel, profile_view
 from toposcope.ui.views.axes import NumberAxis
 from window_fakes import FAKES, Make, make_result, make_stack
@@ -136,7 +137,7 @@ def test_an_end_of_a_line_and_a_whole_line_can_be_dragged(qtbot: QtBot, window: 
     window.profiles.lineRemoveRequested.emit(1)
     assert [line.number for line in window.session.state.marks.lines] == [2]
     window.measuring.add_line((5.0, 5.0), (9.0, 9.0))
-    assert [line.number for line in window.session.state.marks.lines] == [2, 1]  # the number that was free
+    assert [line.number for line in window.session.state.marks.lines] == [1, 2]  # the number that was free
 
 
 def test_shift_keeps_a_line_to_45_degrees(qtbot: QtBot, window: MainWindow) -> None:
@@ -397,3 +398,91 @@ def test_a_parameter_that_is_not_defined_is_copied_as_an_empty_cell(qtbot: QtBot
     one = Parameter("Str", "texture aspect ratio", float("nan"), "", "spatial")
     window.measuring.measured = replace(window.measuring.measured, parameters=(one,))
     assert window.measuring.table().splitlines()[-1] == "Str\t\t\ttexture aspect ratio"
+
+
+def test_delete_removes_what_was_touched_last(qtbot: QtBot, window: MainWindow) -> None:
+    canvas, delete = window.picture.canvas, window.actions_by_name["remove_chosen"]
+    assert not delete.isEnabled()
+    window.pins.add(5, 5)
+    window.measuring.add_line((20.0, 10.0), (20.0, 40.0))
+    window.measuring.add_line((40.0, 10.0), (40.0, 40.0))
+    broad = [number for number, item in canvas._lines.items() if item.pen.widthF() == canvas_module.CHOSEN_PX]
+    assert broad == [2]
+    at = canvas.mapFromScene(canvas._box.mapViewToScene(QPointF(25, 20)))
+    qtbot.mouseMove(canvas.viewport(), at)
+    qtbot.mouseClick(canvas.viewport(), Qt.MouseButton.LeftButton, pos=at)
+    assert window.session.state.chosen_mark == ("line", 1)
+    delete.trigger()
+    assert [line.number for line in window.session.state.marks.lines] == [2]
+    assert len(window.session.state.pins) == 1
+    window.session.set(tool="area")
+    canvas.areaDrawn.emit(Area(10, 8, 30, 29))
+    window.session.set(tool="step")
+    canvas.areaDrawn.emit(Area(12, 10, 20, 20))
+    assert window.session.state.chosen_mark == ("area", 1)
+    delete.trigger()
+    assert window.session.state.marks.step == ()
+    assert window.session.state.marks.area is not None
+    canvas.areaMoved.emit(0, Area(11, 8, 31, 29), True)
+    canvas.pinChosen.emit(1)  # a pin that is touched is what is chosen, chosen before or not
+    delete.trigger()
+    assert window.session.state.pins == ()
+    assert window.session.state.marks.area == Area(11, 8, 31, 29)
+    canvas.areaMoved.emit(0, Area(10, 8, 30, 29), True)
+    delete.trigger()
+    assert window.session.state.marks.area is None
+    for _ in range(2):
+        window.undo.undo()
+    assert window.session.state.marks.area == Area(11, 8, 31, 29)
+
+
+def test_profiles_may_be_the_mean_over_parallel_lines(
+    qtbot: QtBot, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def noisy(stack: FocalStack, settings: EstimateSettings, report: Report) -> DepthResult:
+        result = make_result(stack, settings)
+        depth = np.random.default_rng(0).normal(15, 1, stack.shape).astype(np.float32)
+        return replace(result, depth=depth, valid=np.ones(stack.shape, bool))
+
+    window = opened(qtbot, make, estimate=noisy)
+    window.measuring.prepare(RAW)
+    window.measuring.add_line((20.0, 10.0), (20.0, 40.0))
+    qtbot.waitUntil(lambda: len(window.profiles._profiles) == 1)
+    window.profiles._width.setValue(9)
+    assert window.session.state.profile_width == 9
+    qtbot.waitUntil(lambda: window.profiles._profiles[0].width_px == 9)
+    assert window.session.state.run is not None
+    wanted = window.session.state.run.result.depth[16:25, 10:41].astype(float).mean(axis=0) - 10  # the lowest slice
+    assert_allclose(window.profiles._profiles[0].profile.z_um, wanted, atol=1e-6)
+    assert "mean over 9 lines" in window.profiles.table()
+    folder = tmp_path / "measured"
+    window.measuring.save(folder)
+    qtbot.waitUntil(lambda: (folder / "measure.json").exists())
+    assert json.loads((folder / "measure.json").read_text("utf-8"))["profiles"][0]["width_px"] == 9
+    window.undo.undo()
+    assert window.profiles._width.value() == 1
+    qtbot.waitUntil(lambda: window.profiles._profiles[0].width_px == 1)
+
+
+def test_the_panel_names_the_result_that_is_measured(qtbot: QtBot, window: MainWindow) -> None:
+    window.actions_by_name["measure"].trigger()
+    assert not window.measure._result.isVisible()
+    for number in (2, 3):
+        window.estimating.run()
+        qtbot.waitUntil(lambda number=number: ready(window) and len(window.session.state.runs) == number)
+    window.actions_by_name["mode_compare"].trigger()
+    assert window.measure._result.isVisible()
+    assert window.measure._result.text() == "3  Default (B)"
+    window.session.set(shown_run=window.session.state.runs[0].number)
+    assert window.measure._result.text().startswith("1  Default")
+
+
+def test_files_of_profiles_have_the_numbers_of_their_lines(qtbot: QtBot, window: MainWindow, tmp_path: Path) -> None:
+    for row in (10.0, 20.0, 30.0):
+        window.measuring.add_line((row, 10.0), (row, 40.0))
+    window.measuring.remove_line(1)
+    folder = tmp_path / "measured"
+    window.measuring.save(folder)
+    qtbot.waitUntil(lambda: (folder / "measure.json").exists())
+    assert sorted(path.name for path in folder.glob("profile_*")) == ["profile_2.csv", "profile_3.csv"]
+    assert (folder / "profile_3.csv").read_text("utf-8-sig").splitlines()[1].split(",")[2] == "30"

@@ -383,7 +383,7 @@ class MainWindow(QMainWindow):
             "copy_picture": self.copy_picture,
             "copy_pins": lambda: self._copy(self.pins.table()),
             "copy_advice": lambda: self._copy(self.sweep.text()),
-            "remove_pin": self.pins.remove,
+            "remove_chosen": self._remove_chosen,
             "remove_pins": self.pins.remove_all,
             "next_slice": lambda: self._step_slice(1),
             "previous_slice": lambda: self._step_slice(-1),
@@ -458,7 +458,7 @@ class MainWindow(QMainWindow):
         self.picture.limitsRequested.connect(self._set_limits)
         canvas.pinRequested.connect(self.pins.add)
         canvas.pinMoved.connect(self.pins.move)
-        canvas.pinChosen.connect(self.pins.choose)
+        canvas.pinChosen.connect(self._on_pin_chosen)
         canvas.pinMenuRequested.connect(self._on_pin_menu)
         canvas.menuRequested.connect(self._on_picture_menu)
         canvas.cursorMoved.connect(lambda pixel: session.set(cursor=pixel))
@@ -489,10 +489,12 @@ class MainWindow(QMainWindow):
         canvas, measuring, panel = self.picture.canvas, self.measuring, self.measure
         canvas.lineDrawn.connect(self._on_line_drawn)
         canvas.lineMoved.connect(measuring.move_line)
+        canvas.lineChosen.connect(lambda number: measuring.choose(("line", number)))
         canvas.lineMenuRequested.connect(self._on_line_menu)
         canvas.areaDrawn.connect(measuring.add_area)
         canvas.areaMoved.connect(measuring.move_area)
         self.profiles.lineRemoveRequested.connect(measuring.remove_line)
+        self.profiles.widthRequested.connect(measuring.widen)
         panel.settingsEdited.connect(measuring.prepare)
         panel.toolRequested.connect(measuring.use_tool)
         panel.wholeRequested.connect(measuring.measure_whole)
@@ -576,9 +578,13 @@ class MainWindow(QMainWindow):
         if differs("tool"):
             self.picture.canvas.set_tool(now.tool)
             self.measure.set_tool(now.tool)
-        if differs("marks", "pixel_um", "left"):
-            self.picture.canvas.set_marks(now.marks)
+        if differs("marks", "chosen_mark", "pixel_um", "left"):
+            self.picture.canvas.set_marks(now.marks, now.chosen_mark)
             self.measure.set_marks(now.marks, now.pixel_um)
+        if differs("profile_width"):
+            self.profiles.set_width(now.profile_width)
+        if differs("runs", "shown_run"):
+            self.measure.set_result(_measured_result(now))
         if differs("surface"):
             self.measure.set_settings(now.surface)
         if differs("surface", "pixel_um", "subject"):
@@ -628,6 +634,7 @@ class MainWindow(QMainWindow):
             "can_save_channels",
             "pins",
             "marks",
+            "chosen_mark",
             "can_export",
             "job",
             "runs",
@@ -653,8 +660,9 @@ class MainWindow(QMainWindow):
         acts["compare_heights"].setEnabled(now.can_take_heights)
         acts["compare_stored"].setEnabled(now.can_take_heights and now.subject != "height map")
         acts["next_show"].setEnabled("compare" in now.modes)
-        for name in ("remove_pin", "remove_pins", "copy_pins"):
+        for name in ("remove_pins", "copy_pins"):
             acts[name].setEnabled(bool(now.pins))
+        acts["remove_chosen"].setEnabled(bool(now.pins) or now.chosen_mark is not None)
         acts["other_part"].setEnabled(now.has_parts)
         acts["save_channels"].setEnabled(now.can_save_channels)
         for name in ("all_times", "next_time", "previous_time"):
@@ -857,7 +865,7 @@ class MainWindow(QMainWindow):
         self.picture.canvas.set_pins((), None)
         self.picture.canvas.set_pins(self.session.state.pins, self.session.state.chosen_pin)
         self.picture.canvas.set_marks(Marks())
-        self.picture.canvas.set_marks(self.session.state.marks)
+        self.picture.canvas.set_marks(self.session.state.marks, self.session.state.chosen_mark)
         self.pins.show_again()
         self.measuring.show_again()
         self.surfaces.show_pins()
@@ -1167,6 +1175,17 @@ class MainWindow(QMainWindow):
         self.measuring.add_line(start, end)
         self._raise("profiles")
 
+    def _on_pin_chosen(self, number: int) -> None:
+        self.pins.choose(number)
+        self.measuring.choose(None)
+
+    def _remove_chosen(self) -> None:
+        """Remove what was touched last: a line, an area or a pin."""
+        if self.session.state.chosen_mark is not None:
+            self.measuring.remove_chosen()
+        else:
+            self.pins.remove()
+
     def _on_line_menu(self, number: int, where: Any) -> None:
         menu = QMenu(self)
         menu.addAction(theme.icon("trash"), f"Remove line {number}", lambda: self.measuring.remove_line(number))
@@ -1183,6 +1202,11 @@ class MainWindow(QMainWindow):
         menu = QMenu(self)
         if row >= 0:
             menu.addAction(theme.icon("map-pin"), "Set a pin here", lambda: self.pins.add(row, column))
+            marks = self.session.state.marks
+            if marks.area is not None and marks.area.holds(row, column):
+                menu.addAction(self.actions_by_name["measure_whole"])
+            if any(area.holds(row, column) for area in marks.step):
+                menu.addAction(theme.icon("trash"), "Remove the areas of the step", self.measuring.remove_step)
             menu.addSeparator()
         names = ["copy_picture", "save_picture", "copy_pins", "zoom_fit", "zoom_pixels"]
         if self.session.state.mode == "difference":
@@ -1359,6 +1383,14 @@ class MainWindow(QMainWindow):
             self._docks = self._default_docks
         else:
             self._restore_docks(self._default_docks)
+
+
+def _measured_result(now: ViewState) -> str:
+    """Return which of several results is shown, and so measured; nothing where there is one only."""
+    row = next((row for row in now.runs if row.number == now.shown_run), None)
+    if row is None or len(now.runs) < 2:
+        return ""
+    return f"{row.title} ({' and '.join(row.sides)})" if row.sides else row.title
 
 
 def _proposed_name(state: State, ending: str) -> str:

@@ -33,6 +33,7 @@ from toposcope.ui.session import (
     Kinds,
     Layer,
     LayerKind,
+    Mark,
     Marks,
     Message,
     Mode,
@@ -232,6 +233,8 @@ class ViewState:
     chosen_pin: int | None
     tool: Tool
     marks: Marks
+    chosen_mark: Mark | None
+    profile_width: int
     surface: SurfaceSettings
     readout: str
     method: MethodState
@@ -278,6 +281,8 @@ def resolve(state: State, methods: Mapping[str, MethodCard] | None = None) -> Vi
         chosen_pin=state.chosen_pin,
         tool=state.tool,
         marks=state.marks,
+        chosen_mark=state.chosen_mark,
+        profile_width=state.profile_width,
         surface=state.surface,
         readout=readout(state),
         method=method_state(state),

@@ -31,6 +31,8 @@ Mode = Literal["slice", "all_in_focus", "depth", "confidence", "peaks", "sweep",
 """What the centre of the window shows: one layer, or two of them side by side."""
 Tool = Literal["pin", "line", "area", "step"]
 """What a click, or a drag, in the picture makes."""
+Mark = tuple[Literal["line", "area"], int]
+"""A line by its number, or an area by its place: 0 the evaluated one, 1 and 2 those of a step."""
 Subject = Literal["nothing", "stack", "height map", "result"]
 """What is open: a stack; or heights that were measured, or a result that was stored, by themselves."""
 
@@ -135,6 +137,13 @@ class Marks:
     area: Area | None = None
     step: tuple[Area, ...] = ()
 
+    def has(self, mark: Mark) -> bool:
+        """Whether there is such a line or area."""
+        kind, number = mark
+        if kind == "line":
+            return any(line.number == number for line in self.lines)
+        return self.area is not None if number == 0 else number <= len(self.step)
+
 
 @dataclass(frozen=True, slots=True)
 class Job:
@@ -189,8 +198,8 @@ class State:
     what is shown of them side by side (None: what suits them), ``split`` where the line between them stands,
     0..1 of the width. ``channel`` is what the all-in-focus picture shows, None for that of the stack. ``ranges``
     holds the colour limits of layers that the user set. ``marks`` are
-    measured on the surface that ``surface`` says how to prepare. ``times_done`` are the time points with a
-    stored result.
+    measured on the surface that ``surface`` says how to prepare, profiles as means of ``profile_width`` parallel lines;
+    ``chosen_mark`` is the one that was touched last. ``times_done`` are the time points with a stored result.
     """
 
     opened: FocalStack | None = None
@@ -216,6 +225,8 @@ class State:
     chosen_pin: int | None = None
     tool: Tool = "pin"
     marks: Marks = field(default_factory=Marks)
+    chosen_mark: Mark | None = None
+    profile_width: int = 1
     surface: SurfaceSettings = field(default_factory=SurfaceSettings)
     cursor: tuple[int, int] | None = None
     times_done: frozenset[int] = frozenset()

@@ -150,3 +150,17 @@ def test_surfaces_of_instruments_keep_the_laws(path: Path) -> None:
     # what lies above the mean is as much as what lies below
     known = surface.z_um[np.isfinite(surface.z_um)]
     assert found["Sq"] == pytest.approx(known.std())
+
+
+def test_profiles_of_an_earlier_measurement_do_not_stay_beside_those_of_a_later_one(tmp_path: Path) -> None:
+    surface, line = two_levels(), ((15.0, 12.0), (15.0, 48.0))
+    write_measurement(measure(surface, Plan(lines=(line, line, line))), tmp_path)
+    (tmp_path / "profile_7.csv").write_text("of somebody else")
+    found = measure(surface, Plan(lines=(line,), numbers=(2,)))
+    assert set(write_measurement(found, tmp_path)) == {"parameters", "profile_2", "surface", "measurement"}
+    assert sorted(path.name for path in tmp_path.glob("profile_*")) == ["profile_2.csv", "profile_7.csv"]
+    assert "\nprofile 2,Pa," in (tmp_path / "parameters.csv").read_text("utf-8-sig")
+    assert json.loads((tmp_path / "measure.json").read_text("utf-8"))["profiles"][0]["number"] == 2
+    (tmp_path / "measure.json").write_text("[]")  # of something else
+    write_measurement(measure(surface, Plan(lines=(line,))), tmp_path)
+    assert (tmp_path / "profile_2.csv").exists()

@@ -6,7 +6,9 @@ import csv
 import io
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -33,7 +35,8 @@ class Plan:
     """What is to be measured, in pixels of the whole surface.
 
     ``area`` None takes all of it; ``lines`` are the ends of profiles, (row, column) each, ``width_px`` parallel lines
-    wide; ``steps`` are pairs of areas, of which the second is measured over the first.
+    wide; ``numbers`` (of lines) are those that users know them by, 1, 2 ... where none are given; ``steps`` are pairs
+    of areas, of which the second is measured over the first.
     """
 
     settings: SurfaceSettings = field(default_factory=SurfaceSettings)
@@ -41,6 +44,12 @@ class Plan:
     lines: tuple[tuple[Point, Point], ...] = ()
     width_px: int = 1
     steps: tuple[tuple[Area, Area], ...] = ()
+    numbers: tuple[int, ...] = ()
+
+    @property
+    def line_numbers(self) -> tuple[int, ...]:
+        """The number of each line."""
+        return self.numbers or tuple(range(1, len(self.lines) + 1))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,13 +88,16 @@ class Measurement:
             "units": {one.name: one.unit for one in self.parameters},
             "profiles": [
                 {
+                    "number": number,
                     "start": list(profile.start),
                     "end": list(profile.end),
                     "length_um": profile.length_um,
                     "width_px": plan.width_px,
                     "parameters": _values(parameters),
                 }
-                for profile, parameters in zip(self.profiles, self.profile_parameters, strict=True)
+                for number, profile, parameters in zip(
+                    plan.line_numbers, self.profiles, self.profile_parameters, strict=True
+                )
             ],
             "steps": [
                 {"a": asdict(a), "b": asdict(b), **asdict(step)}
@@ -189,7 +201,7 @@ def _values(parameters: Iterable[Parameter]) -> dict[str, float | None]:
 def parameters_csv(measurement: Measurement) -> str:
     """Return all numbers as CSV text: ``of,name,value,unit,title``; values are empty where not defined.
 
-    ``of`` is the surface, or a profile or step by its number from 1.
+    ``of`` is the surface, or a profile or step by its number.
     """
     lines: list[Sequence[str]] = [["of", "name", "value", "unit", "title"]]
 
@@ -199,7 +211,7 @@ def parameters_csv(measurement: Measurement) -> str:
             lines.append([of, one.name, value, one.unit, one.title])
 
     add("surface", measurement.parameters)
-    for k, parameters in enumerate(measurement.profile_parameters, 1):
+    for k, parameters in zip(measurement.plan.line_numbers, measurement.profile_parameters, strict=True):
         add(f"profile {k}", parameters)
     for k, step in enumerate(measurement.steps, 1):
         add(f"step {k}", step_parameters(step))
@@ -221,8 +233,8 @@ def step_parameters(step: Step) -> tuple[Parameter, ...]:
 def write_measurement(measurement: Measurement, folder: Path | str, report: Report = silent) -> dict[str, Path]:
     """Write parameters.csv, profile_1.csv ..., surface.tif and measure.json: all or none.
 
-    ``folder`` is made where missing. surface.tif holds float32 heights in µm, NaN in voids. Returns the files by what
-    they hold.
+    ``folder`` is made where missing. surface.tif holds float32 heights in µm, NaN in voids. Profiles that an earlier
+    measurement has written there, and this one has not, go. Returns the files by what they hold.
 
     Raises
     ------
@@ -232,17 +244,31 @@ def write_measurement(measurement: Measurement, folder: Path | str, report: Repo
     folder = made_folder(folder)
     surface = measurement.surface
     files = {"parameters": folder / "parameters.csv"}
-    files |= {f"profile_{k}": folder / f"profile_{k}.csv" for k in range(1, len(measurement.profiles) + 1)}
+    numbers = measurement.plan.line_numbers
+    files |= {f"profile_{k}": folder / f"profile_{k}.csv" for k in numbers}
     files |= {"surface": folder / "surface.tif", "measurement": folder / "measure.json"}
     facts = {**measurement.facts(), "files": {what: path.name for what, path in files.items()}}
+    former = _written_profiles(files["measurement"])
     with together():
         report(Progress(0.0, "writing"))
         write_bytes(files["parameters"], parameters_csv(measurement).encode("utf-8-sig"))
-        for k, profile in enumerate(measurement.profiles, 1):
+        for k, profile in zip(numbers, measurement.profiles, strict=True):
             write_bytes(files[f"profile_{k}"], profile_csv(profile).encode("utf-8-sig"))
         heights = surface.z_um.astype(np.float32)
         write_float_tiff(heights, files["surface"], "um", surface.pixel_um, "surface")
         text = json.dumps(facts, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
         write_bytes(files["measurement"], text.encode())
+    for name in former - {path.name for path in files.values()}:
+        with suppress(OSError):
+            (folder / name).unlink()
     report(Progress(1.0, "written"))
     return files
+
+
+def _written_profiles(file: Path) -> set[str]:
+    """Return the names of the profiles that the measurement in ``file`` has written; none if there is none."""
+    try:
+        names = json.loads(file.read_text("utf-8"))["files"].values()
+        return {name for name in names if re.fullmatch(r"profile_\d+\.csv", name)}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return set()

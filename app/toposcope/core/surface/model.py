@@ -106,6 +106,10 @@ class Area:
         """Where it lies, for users: its first and last rows and columns."""
         return f"rows {self.top} to {self.bottom - 1}, columns {self.left} to {self.right - 1}"
 
+    def holds(self, row: float, column: float) -> bool:
+        """Whether a pixel belongs to it."""
+        return self.top <= row < self.bottom and self.left <= column < self.right
+
     def clipped(self, shape: tuple[int, int]) -> Area:
         """Return the part that lies on ``shape`` (rows, columns); empty where there is none."""
         top, left = max(0, self.top), max(0, self.left)

@@ -40,7 +40,7 @@ from toposcope.errors import ToposcopeError
 from toposcope.ui import theme
 from toposcope.ui.commands import ChangeState, push
 from toposcope.ui.controllers.opening import problem
-from toposcope.ui.session import Job, Line, Marks, Run, Session, State, Tool
+from toposcope.ui.session import Job, Line, Mark, Marks, Run, Session, State, Tool
 from toposcope.ui.views.profile_view import LineProfile
 from toposcope.ui.workers import LatestRunner
 
@@ -72,13 +72,16 @@ class _Asked:
     height_map: HeightMap | None
     settings: SurfaceSettings
     marks: Marks
+    width_px: int
     wants_parameters: bool
 
     @property
     def plan(self) -> Plan:
         marks = self.marks
         steps = ((marks.step[0], marks.step[1]),) if len(marks.step) == 2 else ()
-        return Plan(self.settings, marks.area, tuple((line.start, line.end) for line in marks.lines), steps=steps)
+        lines = tuple((line.start, line.end) for line in marks.lines)
+        numbers = tuple(line.number for line in marks.lines)
+        return Plan(self.settings, marks.area, lines, self.width_px, steps, numbers)
 
     def same_surface(self, other: _Asked | None) -> bool:
         """Whether what is prepared for the one is what the other needs."""
@@ -141,8 +144,9 @@ class MeasuringController(QObject):
         taken = {line.number for line in marks.lines}
         number = next(i for i in range(1, len(taken) + 2) if i not in taken)
         line = Line(number, start, end, number - 1)
-        self._edit(f"line {number}", replace(marks, lines=(*marks.lines, line)))
-        self._session.set(tool="pin")
+        lines = sorted((*marks.lines, line), key=lambda one: one.number)
+        self._edit(f"line {number}", replace(marks, lines=tuple(lines)))
+        self._session.set(tool="pin", chosen_mark=("line", number))
 
     def move_line(self, number: int, start: tuple[float, float], end: tuple[float, float], finished: bool) -> None:
         """Move a line; a whole drag is one step to undo."""
@@ -153,7 +157,7 @@ class MeasuringController(QObject):
                 start, end = self._shifted_inside(start, end)
             start, end = self._inside(start), self._inside(end)
         lines = tuple(replace(one, start=start, end=end) if one.number == number else one for one in marks.lines)
-        self._drag(f"move line {number}", replace(marks, lines=lines), finished)
+        self._drag(f"move line {number}", ("line", number), replace(marks, lines=lines), finished)
 
     def remove_line(self, number: int) -> None:
         """Remove a line."""
@@ -166,11 +170,10 @@ class MeasuringController(QObject):
         if state.tool == "step":
             step = (*state.marks.step, area) if len(state.marks.step) < 2 else (area,)
             self._edit(f"area {'AB'[len(step) - 1]}", replace(state.marks, step=step))
-            if len(step) < 2:
-                return
+            self._session.set(tool="step" if len(step) < 2 else "pin", chosen_mark=("area", len(step)))
         else:
             self._edit("area", replace(state.marks, area=area))
-        self._session.set(tool="pin")
+            self._session.set(tool="pin", chosen_mark=("area", 0))
 
     def move_area(self, place: int, area: Area, finished: bool) -> None:
         """Move or resize the evaluated area (0) or one of a step (1, 2); a whole drag is one step to undo."""
@@ -179,7 +182,7 @@ class MeasuringController(QObject):
             moved = replace(marks, area=area)
         else:
             moved = replace(marks, step=tuple(area if k == place - 1 else one for k, one in enumerate(marks.step)))
-        self._drag("move area", moved, finished)
+        self._drag("move area", ("area", place), moved, finished)
 
     def measure_whole(self) -> None:
         """Measure the whole picture again."""
@@ -191,6 +194,22 @@ class MeasuringController(QObject):
         if self._session.state.marks.step:
             self._edit("remove the step", replace(self._session.state.marks, step=()))
 
+    def choose(self, mark: Mark | None) -> None:
+        """Make a line or an area the chosen one."""
+        self._session.set(chosen_mark=mark)
+
+    def remove_chosen(self) -> None:
+        """Remove the chosen line or area; both areas of a step go together."""
+        if self._session.state.chosen_mark is None:
+            return
+        kind, number = self._session.state.chosen_mark
+        if kind == "line":
+            self.remove_line(number)
+        elif number == 0:
+            self.measure_whole()
+        else:
+            self.remove_step()
+
     def remove_all(self) -> None:
         """Remove all lines and areas."""
         if self._session.state.marks != Marks():
@@ -200,6 +219,11 @@ class MeasuringController(QObject):
         """Level and filter the surface in another way."""
         if settings != self._session.state.surface:
             push(self._undo, self._session, "prepare the surface", surface=settings)
+
+    def widen(self, width_px: int) -> None:
+        """Make each profile the mean of so many parallel lines."""
+        if width_px != self._session.state.profile_width:
+            push(self._undo, self._session, "width of the profiles", profile_width=width_px)
 
     def look(self, looking: bool) -> None:
         """Say whether somebody looks at the parameters, which are not found out else."""
@@ -248,10 +272,10 @@ class MeasuringController(QObject):
     def _edit(self, text: str, marks: Marks) -> None:
         push(self._undo, self._session, text, marks=marks)
 
-    def _drag(self, text: str, marks: Marks, finished: bool) -> None:
+    def _drag(self, text: str, mark: Mark, marks: Marks, finished: bool) -> None:
         if self._dragged is None:
             self._dragged = self._session.state.marks
-        self._session.set(marks=marks)
+        self._session.set(marks=marks, chosen_mark=mark)
         if finished:
             before, self._dragged = self._dragged, None
             if before != marks:
@@ -265,6 +289,9 @@ class MeasuringController(QObject):
             self._session.set_job(JOB, None)
             self._asked = self.measured = self._dragged = None
             self._show(None)
+        another = (now.pins, now.chosen_pin) != (before.pins, before.chosen_pin)
+        if now.chosen_mark is not None and (another or not now.marks.has(now.chosen_mark)):
+            self._session.set(chosen_mark=None)
         self._measure(now)
 
     def _measure(self, state: State) -> None:
@@ -281,8 +308,8 @@ class MeasuringController(QObject):
         asked = self._now(run)
         last = self._asked
         if last is not None and asked.same_surface(last):
-            same = (asked.marks, asked.wants_parameters) == (last.marks, last.wants_parameters)
-            if same or (asked.marks == last.marks and last.wants_parameters):
+            same = (asked.marks, asked.width_px) == (last.marks, last.width_px)
+            if same and (last.wants_parameters or not asked.wants_parameters):
                 return
         known, self._asked = self.measured, asked
         # a dragged line shows each profile that is ready, however quick the hand
@@ -293,7 +320,7 @@ class MeasuringController(QObject):
     def _now(self, run: Run) -> _Asked:
         state = self._session.state
         height_map = state.shown_height_map if run is state.run else None
-        return _Asked(run, height_map, state.surface, state.marks, self._looking)
+        return _Asked(run, height_map, state.surface, state.marks, state.profile_width, self._looking)
 
     def save(self, folder: Path) -> None:
         """Write parameters, profiles and the prepared surface into a folder."""
@@ -382,7 +409,7 @@ def measured(asked: _Asked, known: Measured | None, report: Report) -> Measured:
     for line, ends in zip(asked.marks.lines, plan.lines, strict=True):
         report(Progress(0.9))
         profile = profile_on(surface, plan, ends)
-        profiles.append(LineProfile(line.number, "", profile, profile_parameters(profile)))
+        profiles.append(LineProfile(line.number, "", profile, profile_parameters(profile), plan.width_px))
     step: Step | str | None = None
     for pair in plan.steps:
         try:

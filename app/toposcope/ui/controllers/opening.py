@@ -356,7 +356,7 @@ def _sentence(text: str) -> str:
 
 
 _BEGINNINGS = frozenset(
-    {"a", "align", "an", "camera", "folders", "give", "it", "no", "only", "the", "there", "this", "threads"}
+    {"a", "align", "an", "camera", "folders", "give", "it", "no", "only", "the", "there", "this", "threads", "to"}
 )
 
 

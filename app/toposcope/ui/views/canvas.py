@@ -19,7 +19,7 @@ from toposcope.core.surface import Area
 from toposcope.ui import theme
 from toposcope.ui.images import wrapped
 from toposcope.ui.pyramid import Picture, Pyramid
-from toposcope.ui.session import Line, Marks, Pin, Tool
+from toposcope.ui.session import Line, Mark, Marks, Pin, Tool
 
 Where = Literal["left", "right"]
 MAX_ZOOM: Final = 64.0
@@ -28,6 +28,9 @@ LEAST_DRAWN: Final = 2.0
 """Pixels that a line, or the diagonal of an area, must have to have been meant."""
 AREA_NAMES: Final = ("Area", "A", "B")
 """What is written at the evaluated area and at the two of a step."""
+PEN_PX: Final = 2.0
+CHOSEN_PX: Final = 4.0
+"""Widths of the pens of lines and areas, and of the one that is chosen, in screen pixels."""
 
 
 class PyramidItem(pg.GraphicsObject):  # type: ignore[misc]  # pyqtgraph ships no types
@@ -134,20 +137,21 @@ class LineItem(pg.LineSegmentROI):  # type: ignore[misc]
     """A numbered line whose ends, or which as a whole, can be dragged."""
 
     moved = Signal(int, object, object, bool)  # number, ends as (row, column), whether the drag has ended
+    clicked = Signal(int)
     menuRequested = Signal(int, QPointF)
 
     def __init__(self, line: Line, colour: str) -> None:
         ends = [(column, row) for row, column in (line.start, line.end)]
         super().__init__(
             ends,
-            pen=pg.mkPen(colour, width=2),
+            pen=pg.mkPen(colour, width=PEN_PX),
             hoverPen=pg.mkPen("#ffffff", width=3),
             handlePen=pg.mkPen("#ffffff", width=1.5),
             handleHoverPen=pg.mkPen("#ffffff", width=3),
         )
         self.line, self.colour = line, colour
         self.setZValue(8)
-        self.setToolTip(f"Line {line.number}: drag an end, or the whole line")
+        self.setToolTip(f"Line {line.number}: drag an end, or the whole line; Delete removes it")
         self._label = pg.TextItem(str(line.number), color="#ffffff", fill=(0, 0, 0, 150), anchor=(0, 1))
         self._label.setParentItem(self)
         self._place_label()
@@ -161,7 +165,9 @@ class LineItem(pg.LineSegmentROI):  # type: ignore[misc]
 
     def mouseClickEvent(self, event: Any) -> None:
         event.accept()
-        if event.button() == Qt.MouseButton.RightButton:
+        if event.button() == Qt.MouseButton.LeftButton:
+            self.clicked.emit(self.line.number)
+        elif event.button() == Qt.MouseButton.RightButton:
             self.menuRequested.emit(self.line.number, event.screenPos())
 
     def _tell(self, finished: bool) -> None:
@@ -183,7 +189,7 @@ class AreaItem(pg.ROI):  # type: ignore[misc]
         super().__init__(
             (area.left - 0.5, area.top - 0.5),
             (area.right - area.left, area.bottom - area.top),
-            pen=pg.mkPen("#ffffff", width=2, style=Qt.PenStyle.DashLine if dashed else Qt.PenStyle.SolidLine),
+            pen=pg.mkPen("#ffffff", width=PEN_PX, style=Qt.PenStyle.DashLine if dashed else Qt.PenStyle.SolidLine),
             hoverPen=pg.mkPen("#ffffff", width=3),
             handlePen=pg.mkPen("#ffffff", width=1.5),
             handleHoverPen=pg.mkPen("#ffffff", width=3),
@@ -293,6 +299,7 @@ class Canvas(pg.GraphicsView):  # type: ignore[misc]
     lineDrawn = Signal(object, object)  # both ends as (row, column)
     areaDrawn = Signal(object)  # Area
     lineMoved = Signal(int, object, object, bool)  # number, ends, whether the drag has ended
+    lineChosen = Signal(int)
     lineMenuRequested = Signal(int, QPointF)  # number, global position
     areaMoved = Signal(
         int, object, bool
@@ -437,8 +444,8 @@ class Canvas(pg.GraphicsView):  # type: ignore[misc]
         else:
             self.viewport().setCursor(Qt.CursorShape.CrossCursor)
 
-    def set_marks(self, marks: Marks) -> None:
-        """Show these lines and areas."""
+    def set_marks(self, marks: Marks, chosen: Mark | None = None) -> None:
+        """Show these lines and areas, the chosen one by a broad pen."""
         colours = theme.colours().pins
         wanted = {line.number: line for line in marks.lines}
         for number, item in list(self._lines.items()):
@@ -449,8 +456,16 @@ class Canvas(pg.GraphicsView):  # type: ignore[misc]
                 item = self._lines[line.number] = LineItem(line, colours[line.colour % len(colours)])
                 self._box.addItem(item, ignoreBounds=True)
                 item.moved.connect(self.lineMoved)
+                item.clicked.connect(self.lineChosen)
                 item.menuRequested.connect(self.lineMenuRequested)
         self._set_areas(marks)
+        for kind, items in (("line", self._lines), ("area", self._areas)):
+            for number, item in items.items():
+                width = CHOSEN_PX if (kind, number) == chosen else PEN_PX
+                if item.pen.widthF() != width:  # to set it takes the colour of what is under the mouse away
+                    pen = pg.mkPen(item.pen)
+                    pen.setWidthF(width)
+                    item.setPen(pen)
 
     def _set_areas(self, marks: Marks) -> None:
         named = dict(enumerate((marks.area, *marks.step)))

@@ -66,6 +66,7 @@ class MeasurePanel(QWidget):
         self._form = SettingsForm(SurfaceSettings)
         self._tools: dict[Tool, QToolButton] = {}
         self._hint = _text("", "muted")
+        self._result_name, self._result = _text("Result", "muted"), _text("")
         self._area, self._step = _text(""), _text("")
         self._step_areas = ""
         self._whole, self._no_step = QToolButton(), QToolButton()
@@ -89,6 +90,7 @@ class MeasurePanel(QWidget):
         self._save.setToolTip("Write parameters, profiles and the prepared surface into a folder")
         self._build()
         self.set_tool("pin")
+        self.set_result("")
         self.set_marks(Marks(), None)
         self.set_parameters((), ())
         self.set_fineness(None, 0.0)
@@ -117,8 +119,10 @@ class MeasurePanel(QWidget):
         layout.addWidget(_heading("Measured"))
         grid = QGridLayout()
         grid.setHorizontalSpacing(8)
+        grid.addWidget(self._result_name, 0, 0, Qt.AlignmentFlag.AlignTop)
+        grid.addWidget(self._result, 0, 1)
         for k, (title, label, button) in enumerate(
-            (("Area", self._area, self._whole), ("Step", self._step, self._no_step))
+            (("Area", self._area, self._whole), ("Step", self._step, self._no_step)), 1
         ):
             name = _text(title, "muted")
             grid.addWidget(name, k, 0, Qt.AlignmentFlag.AlignTop)
@@ -156,6 +160,12 @@ class MeasurePanel(QWidget):
         """Whether there is a surface to measure."""
         for button in self._tools.values():
             button.setEnabled(able)
+
+    def set_result(self, title: str) -> None:
+        """Say which result is measured; nothing where there is one only."""
+        self._result.setText(title)
+        for label in (self._result_name, self._result):
+            label.setVisible(bool(title))
 
     def set_tool(self, tool: Tool) -> None:
         """Show which tool is on, and how to use it."""

@@ -13,10 +13,12 @@ from PySide6.QtGui import QAction, QColor, QContextMenuEvent, QGuiApplication, Q
 from PySide6.QtWidgets import (
     QFrame,
     QGridLayout,
+    QHBoxLayout,
     QLabel,
     QMenu,
     QScrollArea,
     QSizePolicy,
+    QSpinBox,
     QSplitter,
     QStackedWidget,
     QToolButton,
@@ -33,23 +35,29 @@ EMPTY_TEXT: Final = "Draw a line over the picture (Ctrl+Shift+L) to see the prof
 KEY_TEXT: Final = "Drag the upright lines: the table tells what lies between them."
 SHOWN: Final = ("Pz", "Pa", "Pq")
 """Parameters that are told of each profile; all of them are copied."""
+NO_BREAK: Final = "\u00a0"
+"""A space that keeps a name, its number and the unit on one line."""
 CURSORS: Final = (0.25, 0.75)
 """Where the cursors stand in the beginning, in shares of the longest line."""
+MAX_WIDTH_PX: Final = 999
+"""Parallel lines that a profile may be the mean of, at most."""
 
 
 class LineProfile(NamedTuple):
-    """A profile to draw: number of its line, colour as ``#rrggbb``, and what was found of it."""
+    """A profile to draw: number of its line, colour as ``#rrggbb``, and what was found of it; ``width_px`` lines."""
 
     line: int
     colour: str
     profile: Profile
     parameters: tuple[Parameter, ...]
+    width_px: int = 1
 
 
 class ProfileView(QWidget):
     """Height over distance of every line, with two cursors."""
 
     lineRemoveRequested = Signal(int)  # number of the line whose cross was clicked
+    widthRequested = Signal(int)  # parallel lines that a profile is the mean of
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -77,6 +85,21 @@ class ProfileView(QWidget):
         column.setSpacing(2)
         column.addWidget(self._plot, 1)
         column.addWidget(self._read_out)
+        self._width = QSpinBox()
+        self._width.setRange(1, MAX_WIDTH_PX)
+        self._width.setSuffix(" px")
+        self._width.setKeyboardTracking(False)
+        self._width.valueChanged.connect(self.widthRequested)
+        label = QLabel("&Width")
+        label.setBuddy(self._width)
+        for widget in (label, self._width):
+            widget.setToolTip("Each profile is the mean over so many parallel lines, a pixel apart")
+        width_row = QHBoxLayout()
+        width_row.setContentsMargins(4, 4, 4, 0)
+        width_row.setSpacing(8)
+        width_row.addWidget(label)
+        width_row.addWidget(self._width)
+        width_row.addStretch(1)
         rows = QWidget()
         self._row_box = QVBoxLayout(rows)
         self._row_box.setContentsMargins(4, 4, 4, 4)
@@ -87,11 +110,17 @@ class ProfileView(QWidget):
         scroll.setWidgetResizable(True)
         scroll.setFrameShape(QFrame.Shape.NoFrame)
         scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        scroll.setMinimumWidth(170)
-        scroll.setMaximumWidth(360)
+        row_side = QWidget()
+        row_side.setMinimumWidth(170)
+        row_side.setMaximumWidth(360)
+        beside = QVBoxLayout(row_side)
+        beside.setContentsMargins(0, 0, 0, 0)
+        beside.setSpacing(0)
+        beside.addLayout(width_row)
+        beside.addWidget(scroll, 1)
         split = QSplitter(Qt.Orientation.Horizontal)
         split.addWidget(plot_side)
-        split.addWidget(scroll)
+        split.addWidget(row_side)
         split.setSizes([560, 336])
         split.setStretchFactor(0, 5)
         split.setStretchFactor(1, 3)
@@ -118,6 +147,12 @@ class ProfileView(QWidget):
     def set_problem(self, text: str) -> None:
         """Say why there are no profiles; an empty text invites to draw a line."""
         self._empty.setText(text or EMPTY_TEXT)
+
+    def set_width(self, width_px: int) -> None:
+        """Show how many parallel lines a profile is the mean of."""
+        self._width.blockSignals(True)
+        self._width.setValue(width_px)
+        self._width.blockSignals(False)
 
     def set_profiles(self, profiles: Sequence[LineProfile]) -> None:
         """Show these profiles; none shows a hint instead."""
@@ -182,6 +217,8 @@ class ProfileView(QWidget):
             found = ", ".join(f"{item.name} {item.value:.7g} {item.unit}".rstrip() for item in one.parameters)
             (row, column), (last_row, last_column) = one.profile.start, one.profile.end
             where = f"row {row:.1f}, column {column:.1f} to row {last_row:.1f}, column {last_column:.1f}"
+            if one.width_px > 1:
+                where += f", mean over {one.width_px} lines"
             lines.append(f"# line {one.line}: {where}, {one.profile.length_um:.7g} µm; {found}")
         for one in self._profiles:
             lines.append(f"distance {one.line} (µm)\theight {one.line} (µm)")
@@ -266,4 +303,5 @@ class _LineRow(QWidget):
             self.between.setText(f"Δ height {number(up_um)} µm over {number(across_um)} µm")
         found = {item.name: item for item in one.parameters}
         told = [f"{name} {found[name].text}" for name in SHOWN if name in found]
-        self.details.setText(" · ".join([f"length {number(one.profile.length_um)} µm", *told]))
+        details = [f"length {number(one.profile.length_um)} µm", *told]
+        self.details.setText(" · ".join(text.replace(" ", NO_BREAK) for text in details))
