@@ -1,6 +1,7 @@
 """What adapting is worth on foreign microscopes: base, labels, biases only and full, on stacks none of them saw.
 
     python tests/benchmarks/adaptation.py --networks light,fad --counts 3,20,100 --variants bias,bias+head,full,truth
+    python tests/benchmarks/adaptation.py --microscope fine --size 512 --networks fad,light --counts 3,20,100
 
 ``truth`` tunes biases by the rendered truth in place of labels, ``truth+full`` all weights: no label can do
 better, so they tell what labels, biases and the microscope each take away. ``--develop`` takes other stacks of
@@ -32,9 +33,7 @@ ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / folder) for folder in ("app", "models", "resources")]
 
 from dffnets.finetune import LabelledStack, TuneConfig, finetune  # noqa: E402
-from dffnets.layers import expected_position  # noqa: E402
-from dffnets.predict import forward  # noqa: E402
-from dffnets.shipped import WeightsCard, load_network, shipped_cards  # noqa: E402
+from dffnets.shipped import WeightsCard, shipped_cards  # noqa: E402
 from dffnets.synthetic.random_scenes import Canvas, solid  # noqa: E402
 from dffnets.synthetic.torus import render  # noqa: E402
 from toposcope.core.calibration import Sourced  # noqa: E402
@@ -71,6 +70,7 @@ class Microscope:
 MICROSCOPES: Final = {
     "glare": Microscope("fast blur (training: 0.45 to 4.2), grain as wide as two pixels, flicker, saturated glare"),
     "columns": Microscope("a sensor with columns of their own offset", 12, 3.0, 0.02, columns=0.06, glare=0.5),
+    "fine": Microscope("the same sensor, and twenty fine steps", 20, 2.0, 0.02, columns=0.06, glare=0.5),
     "uneven": Microscope(
         "dark corners and much flicker", 12, 2.5, 0.01, flicker=0.15, glare=0.0, texture=0.15, corner=1.0
     ),
@@ -125,16 +125,15 @@ def rmse(depth: NDArray[Any], stack: Stack) -> float:
 
 
 def by_network(card: WeightsCard, weights: Path | None, stacks: Sequence[Stack]) -> list[NDArray[np.float32]]:
-    """Return the depth of each stack by a network."""
-    network = load_network(card, weights)
-    found = []
-    for stack in stacks:
-        grey = torch.from_numpy(stack.frames.astype(np.float32))
-        grey = (grey - grey.mean()) / grey.std()
-        place = torch.from_numpy(stack.positions)
-        probability = forward(network, grey, place, card.multiple, False)
-        found.append(expected_position(probability[None], place[None])[0].numpy())
-    return found
+    """Return the depth of each stack by a network, as the program finds it: at several scales where that pays."""
+    given = checked(METHODS[card.name].settings, {"fill": True})
+    settings = EstimateSettings(card.name, given, align="none", threads=1, weights=weights)
+    return [estimate(opened(stack), settings).depth.astype(np.float32) for stack in stacks]
+
+
+def opened(stack: Stack) -> FocalStack:
+    """Return a stack as the program has it."""
+    return FocalStack.create(ArraySource(stack.frames), Sourced(stack.positions.astype(np.float64), "rendered"), "um")
 
 
 def mean_rmse(depths: Sequence[NDArray[Any]], stacks: Sequence[Stack]) -> float:
@@ -144,8 +143,7 @@ def mean_rmse(depths: Sequence[NDArray[Any]], stacks: Sequence[Stack]) -> float:
 
 def labelled(stack: Stack, method: str, fill: bool) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     given = checked(METHODS[method].settings, {"fill": fill})
-    opened = FocalStack.create(ArraySource(stack.frames), Sourced(stack.positions.astype(np.float64), "rendered"), "um")
-    result = estimate(opened, EstimateSettings(method, given, align="none", threads=1))
+    result = estimate(opened(stack), EstimateSettings(method, given, align="none", threads=1))
     depth = result.depth.astype(np.float32)
     return np.where(np.isfinite(depth), depth, 0.5 if fill else np.nan), result.confidence
 
