@@ -486,3 +486,34 @@ def test_files_of_profiles_have_the_numbers_of_their_lines(qtbot: QtBot, window:
     qtbot.waitUntil(lambda: (folder / "measure.json").exists())
     assert sorted(path.name for path in folder.glob("profile_*")) == ["profile_2.csv", "profile_3.csv"]
     assert (folder / "profile_3.csv").read_text("utf-8-sig").splitlines()[1].split(",")[2] == "30"
+
+
+def waves(number: int, height_um: float = 1.0) -> profile_view.LineProfile:
+    x = np.linspace(0, 100, 401)
+    return profile_view.LineProfile(number, "#ff0000", Profile(x, height_um * np.sin(x), (0, 0), (0, 400)), ())
+
+
+def test_zooming_into_profiles_stays_while_a_line_is_dragged_and_cursors_come_along(qtbot: QtBot) -> None:
+    view = profile_view.ProfileView()
+    qtbot.addWidget(view)
+    view.set_profiles([waves(1)])
+    view._item.setXRange(60, 70, padding=0)
+    assert not any(60 <= cursor.value() <= 70 for cursor in view._cursors)
+    view.bring_cursors()
+    assert [cursor.value() for cursor in view._cursors] == pytest.approx([62.5, 67.5])
+    view.set_profiles([waves(1, 1000.0)])
+    view._item.getViewBox().updateAutoRange()  # else at the next painting
+    left, right = view._item.viewRange()[0]
+    assert (left, right) == pytest.approx((60, 70))
+    low, high = view._item.viewRange()[1]
+    assert low < -990 < 990 < high  # heights that are others are seen
+    view.set_profiles([waves(1), waves(2)])
+    view._item.getViewBox().updateAutoRange()
+    assert view._item.viewRange()[0][1] >= 100  # with another line, all is shown
+
+
+def test_long_profiles_are_drawn_by_segments(qtbot: QtBot) -> None:
+    view = profile_view.ProfileView()
+    qtbot.addWidget(view)
+    view.set_profiles([waves(1)])
+    assert all(curve.opts["segmentedLineMode"] == "on" for curve in view._drawn)

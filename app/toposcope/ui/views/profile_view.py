@@ -32,7 +32,7 @@ from toposcope.ui import theme
 from toposcope.ui.views.axes import NumberAxis
 
 EMPTY_TEXT: Final = "Draw a line over the picture (Ctrl+Shift+L) to see the profile of the surface along it."
-KEY_TEXT: Final = "Drag the upright lines: the table tells what lies between them."
+KEY_TEXT: Final = "Drag the upright lines: the table tells what lies between them. Wheel to zoom, right click for more."
 SHOWN: Final = ("Pz", "Pa", "Pq")
 """Parameters that are told of each profile; all of them are copied."""
 NO_BREAK: Final = "\u00a0"
@@ -157,11 +157,13 @@ class ProfileView(QWidget):
     def set_profiles(self, profiles: Sequence[LineProfile]) -> None:
         """Show these profiles; none shows a hint instead."""
         before = self._reach
+        another = [one.line for one in self._profiles] != [one.line for one in profiles]
         self._profiles = tuple(profiles)
         self._stack.setCurrentIndex(1 if self._profiles else 0)
         self._reach = max((one.profile.length_um for one in self._profiles), default=0.0)
         while len(self._drawn) < len(self._profiles):
             curve = pg.PlotCurveItem(connect="finite")
+            curve.setSegmentedLineMode("on")  # Qt takes seven times as long for one path of thousands of points
             self._drawn.append(curve)
             self._item.addItem(curve)
             row = _LineRow()
@@ -183,7 +185,10 @@ class ProfileView(QWidget):
                 cursor.setBounds((0.0, self._reach))
                 if not before:
                     cursor.setValue(share * self._reach)
-        self._item.enableAutoRange()
+        if another:
+            self._item.enableAutoRange()
+        else:  # the part that was zoomed into stays; its heights may be others now
+            self._item.enableAutoRange("y")
         self._tell()
 
     def apply_theme(self) -> None:
@@ -233,12 +238,20 @@ class ProfileView(QWidget):
         if self._profiles:
             QGuiApplication.clipboard().setText(self.table())
 
+    def bring_cursors(self) -> None:
+        """Put both cursors into the part of the plot that is seen."""
+        left, right = self._item.viewRange()[0]
+        left, right = max(left, 0.0), min(right, self._reach)
+        for cursor, share in zip(self._cursors, CURSORS, strict=True):
+            cursor.setValue(left + share * (right - left))
+
     def contextMenuEvent(self, event: QContextMenuEvent) -> None:
         menu = QMenu(self)
         menu.addAction(self._copy_action)
         menu.addAction("Copy plot as picture", lambda: QGuiApplication.clipboard().setPixmap(self._plot.grab()))
         menu.addSeparator()
         menu.addAction("Show all", self._item.enableAutoRange)
+        menu.addAction("Bring the cursors here", self.bring_cursors)
         for action in menu.actions():
             action.setEnabled(bool(self._profiles))
         menu.exec(event.globalPos())
