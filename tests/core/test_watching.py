@@ -639,7 +639,7 @@ def test_advice_is_that_for_the_same_slices_wherever_they_come_from(folder: Path
     in_um = watch.advice()
     assert in_um is not None
     assert in_um.metric
-    assert "is sharpest in the bottom slice: the surface goes on below it. Put the bottom at -" in in_um.reasons[0]
+    assert "is sharpest in the bottom slice: the surface goes on below it. Put the bottom at −" in in_um.reasons[0]
     pages = folder.parent / "pages"
     pages.mkdir()
     tifffile.imwrite(pages / "scan.tif", np.stack(frames), photometric="minisblack")
