@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -59,8 +60,15 @@ def stepped(stack: FocalStack, settings: EstimateSettings, report: Report) -> De
     return replace(result, depth=depth.astype(np.float32), valid=np.ones(stack.shape, bool))
 
 
-def drag(qtbot: QtBot, window: MainWindow, start: tuple[float, float], end: tuple[float, float], key=NO_KEY) -> None:  # type: ignore[no-untyped-def]
-    """Drag with the left button from one pixel (row, column) to another, as a hand does."""
+def drag(
+    qtbot: QtBot,
+    window: MainWindow,
+    start: tuple[float, float],
+    end: tuple[float, float],
+    key: Qt.KeyboardModifier = NO_KEY,
+    meanwhile: Callable[[], object] | None = None,
+) -> None:
+    """Drag with the left button from one pixel (row, column) to another, as a hand does; `meanwhile` before its end."""
     canvas, left = window.picture.canvas, Qt.MouseButton.LeftButton
 
     def place(share: float) -> QPoint:
@@ -71,6 +79,10 @@ def drag(qtbot: QtBot, window: MainWindow, start: tuple[float, float], end: tupl
     qtbot.mousePress(canvas.viewport(), left, key, place(0.0))
     for share in (0.2, 0.4, 0.6, 0.8, 1.0):
         qtbot.mouseMove(canvas.viewport(), place(share))
+        qtbot.wait(15)
+    if meanwhile is not None:
+        meanwhile()
+        qtbot.mouseMove(canvas.viewport(), place(0.9))
         qtbot.wait(15)
     qtbot.mouseRelease(canvas.viewport(), left, key, place(1.0))
 
@@ -373,21 +385,15 @@ def test_a_line_that_is_dragged_out_of_the_picture_comes_back_as_it_was(qtbot: Q
 def test_a_drawing_that_is_given_up_leaves_nothing(qtbot: QtBot, window: MainWindow, tool: str) -> None:
     canvas = window.picture.canvas
     window.actions_by_name[f"draw_{tool}"].trigger()
-    begin, on, end = (
-        canvas.mapFromScene(canvas._box.mapViewToScene(QPointF(column, row)))
-        for row, column in ((10, 10), (30, 40), (35, 45))
-    )
-    qtbot.mouseMove(canvas.viewport(), begin)
-    qtbot.mousePress(canvas.viewport(), Qt.MouseButton.LeftButton, NO_KEY, begin)
-    for place in (QPoint((begin.x() + on.x()) // 2, (begin.y() + on.y()) // 2), on):
-        qtbot.mouseMove(canvas.viewport(), place)
-        qtbot.wait(15)
-    assert canvas._rubber.isVisible()
-    window.actions_by_name["cancel"].trigger()
-    qtbot.mouseMove(canvas.viewport(), end)
-    qtbot.wait(15)
+    shown = []
+
+    def give_up() -> None:
+        shown.append(canvas._rubber.isVisible())
+        window.actions_by_name["cancel"].trigger()
+
+    drag(qtbot, window, (10, 10), (30, 40), meanwhile=give_up)
+    assert shown == [True]
     assert not canvas._rubber.isVisible()
-    qtbot.mouseRelease(canvas.viewport(), Qt.MouseButton.LeftButton, NO_KEY, end)
     assert window.session.state.marks == Marks()
 
 
@@ -517,3 +523,33 @@ def test_long_profiles_are_drawn_by_segments(qtbot: QtBot) -> None:
     qtbot.addWidget(view)
     view.set_profiles([waves(1)])
     assert all(curve.opts["segmentedLineMode"] == "on" for curve in view._drawn)
+
+
+@pytest.mark.parametrize("way", ["cancel", "undo"])
+def test_a_drag_that_is_given_up_leaves_things_where_they_were(qtbot: QtBot, window: MainWindow, way: str) -> None:
+    window.measuring.add_line((20.0, 10.0), (20.0, 40.0))
+    window.measuring.add_line((40.0, 10.0), (40.0, 40.0))
+    before = window.session.state.marks
+    give_up = window.actions_by_name["cancel"].trigger if way == "cancel" else window.undo.undo
+    drag(qtbot, window, (20, 25), (30, 35), meanwhile=give_up)
+    first = window.session.state.marks.lines[0]
+    assert (first.start, first.end) == ((20.0, 10.0), (20.0, 40.0))
+    assert window.measuring._dragged is None
+    if way == "cancel":
+        assert window.session.state.marks == before
+        assert window.undo.undoText() == "line 2"
+
+
+def test_a_corner_that_is_pulled_out_of_the_picture_comes_to_its_border(qtbot: QtBot, window: MainWindow) -> None:
+    window.measuring.add_area(Area(10, 10, 31, 41))
+    window.picture.canvas.zoom_by(0.5)
+    drag(qtbot, window, (30.5, 40.5), (80, 100))
+    assert window.session.state.marks.area == Area(10, 10, 48, 64)
+
+
+def test_keys_do_not_turn_a_drag_into_another(qtbot: QtBot, window: MainWindow) -> None:
+    # pyqtgraph turns and scales what is dragged with Alt or Shift, unless it is told not to
+    window.measuring.add_line((20.0, 10.0), (30.0, 40.0))
+    window.measuring.add_area(Area(10, 10, 31, 41))
+    canvas = window.picture.canvas
+    assert not any(item.rotatable or item.resizable for item in (canvas._lines[1], canvas._areas[0]))

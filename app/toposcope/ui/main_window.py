@@ -1091,6 +1091,8 @@ class MainWindow(QMainWindow):
         if self.session.state.tool != "pin":  # what is in the hand is put down first
             self.measuring.use_tool("pin")
             return
+        if self.measuring.put_back():
+            return
         if not jobs and self.isFullScreen():
             self.actions_by_name["full_screen"].setChecked(False)
         if set(jobs) == {"adapt"}:  # what takes hours is not stopped by the way

@@ -116,7 +116,8 @@ class MeasuringController(QObject):
     ) -> None:
         super().__init__(parent)
         self._session, self._undo, self._panel, self._plot = session, undo, panel, plot
-        self._dragged: Marks | None = None
+        self._dragged: Marks | None = None  # as they were before the drag that goes on
+        self._moved: Marks | None = None  # as that drag has left them
         self._looking = False
         self._asked: _Asked | None = None
         self.measured: Measured | None = None
@@ -193,6 +194,13 @@ class MeasuringController(QObject):
         """Remove the areas of the step."""
         if self._session.state.marks.step:
             self._edit("remove the step", replace(self._session.state.marks, step=()))
+
+    def put_back(self) -> bool:
+        """Give up the drag that goes on, if there is one; says whether there was."""
+        before, self._dragged = self._dragged, None
+        if before is not None:
+            self._session.set(marks=before)
+        return before is not None
 
     def choose(self, mark: Mark | None) -> None:
         """Make a line or an area the chosen one."""
@@ -275,6 +283,7 @@ class MeasuringController(QObject):
     def _drag(self, text: str, mark: Mark, marks: Marks, finished: bool) -> None:
         if self._dragged is None:
             self._dragged = self._session.state.marks
+        self._moved = marks
         self._session.set(marks=marks, chosen_mark=mark)
         if finished:
             before, self._dragged = self._dragged, None
@@ -289,6 +298,8 @@ class MeasuringController(QObject):
             self._session.set_job(JOB, None)
             self._asked = self.measured = self._dragged = None
             self._show(None)
+        if now.marks is not self._moved:  # undone, removed: what is dragged is not there any more
+            self._dragged = None
         another = (now.pins, now.chosen_pin) != (before.pins, before.chosen_pin)
         if now.chosen_mark is not None and (another or not now.marks.has(now.chosen_mark)):
             self._session.set(chosen_mark=None)

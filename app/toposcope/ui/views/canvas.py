@@ -28,6 +28,8 @@ LEAST_DRAWN: Final = 2.0
 """Pixels that a line, or the diagonal of an area, must have to have been meant."""
 AREA_NAMES: Final = ("Area", "A", "B")
 """What is written at the evaluated area and at the two of a step."""
+_NEAR: Final = 1e-6
+"""Pixels that rounding may come to."""
 PEN_PX: Final = 2.0
 CHOSEN_PX: Final = 4.0
 """Widths of the pens of lines and areas, and of the one that is chosen, in screen pixels."""
@@ -148,6 +150,8 @@ class LineItem(pg.LineSegmentROI):  # type: ignore[misc]
             hoverPen=pg.mkPen("#ffffff", width=3),
             handlePen=pg.mkPen("#ffffff", width=1.5),
             handleHoverPen=pg.mkPen("#ffffff", width=3),
+            rotatable=False,
+            resizable=False,
         )
         self.line, self.colour = line, colour
         self.setZValue(8)
@@ -195,16 +199,26 @@ class AreaItem(pg.ROI):  # type: ignore[misc]
             handleHoverPen=pg.mkPen("#ffffff", width=3),
             maxBounds=bounds,
             rotatable=False,
+            resizable=False,  # but by its corners
         )
         for corner, opposite in (((0, 0), (1, 1)), ((1, 1), (0, 0)), ((0, 1), (1, 0)), ((1, 0), (0, 1))):
             self.addScaleHandle(corner, opposite)
-        self.area, self.name = area, name
+        self.area = area
+        self._reach = bounds.adjusted(_NEAR, _NEAR, -_NEAR, -_NEAR)  # rounding must not lead out of the bounds
         self.setZValue(7)
         self._label = pg.TextItem(name, color="#ffffff", fill=(0, 0, 0, 150), anchor=(0, 1))
         self._label.setParentItem(self)
         self.setToolTip(f"{name}: drag to move, its corners to resize")
         self.sigRegionChanged.connect(lambda: self._tell(False))
         self.sigRegionChangeFinished.connect(lambda: self._tell(True))
+
+    def movePoint(
+        self, handle: Any, pos: Any, modifiers: Any = None, finish: bool = True, coords: str = "parent"
+    ) -> None:
+        """Move a corner; beyond the bounds it goes along them, where pyqtgraph would leave it behind."""
+        at, reach = self.mapSceneToParent(pos) if coords == "scene" else pos, self._reach
+        at = QPointF(min(max(at.x(), reach.left()), reach.right()), min(max(at.y(), reach.top()), reach.bottom()))
+        super().movePoint(handle, at, modifiers, finish, "parent")
 
     def _tell(self, finished: bool) -> None:
         place, size = self.pos(), self.size()
@@ -450,7 +464,7 @@ class Canvas(pg.GraphicsView):  # type: ignore[misc]
         wanted = {line.number: line for line in marks.lines}
         for number, item in list(self._lines.items()):
             if wanted.get(number) != item.line:
-                self._box.removeItem(self._lines.pop(number))
+                self._take_away(self._lines.pop(number))
         for line in marks.lines:
             if line.number not in self._lines:
                 item = self._lines[line.number] = LineItem(line, colours[line.colour % len(colours)])
@@ -467,12 +481,16 @@ class Canvas(pg.GraphicsView):  # type: ignore[misc]
                     pen.setWidthF(width)
                     item.setPen(pen)
 
+    def _take_away(self, item: LineItem | AreaItem) -> None:
+        item.blockSignals(True)  # it may be under the mouse, which goes on to drag it
+        self._box.removeItem(item)
+
     def _set_areas(self, marks: Marks) -> None:
         named = dict(enumerate((marks.area, *marks.step)))
         areas = {place: area for place, area in named.items() if area is not None}
         for place, item in list(self._areas.items()):
             if areas.get(place) != item.area:
-                self._box.removeItem(self._areas.pop(place))
+                self._take_away(self._areas.pop(place))
         for place, area in areas.items():
             if place not in self._areas and self._shape is not None:
                 height, width = self._shape
