@@ -553,3 +553,17 @@ def test_keys_do_not_turn_a_drag_into_another(qtbot: QtBot, window: MainWindow) 
     window.measuring.add_area(Area(10, 10, 31, 41))
     canvas = window.picture.canvas
     assert not any(item.rotatable or item.resizable for item in (canvas._lines[1], canvas._areas[0]))
+
+
+def test_profiles_are_copied_side_by_side(qtbot: QtBot) -> None:
+    view = profile_view.ProfileView()
+    qtbot.addWidget(view)
+    short = Profile(np.array([0.0, 0.5]), np.array([1.0, np.nan]), (0, 0), (0, 1))
+    long = Profile(np.array([0.0, 0.5, 1.0]), np.array([4.0, 5.0, 6.0]), (0, 0), (0, 2))
+    view.set_profiles([profile_view.LineProfile(k, "#ff0000", one, ()) for k, one in ((1, short), (3, long))])
+    assert view.table().splitlines()[2:] == [
+        "distance 1 (µm)\theight 1 (µm)\tdistance 3 (µm)\theight 3 (µm)",
+        "0\t1\t0\t4",
+        "0.5\t\t0.5\t5",
+        "\t\t1\t6",
+    ]

@@ -416,7 +416,7 @@ class MainWindow(QMainWindow):
             "measure_whole": self.measuring.measure_whole,
             "remove_marks": self.measuring.remove_all,
             "copy_measured": lambda: self._copy(self.measuring.table()),
-            "copy_profiles": self.profiles.copy_numbers,
+            "copy_profiles": lambda: self._copy(self.profiles.table()),
             "save_measured": self.save_measured,
             "adapt": self.show_adapt,
             "adapt_folder": self.ask_adapt_folder,

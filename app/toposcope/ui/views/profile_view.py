@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import zip_longest
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -214,7 +215,7 @@ class ProfileView(QWidget):
         return right - left, heights[1] - heights[0]
 
     def table(self) -> str:
-        """Return all profiles as tab-separated numbers, with the parameters of each on top."""
+        """Return all profiles as tab-separated numbers side by side, with the parameters of each on top."""
         if not self._profiles:
             return ""
         lines = []
@@ -225,12 +226,9 @@ class ProfileView(QWidget):
             if one.width_px > 1:
                 where += f", mean over {one.width_px} lines"
             lines.append(f"# line {one.line}: {where}, {one.profile.length_um:.7g} µm; {found}")
-        for one in self._profiles:
-            lines.append(f"distance {one.line} (µm)\theight {one.line} (µm)")
-            lines += [
-                f"{x:.7g}\t{'' if math.isnan(z) else f'{z:.7g}'}"
-                for x, z in zip(one.profile.distance_um, one.profile.z_um, strict=True)
-            ]
+        lines.append("\t".join(f"distance {one.line} (µm)\theight {one.line} (µm)" for one in self._profiles))
+        columns = [_cells(one.profile) for one in self._profiles]
+        lines += ["\t".join(cells) for cells in zip_longest(*columns, fillvalue="\t")]
         return "\n".join(lines) + "\n"
 
     def copy_numbers(self) -> None:
@@ -260,6 +258,12 @@ class ProfileView(QWidget):
     def _tell(self) -> None:
         for row, one in zip(self._rows, self._profiles, strict=False):
             row.show_line(one, *self.between(one.profile))
+
+
+def _cells(profile: Profile) -> list[str]:
+    """Return distance and height, tab-separated, of each point; no height where void."""
+    pairs = zip(profile.distance_um, profile.z_um, strict=True)
+    return [f"{x:.7g}\t{'' if math.isnan(z) else f'{z:.7g}'}" for x, z in pairs]
 
 
 def _height_at(profile: Profile, distance_um: float) -> float:
