@@ -13,7 +13,7 @@ import pytest
 from numpy.testing import assert_allclose
 from PySide6.QtCore import QPoint, QPointF, Qt
 from PySide6.QtGui import QGuiApplication
-from PySide6.QtWidgets import QFileDialog, QLabel, QTreeWidget
+from PySide6.QtWidgets import QApplication, QFileDialog, QLabel, QMenu, QTreeWidget
 from pytestqt.qtbot import QtBot
 
 from toposcope.core.estimate import EstimateSettings
@@ -567,3 +567,28 @@ def test_profiles_are_copied_side_by_side(qtbot: QtBot) -> None:
         "0.5\t\t0.5\t5",
         "\t\t1\t6",
     ]
+
+
+def test_a_click_in_an_area_is_one_on_the_picture(qtbot: QtBot, window: MainWindow) -> None:
+    window.measuring.add_area(Area(5, 5, 40, 60))
+    window.session.set(tool="step")
+    window.measuring.add_area(Area(10, 10, 20, 30))
+    window.session.set(tool="pin")
+    canvas = window.picture.canvas
+    at = canvas.mapFromScene(canvas._box.mapViewToScene(QPointF(20, 15)))
+    qtbot.mouseMove(canvas.viewport(), at)
+    qtbot.wait(30)
+    qtbot.mouseClick(canvas.viewport(), Qt.MouseButton.LeftButton, pos=at)
+    (pin,) = window.session.state.pins
+    assert (pin.row, pin.column) == (15, 20)
+    canvas.set_pins((), None)  # it lies under the mouse
+    qtbot.mouseMove(canvas.viewport(), at + QPoint(8, 8))
+    qtbot.wait(30)
+    qtbot.mouseClick(canvas.viewport(), Qt.MouseButton.RightButton, pos=at + QPoint(8, 8))
+    menu = QApplication.activePopupWidget()
+    assert isinstance(menu, QMenu)
+    texts = [action.text().replace("&", "") for action in menu.actions()]
+    assert texts[:3] == ["Set a pin here", "Measure the whole picture", "Remove the areas of the step"]
+    menu.actions()[2].trigger()
+    menu.close()
+    assert window.session.state.marks.step == ()

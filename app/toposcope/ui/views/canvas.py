@@ -212,6 +212,10 @@ class AreaItem(pg.ROI):  # type: ignore[misc]
         self.sigRegionChanged.connect(lambda: self._tell(False))
         self.sigRegionChangeFinished.connect(lambda: self._tell(True))
 
+    def hoverEvent(self, event: Any) -> None:
+        """Take drags only: a click in an area is one on the picture."""
+        self.setMouseHover(not event.isExit() and event.acceptDrags(Qt.MouseButton.LeftButton))
+
     def movePoint(
         self, handle: Any, pos: Any, modifiers: Any = None, finish: bool = True, coords: str = "parent"
     ) -> None:
