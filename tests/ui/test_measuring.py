@@ -592,3 +592,22 @@ def test_a_click_in_an_area_is_one_on_the_picture(qtbot: QtBot, window: MainWind
     menu.actions()[2].trigger()
     menu.close()
     assert window.session.state.marks.step == ()
+
+
+def test_lines_that_wait_for_a_depth_do_not_ask_to_be_drawn(qtbot: QtBot, window: MainWindow) -> None:
+    window.measuring.add_line((20.0, 10.0), (20.0, 40.0))
+    qtbot.waitUntil(lambda: len(window.profiles._profiles) == 1)
+    window.session.set(runs=(), shown_run=None)
+    assert window.profiles._profiles == ()
+    assert window.profiles._empty.text() == profile_view.WAITING_TEXT
+    window.measuring.remove_all()
+    assert window.profiles._empty.text() == profile_view.EMPTY_TEXT
+
+
+def test_cursors_that_a_short_line_has_pushed_together_part_again(qtbot: QtBot) -> None:
+    view = profile_view.ProfileView()
+    qtbot.addWidget(view)
+    short = Profile(np.linspace(0, 5, 21), np.zeros(21), (0, 0), (0, 20))
+    view.set_profiles([waves(1)])
+    view.set_profiles([profile_view.LineProfile(1, "#ff0000", short, ())])
+    assert [cursor.value() for cursor in view._cursors] == pytest.approx([1.25, 3.75])

@@ -581,6 +581,7 @@ class MainWindow(QMainWindow):
         if differs("marks", "chosen_mark", "pixel_um", "left"):
             self.picture.canvas.set_marks(now.marks, now.chosen_mark)
             self.measure.set_marks(now.marks, now.pixel_um)
+            self.profiles.set_drawn(bool(now.marks.lines))
         if differs("profile_width"):
             self.profiles.set_width(now.profile_width)
         if differs("runs", "shown_run"):

@@ -39,7 +39,7 @@ EMPTY_TEXT: Final = "The parameters of the surface appear here, once the depth i
 TOOLS: Final[dict[Tool, tuple[str, str, str]]] = {
     "line": ("line-segment", "Line", "Draw a line over the picture and see its profile (Ctrl+Shift+L)"),
     "area": ("selection", "Area", "Draw the area that the parameters are of (Ctrl+Shift+M)"),
-    "step": ("arrow-line-up", "Step", "Draw two areas and see how much higher the second one lies"),
+    "step": ("arrow-line-up", "Step", "Draw two areas and see how much higher the second one lies (Ctrl+Alt+S)"),
 }
 FINEST_PX: Final = 16
 """Pixels of a wave of which the default method leaves half (`tests/benchmarks/surface_transfer.py`)."""
@@ -74,6 +74,7 @@ class MeasurePanel(QWidget):
             button.setText("×")
             button.setAutoRaise(True)
             button.setToolTip(tip)
+            button.setAccessibleName(tip)
         self._operations, self._problem = _text("", "muted"), _text(EMPTY_TEXT, "muted")
         self._fineness = _text("", "muted")
         self._table = QTreeWidget()

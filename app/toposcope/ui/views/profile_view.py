@@ -33,6 +33,7 @@ from toposcope.ui import theme
 from toposcope.ui.views.axes import NumberAxis
 
 EMPTY_TEXT: Final = "Draw a line over the picture (Ctrl+Shift+L) to see the profile of the surface along it."
+WAITING_TEXT: Final = "The profiles appear here, once the depth is computed and measured."
 KEY_TEXT: Final = "Drag the upright lines: the table tells what lies between them. Wheel to zoom, right click for more."
 SHOWN: Final = ("Pz", "Pa", "Pq")
 """Parameters that are told of each profile; all of them are copied."""
@@ -63,6 +64,7 @@ class ProfileView(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._profiles: tuple[LineProfile, ...] = ()
+        self._drawn_lines, self._problem = False, ""
         self._reach = 0.0  # length of the longest line, in micrometres
         self._drawn: list[Any] = []
         self._rows: list[_LineRow] = []
@@ -145,9 +147,15 @@ class ProfileView(QWidget):
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.apply_theme()
 
+    def set_drawn(self, drawn: bool) -> None:
+        """Whether there are lines, measured or not: without any, the empty view invites to draw one."""
+        self._drawn_lines = drawn
+        self.set_problem(self._problem)
+
     def set_problem(self, text: str) -> None:
-        """Say why there are no profiles; an empty text invites to draw a line."""
-        self._empty.setText(text or EMPTY_TEXT)
+        """Say why there are no profiles; nothing where nothing is wrong."""
+        self._problem = text
+        self._empty.setText(text or (WAITING_TEXT if self._drawn_lines else EMPTY_TEXT))
 
     def set_width(self, width_px: int) -> None:
         """Show how many parallel lines a profile is the mean of."""
@@ -182,9 +190,10 @@ class ProfileView(QWidget):
             else:
                 curve.setData([], [])
         if self._reach:
-            for cursor, share in zip(self._cursors, CURSORS, strict=True):
+            for cursor in self._cursors:
                 cursor.setBounds((0.0, self._reach))
-                if not before:
+            if not before or len({cursor.value() for cursor in self._cursors}) == 1:  # pushed together by a short line
+                for cursor, share in zip(self._cursors, CURSORS, strict=True):
                     cursor.setValue(share * self._reach)
         if another:
             self._item.enableAutoRange()
@@ -293,6 +302,7 @@ class _LineRow(QWidget):
         self.remove.setText("×")
         self.remove.setAutoRaise(True)
         self.remove.setToolTip("Remove this line")
+        self.remove.setAccessibleName("Remove this line")
         grid = QGridLayout(self)
         grid.setContentsMargins(0, 0, 0, 0)
         grid.setHorizontalSpacing(8)
