@@ -304,6 +304,11 @@ def test_the_panel_says_how_fine_a_focus_sweep_can_tell(qtbot: QtBot, window: Ma
     assert "16 pixels, 8.000 µm" in window.measure._fineness.text()
     window.measuring.prepare(SurfaceSettings(s_um=8.0))
     qtbot.waitUntil(lambda: not window.measure._fineness.isVisible())
+    window.undo.undo()
+    qtbot.waitUntil(lambda: window.measure._fineness.isVisible())
+    (run,) = window.session.state.runs
+    window.session.set(runs=(replace(run, measured=True),))  # heights of an instrument, laid over the stack
+    assert not window.measure._fineness.isVisible()
 
 
 def test_a_line_without_heights_says_why(qtbot: QtBot) -> None:
@@ -611,3 +616,17 @@ def test_cursors_that_a_short_line_has_pushed_together_part_again(qtbot: QtBot) 
     view.set_profiles([waves(1)])
     view.set_profiles([profile_view.LineProfile(1, "#ff0000", short, ())])
     assert [cursor.value() for cursor in view._cursors] == pytest.approx([1.25, 3.75])
+
+
+def test_lengths_of_the_area_are_those_of_the_result_not_of_a_later_calibration(
+    qtbot: QtBot, window: MainWindow
+) -> None:
+    window.session.set(automatic=False)
+    window.measuring.add_area(Area(10, 8, 30, 29))
+    window.calibration.pixelEdited.emit(5.0)
+    assert window.session.state.pixel_um is not None
+    assert window.session.state.pixel_um.value == 5.0
+    assert window.measure._area.text() == "10.50 × 10.00 µm (21 × 20 px) from row 10, column 8"
+    assert "8.000 µm" in window.measure._fineness.text()
+    window.estimating.run()
+    qtbot.waitUntil(lambda: window.measure._area.text().startswith("105.0 × 100.0 µm"))

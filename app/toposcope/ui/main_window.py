@@ -578,9 +578,9 @@ class MainWindow(QMainWindow):
         if differs("tool"):
             self.picture.canvas.set_tool(now.tool)
             self.measure.set_tool(now.tool)
-        if differs("marks", "chosen_mark", "pixel_um", "left"):
+        if differs("marks", "chosen_mark", "surface_pixel_um", "left"):
             self.picture.canvas.set_marks(now.marks, now.chosen_mark)
-            self.measure.set_marks(now.marks, now.pixel_um)
+            self.measure.set_marks(now.marks, now.surface_pixel_um)
             self.profiles.set_drawn(bool(now.marks.lines))
         if differs("profile_width"):
             self.profiles.set_width(now.profile_width)
@@ -588,8 +588,9 @@ class MainWindow(QMainWindow):
             self.measure.set_result(_measured_result(now))
         if differs("surface"):
             self.measure.set_settings(now.surface)
-        if differs("surface", "pixel_um", "subject"):
-            self.measure.set_fineness(None if now.subject == "height map" else now.pixel_um, now.surface.s_um)
+        if differs("surface", "surface_pixel_um", "of_instrument"):
+            fineness = None if now.of_instrument else now.surface_pixel_um
+            self.measure.set_fineness(fineness, now.surface.s_um)
         if differs("readout"):
             self.status.set_readout(now.readout)
         if differs("method"):

@@ -229,6 +229,8 @@ class ViewState:
     right: PictureRequest | None
     comparison: Comparison
     pixel_um: float | None
+    surface_pixel_um: float | None
+    of_instrument: bool
     pins: tuple[Pin, ...]
     chosen_pin: int | None
     tool: Tool
@@ -277,6 +279,8 @@ def resolve(state: State, methods: Mapping[str, MethodCard] | None = None) -> Vi
         right=right,
         comparison=comparison(state, mode, methods or {}),
         pixel_um=state.pixel_um.value if state.pixel_um else None,
+        surface_pixel_um=surface_pixel(state),
+        of_instrument=run is not None and run.measured,
         pins=state.pins,
         chosen_pin=state.chosen_pin,
         tool=state.tool,
@@ -306,6 +310,13 @@ def resolve(state: State, methods: Mapping[str, MethodCard] | None = None) -> Vi
         message=state.message,
         adapt=adapt_view(state.adapt, state.opened.path if state.opened else None),
     )
+
+
+def surface_pixel(state: State) -> float | None:
+    """Return the side of a pixel of what is measured: of the result, whatever was typed in since it was computed."""
+    run = state.run if state.run is not None and state.run.reduction == 1 else None
+    pixel = run.result.pixel_um if run is not None else state.pixel_um
+    return pixel.value if pixel is not None else None
 
 
 def measured_pixel(state: State) -> Sourced[float] | None:
