@@ -20,6 +20,7 @@ from pytestqt.qtbot import QtBot
 
 from adapted_files import QUICK, delta, written
 from dffnets import finetune as ft
+from dffnets.shipped import WeightsError
 from toposcope.core.source import ChoiceNeeded, OpenOptions
 from toposcope.core.source.options import Choice
 from toposcope.core.stack import ArraySource, FocalStack, Part
@@ -466,6 +467,34 @@ def test_a_picture_is_made_again_where_its_labels_have_moved_meanwhile(
     until(qtbot, lambda: window.adapt.picture_shown() == (True, True))
     assert window.session.state.message is None
     assert len(asked) == 2
+
+
+@pytest.mark.usefixtures("any_gain")
+def test_a_picture_is_made_again_where_the_adaptation_ends_meanwhile(
+    qtbot: QtBot, make: Make, stacks: list[Path], tmp_path: Path
+) -> None:
+    asked: list[Path] = []
+
+    def preview(labels: Labels, base: str, weights: Path | None, device: str, report: object) -> Any:
+        if weights is not None:
+            asked.append(weights)
+            if len(asked) == 1:  # as if its best state so far had been read, whose folder is gone by now
+                window.adapting._through = tmp_path / "best.safetensors"
+                raise WeightsError("best.safetensors is missing.")
+        return labels.depth()
+
+    window = make(adapting=Adapting(preview=preview))
+    window.adapting.add(stacks)
+    ready(qtbot, window)
+    window.adapting.label()
+    until(qtbot, lambda: all(one.sure is not None for one in window.session.state.adapt.stacks))
+    window.adapting.start()
+    until(qtbot, lambda: window.session.state.adapt.phase == "idle")
+    source = window.session.state.adapt.stacks[0].source
+    until(qtbot, lambda: (source, "adapted") in window.adapting._seen, 30)
+    assert len(asked) == 2
+    message = window.session.state.message
+    assert message is None or message.level == "info"
 
 
 def test_a_file_with_several_stacks_asks_which(qtbot: QtBot, make: Make) -> None:

@@ -141,6 +141,7 @@ class AdaptingController(QObject):
         self._labelled = 0
         self._looks: dict[Source, Look] = {}
         self._seen: dict[tuple[Source, PairKind], _Seen] = {}
+        self._through: Path | None = None  # weights of the picture that is being made
         self._rest_until = 0.0
         self._looked: list[tuple[Source, TuneSettings]] = []
         self.runner = LatestRunner("adapt", self)
@@ -451,7 +452,7 @@ class AdaptingController(QObject):
     def _start_picture(self, source: Source, kind: PairKind) -> None:
         state, look, version = self.state, self._looks[source], self._version(kind)
         base = state.plan.settings.base if state.plan and kind == "adapted" else state.settings.base
-        weights = self._weights() if kind == "adapted" else None
+        weights = self._through = self._weights() if kind == "adapted" else None
         colours, known, device = self._session.state.colour_map, self._seen.get((source, kind)), state.settings.device
         least = state.settings.options.confidence
         if kind != "labels":
@@ -505,6 +506,11 @@ class AdaptingController(QObject):
     def _on_look_failed(self, error: Exception) -> None:
         text = problem(error).text
         self._set(looking="")
+        if self._through is not None and not self._through.exists():
+            # the adaptation ended, and its best state so far is a method now
+            self._through = None
+            self._look()
+            return
         if self.state.labelling:
             source, *others = self.state.labelling
             self._set(labelling=tuple(others))
