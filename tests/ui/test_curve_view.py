@@ -72,7 +72,7 @@ def view(qtbot: QtBot) -> CurveView:
 )
 def test_a_pin_tells_where_its_depth_comes_from(view: CurveView, origin: Origin, text: str) -> None:
     view.set_curves([(1, "#ff0000", replace(curve(), origin=origin))])
-    assert view._rows[0]._details.text().startswith(text)
+    assert view._rows[0].details.text().startswith(text)
 
 
 def test_positions_of_another_stack_or_unit_ask_for_no_slice(view: CurveView) -> None:
@@ -144,19 +144,19 @@ def test_void_and_flat_pixels_are_drawn_without_peak(view: CurveView) -> None:
     drawn = view._drawn[0]
     assert not any(item.isVisible() for item in (drawn.depth, drawn.width, drawn.others, drawn.fit, drawn.measure))
     assert drawn.probability.isVisible()
-    assert "void" in view._rows[0]._details.text()
+    assert "void" in view._rows[0].details.text()
 
 
 def test_each_pin_has_its_row_with_number_verdict_and_colour(view: CurveView) -> None:
     view.set_curves([(3, "#00ff00", curve()), (8, "#0000ff", curve(9.0, row=77))])
     first, second = view._rows[:2]
-    assert first._chip.text() == "3"
-    assert "#00ff00" in first._chip.styleSheet()
-    assert second._verdict.text() == "One clear peak at 9 µm"
-    assert "row 77" in second._details.text()
-    assert first._verdict.textInteractionFlags() & Qt.TextInteractionFlag.TextSelectableByMouse
+    assert first.chip.text() == "3"
+    assert "#00ff00" in first.chip.styleSheet()
+    assert second.heading.text() == "One clear peak at 9 µm"
+    assert "row 77" in second.details.text()
+    assert first.heading.textInteractionFlags() & Qt.TextInteractionFlag.TextSelectableByMouse
     view.set_curves([(8, "#0000ff", curve(9.0))])
-    assert view._rows[0]._chip.text() == "8"
+    assert view._rows[0].chip.text() == "8"
     assert not view._rows[1].isVisible()
 
 
@@ -293,8 +293,8 @@ def test_two_results_are_told_apart_without_colour(view: CurveView) -> None:
     assert (first.probability.opts["symbol"], second.probability.opts["symbol"]) == ("o", "s")
     assert first.measure.isVisible()
     assert not second.measure.isVisible()  # networks have none
-    assert [row._chip.text() for row in view._rows[:2]] == ["1A", "1B"]
-    assert [row._verdict.text() for row in view._rows[:2]] == ["One clear peak at 5 µm", "One clear peak at 9 µm"]
+    assert [row.chip.text() for row in view._rows[:2]] == ["1A", "1B"]
+    assert [row.heading.text() for row in view._rows[:2]] == ["One clear peak at 5 µm", "One clear peak at 9 µm"]
     assert view._rows[0].remove.isVisible()
     assert not view._rows[1].remove.isVisible()
     assert view._legend.isVisible()

@@ -109,7 +109,7 @@ def test_a_line_that_is_drawn_has_its_profile(qtbot: QtBot, window: MainWindow) 
     across, up = window.profiles.between(one.profile)
     assert across == pytest.approx(one.profile.length_um / 2)
     assert up == pytest.approx(across / 0.5 * RISE_UM, abs=RISE_UM)
-    text = window.profiles._rows[0].between.text()
+    text = window.profiles._rows[0].heading.text()
     assert text.startswith("Δ height 3.")
     # a plane is flat once it is levelled
     window.measuring.prepare(SurfaceSettings(form="plane"))
@@ -316,7 +316,7 @@ def test_a_line_without_heights_says_why(qtbot: QtBot) -> None:
     qtbot.addWidget(view)
     nowhere = Profile(np.linspace(0, 8, 9), np.full(9, np.nan), (0, 0), (0, 8))
     view.set_profiles([profile_view.LineProfile(1, "#ff0000", nowhere, ())])
-    assert view._rows[0].between.text() == "No height along this line"
+    assert view._rows[0].heading.text() == "No height along this line"
     assert view._rows[0].details.text() == "length 8.000 µm · it lies outside the area, or over voids only"
 
 

@@ -67,8 +67,8 @@ def test_a_stored_result_is_shown_with_what_it_has(qtbot: QtBot, make: Make, tmp
     window.pins.add(10, 60)
     assert window.curves._empty.text() == curve_view.STORED_TEXT
     assert window.curves._empty.isVisible()
-    assert [row._verdict.text() for row in window.curves._rows] == ["Depth 13.175 µm", "Depth 19.524 µm"]
-    assert window.curves._rows[1]._details.text().endswith("row 10, column 60 · +6.349 µm against pin 1, 20 µm away")
+    assert [row.heading.text() for row in window.curves._rows] == ["Depth 13.175 µm", "Depth 19.524 µm"]
+    assert window.curves._rows[1].details.text().endswith("row 10, column 60 · +6.349 µm against pin 1, 20 µm away")
     assert all(row.isVisible() for row in window.curves._rows)
     assert window.strip._empty_text == film_strip.STORED_TEXT
     assert window.calibration._range.text() == "10 to 20 µm, step 2.5"

@@ -24,14 +24,12 @@ from PySide6.QtGui import (
 )
 from PySide6.QtWidgets import (
     QFrame,
-    QGridLayout,
     QLabel,
     QMenu,
     QScrollArea,
     QSizePolicy,
     QSplitter,
     QStackedWidget,
-    QToolButton,
     QVBoxLayout,
     QWidget,
 )
@@ -42,6 +40,7 @@ from toposcope.ui import theme
 from toposcope.ui.resolve import slice_text
 from toposcope.ui.session import Subject
 from toposcope.ui.views.axes import NumberAxis
+from toposcope.ui.views.chip_row import ChipRow
 
 Floats = NDArray[np.float64]
 Side = Literal["", "A", "B"]
@@ -226,8 +225,8 @@ class CurveView(QWidget):
         while len(self._drawn) < len(self._curves):
             self._drawn.append(_DrawnCurve(self._item))
         while len(self._rows) < len(self._pins):
-            row = _PinRow()
-            row.remove.clicked.connect(lambda _=False, row=row: self.pinRemoveRequested.emit(row.pin))
+            row = _PinRow("pin")
+            row.remove.clicked.connect(lambda _=False, row=row: self.pinRemoveRequested.emit(row.number))
             self._rows.append(row)
             self._row_box.insertWidget(self._row_box.count() - 1, row)
         self._redraw()
@@ -525,55 +524,19 @@ class _DrawnCurve:
         self.depth.setPen(pg.mkPen(colour, width=1.5, style=upright))
 
 
-class _PinRow(QWidget):
-    """Chip with the pin's number, where it is, and its verdict in words."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.pin = 0
-        self._chip = QLabel()
-        self._chip.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        self._chip.setFixedHeight(20)
-        self._chip.setMinimumWidth(20)
-        self._verdict = QLabel()
-        self._verdict.setWordWrap(True)
-        self._verdict.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
-        self._details = QLabel()
-        self._details.setWordWrap(True)
-        self._details.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
-        self._details.setProperty("role", "muted")
-        for label in (self._verdict, self._details):
-            label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self.remove = QToolButton()
-        self.remove.setText("×")
-        self.remove.setAutoRaise(True)
-        self.remove.setToolTip("Remove this pin")
-        grid = QGridLayout(self)
-        grid.setContentsMargins(0, 0, 0, 0)
-        grid.setHorizontalSpacing(8)
-        grid.setVerticalSpacing(1)
-        grid.addWidget(self._chip, 0, 0, Qt.AlignmentFlag.AlignTop)
-        grid.addWidget(self._verdict, 0, 1)
-        grid.addWidget(self.remove, 0, 2, Qt.AlignmentFlag.AlignTop)
-        grid.addWidget(self._details, 1, 1, 1, 2)
-        grid.setColumnStretch(1, 1)
+class _PinRow(ChipRow):
+    """Where a pin is, and its verdict in words."""
 
     def show_pin(self, one: PinCurve | PinDepth) -> None:
-        self.pin, colour, side = one.pin, one.colour, one.side
-        ink = "#000000" if QColor(colour).lightness() > 110 else "#ffffff"
-        self._chip.setText(one.name)
-        look = f"background: {colour}; color: {ink};"
-        if side == "B":
-            look = f"background: transparent; color: {theme.colours().text}; border: 2px solid {colour};"
-        self._chip.setStyleSheet(f"{look} border-radius: 10px; font-weight: 600;")
-        self._chip.setMinimumWidth(30 if side else 20)
+        side = one.side
+        self.set_chip(one.pin, one.name, one.colour, hollow=side == "B")
         self.remove.setVisible(side != "B")
         if isinstance(one, PinDepth):
-            self._verdict.setText(one.text)
-            self._details.setText(one.details)
+            self.heading.setText(one.text)
+            self.details.setText(one.details)
             return
         curve = one.curve
-        self._verdict.setText(curve.verdict.text[:1].upper() + curve.verdict.text[1:])
+        self.heading.setText(curve.verdict.text[:1].upper() + curve.verdict.text[1:])
         unit = curve.unit_symbol
         fine = float(np.median(np.diff(curve.positions))) / 10
         depth = "depth: void"
@@ -582,7 +545,7 @@ class _PinRow(QWidget):
         width = f" · width {format_length(curve.width, unit, fine)}" if np.isfinite(curve.width) else ""
         where = f" · row {curve.row}, column {curve.column}" if side != "B" else ""  # B is the same pixel as A
         apart = f" · {one.apart}" if one.apart else ""
-        self._details.setText(f"{depth}{width}{where}{apart}")
+        self.details.setText(f"{depth}{width}{where}{apart}")
 
 
 class SideLegend(QWidget):

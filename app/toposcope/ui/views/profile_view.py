@@ -10,19 +10,16 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtGui import QAction, QColor, QContextMenuEvent, QGuiApplication, QKeySequence
+from PySide6.QtGui import QAction, QContextMenuEvent, QGuiApplication, QKeySequence
 from PySide6.QtWidgets import (
     QFrame,
-    QGridLayout,
     QHBoxLayout,
     QLabel,
     QMenu,
     QScrollArea,
-    QSizePolicy,
     QSpinBox,
     QSplitter,
     QStackedWidget,
-    QToolButton,
     QVBoxLayout,
     QWidget,
 )
@@ -31,6 +28,7 @@ from toposcope.core.surface import Parameter, Profile
 from toposcope.core.surface.model import number
 from toposcope.ui import theme
 from toposcope.ui.views.axes import NumberAxis
+from toposcope.ui.views.chip_row import ChipRow
 
 EMPTY_TEXT: Final = "Draw a line over the picture (Ctrl+Shift+L) to see the profile of the surface along it."
 WAITING_TEXT: Final = "The profiles appear here, once the depth is computed and measured."
@@ -175,8 +173,8 @@ class ProfileView(QWidget):
             curve.setSegmentedLineMode("on")  # Qt takes seven times as long for one path of thousands of points
             self._drawn.append(curve)
             self._item.addItem(curve)
-            row = _LineRow()
-            row.remove.clicked.connect(lambda _=False, row=row: self.lineRemoveRequested.emit(row.line))
+            row = _LineRow("line")
+            row.remove.clicked.connect(lambda _=False, row=row: self.lineRemoveRequested.emit(row.number))
             self._rows.append(row)
             self._row_box.insertWidget(self._row_box.count() - 1, row)
         for k, (curve, row) in enumerate(zip(self._drawn, self._rows, strict=True)):
@@ -282,52 +280,21 @@ def _height_at(profile: Profile, distance_um: float) -> float:
     return float(profile.z_um[int(np.argmin(np.abs(profile.distance_um - distance_um)))])
 
 
-class _LineRow(QWidget):
-    """Chip with the line's number, what lies between the cursors, and its parameters."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.line = 0
-        self._chip = QLabel()
-        self._chip.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        self._chip.setFixedHeight(20)
-        self._chip.setMinimumWidth(20)
-        self.between, self.details = QLabel(), QLabel()
-        for label in (self.between, self.details):
-            label.setWordWrap(True)
-            label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
-            label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self.details.setProperty("role", "muted")
-        self.remove = QToolButton()
-        self.remove.setText("×")
-        self.remove.setAutoRaise(True)
-        self.remove.setToolTip("Remove this line")
-        self.remove.setAccessibleName("Remove this line")
-        grid = QGridLayout(self)
-        grid.setContentsMargins(0, 0, 0, 0)
-        grid.setHorizontalSpacing(8)
-        grid.setVerticalSpacing(1)
-        grid.addWidget(self._chip, 0, 0, Qt.AlignmentFlag.AlignTop)
-        grid.addWidget(self.between, 0, 1)
-        grid.addWidget(self.remove, 0, 2, Qt.AlignmentFlag.AlignTop)
-        grid.addWidget(self.details, 1, 1, 1, 2)
-        grid.setColumnStretch(1, 1)
+class _LineRow(ChipRow):
+    """What lies between the cursors on a line, and its parameters."""
 
     def show_line(self, one: LineProfile, across_um: float, up_um: float) -> None:
         """Tell of a line, ``across_um`` and ``up_um`` being from the left to the right cursor."""
-        self.line = one.line
-        ink = "#000000" if QColor(one.colour).lightness() > 110 else "#ffffff"
-        self._chip.setText(str(one.line))
-        self._chip.setStyleSheet(f"background: {one.colour}; color: {ink}; border-radius: 10px; font-weight: 600;")
+        self.set_chip(one.line, str(one.line), one.colour)
         if not np.isfinite(one.profile.z_um).any():
-            self.between.setText("No height along this line")
+            self.heading.setText("No height along this line")
             length = number(one.profile.length_um)
             self.details.setText(f"length {length} µm · it lies outside the area, or over voids only")
             return
         if math.isnan(up_um):
-            self.between.setText(f"No height at a cursor; they are {number(across_um)} µm apart")
+            self.heading.setText(f"No height at a cursor; they are {number(across_um)} µm apart")
         else:
-            self.between.setText(f"Δ height {number(up_um)} µm over {number(across_um)} µm")
+            self.heading.setText(f"Δ height {number(up_um)} µm over {number(across_um)} µm")
         found = {item.name: item for item in one.parameters}
         told = [f"{name} {found[name].text}" for name in SHOWN if name in found]
         details = [f"length {number(one.profile.length_um)} µm", *told]
