@@ -106,11 +106,14 @@ def test_a_line_that_is_drawn_has_its_profile(qtbot: QtBot, window: MainWindow) 
     columns = line.start[1] + one.profile.distance_um / 0.5 * np.sign(line.end[1] - line.start[1])
     assert_allclose(one.profile.z_um, columns * RISE_UM, atol=1e-5)
     # between the cursors, a quarter and three quarters along
-    across, up = window.profiles.between(one.profile)
+    across, left, right = window.profiles.at_cursors(one.profile)
     assert across == pytest.approx(one.profile.length_um / 2)
-    assert up == pytest.approx(across / 0.5 * RISE_UM, abs=RISE_UM)
-    text = window.profiles._rows[0].heading.text()
-    assert text.startswith("Δ height 3.")
+    assert left == pytest.approx(20 * RISE_UM, abs=RISE_UM)
+    assert right == pytest.approx(40 * RISE_UM, abs=RISE_UM)
+    row = window.profiles._rows[0]
+    assert row.heading.text().startswith("Δ height 3.")
+    heights = [float(text.strip().removesuffix("µm")) for text in row.details.text().split(" · ")[0].split("→")]
+    assert heights == pytest.approx([left, right], abs=1e-3)
     # a plane is flat once it is levelled
     window.measuring.prepare(SurfaceSettings(form="plane"))
     qtbot.waitUntil(lambda: bool(np.nanmax(np.abs(window.profiles._profiles[0].profile.z_um)) < 1e-5))
@@ -150,6 +153,18 @@ def test_an_end_of_a_line_and_a_whole_line_can_be_dragged(qtbot: QtBot, window: 
     assert [line.number for line in window.session.state.marks.lines] == [2]
     window.measuring.add_line((5.0, 5.0), (9.0, 9.0))
     assert [line.number for line in window.session.state.marks.lines] == [1, 2]  # the number that was free
+
+
+def test_a_cursor_over_a_void_is_named(qtbot: QtBot, window: MainWindow) -> None:
+    window.measuring.add_line((0.0, 10.0), (0.0, 50.0))  # the first row is void
+    window.measuring.add_line((0.0, 10.0), (20.0, 10.0))
+    qtbot.waitUntil(lambda: len(window.profiles._profiles) == 2)
+    first, second = window.profiles._cursors
+    first.setValue(0.0)
+    second.setValue(8.0)
+    row = window.profiles._rows[1]
+    assert row.heading.text() == "No height at the left cursor; they are 8.000 µm apart"
+    assert row.details.text().startswith("void\u00a0→")
 
 
 def test_shift_keeps_a_line_to_45_degrees(qtbot: QtBot, window: MainWindow) -> None:

@@ -215,11 +215,10 @@ class ProfileView(QWidget):
             cursor.setPen(pg.mkPen(c.text, width=1))
             cursor.setHoverPen(pg.mkPen(c.accent, width=2))
 
-    def between(self, profile: Profile) -> tuple[float, float]:
-        """Return distance and difference in height, in micrometres, from the left to the right cursor; NaN in voids."""
+    def at_cursors(self, profile: Profile) -> tuple[float, float, float]:
+        """Return the distance of the cursors, and the heights at the left and the right one, NaN in voids; in µm."""
         left, right = sorted(float(cursor.value()) for cursor in self._cursors)
-        heights = [_height_at(profile, at) for at in (left, right)]
-        return right - left, heights[1] - heights[0]
+        return right - left, _height_at(profile, left), _height_at(profile, right)
 
     def table(self) -> str:
         """Return all profiles as tab-separated numbers side by side, with the parameters of each on top."""
@@ -264,7 +263,7 @@ class ProfileView(QWidget):
 
     def _tell(self) -> None:
         for row, one in zip(self._rows, self._profiles, strict=False):
-            row.show_line(one, *self.between(one.profile))
+            row.show_line(one, *self.at_cursors(one.profile))
 
 
 def _cells(profile: Profile) -> list[str]:
@@ -283,19 +282,22 @@ def _height_at(profile: Profile, distance_um: float) -> float:
 class _LineRow(ChipRow):
     """What lies between the cursors on a line, and its parameters."""
 
-    def show_line(self, one: LineProfile, across_um: float, up_um: float) -> None:
-        """Tell of a line, ``across_um`` and ``up_um`` being from the left to the right cursor."""
+    def show_line(self, one: LineProfile, across_um: float, left_um: float, right_um: float) -> None:
+        """Tell of a line, and of its heights at the left and the right cursor, ``across_um`` apart."""
         self.set_chip(one.line, str(one.line), one.colour)
         if not np.isfinite(one.profile.z_um).any():
             self.heading.setText("No height along this line")
             length = number(one.profile.length_um)
             self.details.setText(f"length {length} µm · it lies outside the area, or over voids only")
             return
-        if math.isnan(up_um):
-            self.heading.setText(f"No height at a cursor; they are {number(across_um)} µm apart")
+        void = [side for side, height in (("left", left_um), ("right", right_um)) if math.isnan(height)]
+        if void:
+            where = f"the {void[0]} cursor" if len(void) == 1 else "either cursor"
+            self.heading.setText(f"No height at {where}; they are {number(across_um)} µm apart")
         else:
-            self.heading.setText(f"Δ height {number(up_um)} µm over {number(across_um)} µm")
+            self.heading.setText(f"Δ height {number(right_um - left_um)} µm over {number(across_um)} µm")
+        heights = " → ".join("void" if math.isnan(one) else f"{number(one)} µm" for one in (left_um, right_um))
         found = {item.name: item for item in one.parameters}
         told = [f"{name} {found[name].text}" for name in SHOWN if name in found]
-        details = [f"length {number(one.profile.length_um)} µm", *told]
+        details = [heights, f"length {number(one.profile.length_um)} µm", *told]
         self.details.setText(" · ".join(text.replace(" ", NO_BREAK) for text in details))
