@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from toposcope.core.words import number, percent
+from toposcope.core.words import measured, number, percent
 
 
 @pytest.mark.parametrize(
@@ -40,3 +40,19 @@ def test_a_share_is_whole_from_a_tenth_on_and_has_two_digits_below(share: float,
 )
 def test_numbers_have_no_exponent_and_a_true_minus(value: float, digits: int, words: str) -> None:
     assert number(value, digits) == words
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (0.70711, "0.7071"),
+        (12.3, "12.30"),
+        (-1234.4, "−1234"),
+        (123456.7, "123457"),
+        (0.000123456, "0.0001235"),
+        (1e-12, "0"),
+        (float("nan"), "–"),
+    ],
+)
+def test_measured_numbers_keep_the_digits_that_count(value: float, words: str) -> None:
+    assert measured(value) == words

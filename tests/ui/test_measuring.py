@@ -13,7 +13,7 @@ import pytest
 from numpy.testing import assert_allclose
 from PySide6.QtCore import QPoint, QPointF, Qt
 from PySide6.QtGui import QGuiApplication
-from PySide6.QtWidgets import QApplication, QFileDialog, QLabel, QMenu, QTreeWidget
+from PySide6.QtWidgets import QApplication, QFileDialog, QMenu
 from pytestqt.qtbot import QtBot
 
 from toposcope.core.estimate import EstimateSettings
@@ -224,10 +224,7 @@ def test_the_height_of_a_step_between_two_areas(qtbot: QtBot, make: Make) -> Non
     drag(qtbot, window, (5, 38), (40, 60))
     assert window.session.state.tool == "pin"
     qtbot.waitUntil(lambda: window.measure._step.text().startswith("B lies"))
-    assert (
-        window.measure._step.text().startswith("B lies 3 µm above A")
-        or "3.000 µm above A" in window.measure._step.text()
-    )
+    assert window.measure._step.text().startswith("B lies 3.000 µm above A")
     # areas that overlap are refused in a sentence, beside what is measured
     window.measuring.move_area(2, Area(5, 10, 40, 40), finished=True)
     qtbot.waitUntil(lambda: "overlap" in window.measure._step.text())
@@ -255,7 +252,6 @@ def test_a_filter_that_does_not_suit_is_told_in_the_panel(qtbot: QtBot, window: 
 
 
 def test_nothing_is_measured_that_nobody_asks_for(qtbot: QtBot, window: MainWindow) -> None:
-    assert not window.docks["measure"].visibleRegion().isEmpty() or window.measuring.measured is None
     assert window.measuring._asked is None
     window.measuring.add_line((20.0, 10.0), (20.0, 40.0))
     qtbot.waitUntil(lambda: measured(window))
@@ -309,8 +305,6 @@ def test_copied_profiles_are_read_by_a_spreadsheet(qtbot: QtBot, window: MainWin
     assert titles == "distance 1 (µm)\theight 1 (µm)"
     assert rows[0] == "0\t"  # the first row is void
     assert [float(cell) for cell in rows[1].split("\t")] == pytest.approx([0.5, 10 * RISE_UM], abs=1e-5)
-    assert window.measure.findChildren(QTreeWidget)
-    assert window.measure.findChildren(QLabel)
 
 
 def test_the_panel_says_how_fine_a_focus_sweep_can_tell(qtbot: QtBot, window: MainWindow) -> None:

@@ -190,8 +190,8 @@ def test_pins_tell_how_far_they_are_from_the_first() -> None:
     pins = (Pin(2, 10, 60, 1), Pin(1, 40, 20, 0), Pin(3, 0, 60, 2))
     state = state_of(stack, run, pins=pins)
     assert [pin_apart(state, run, pin) for pin in pins] == ["", "−6.349 µm against pin 2, 25 µm away", "5 µm away"]
-    assert pin_facts(state, run, pins[1]) == ("Depth 13.175 µm", "confidence 0.75 · row 40, column 20")
-    assert pin_facts(state, run, pins[2]) == ("Void: no depth here", "row 0, column 60")
+    assert pin_facts(run, pins[1]) == ("Depth 13.175 µm", "confidence 0.75 · row 40, column 20")
+    assert pin_facts(run, pins[2]) == ("Void: no depth here", "row 0, column 60")
     unknown = replace(state, stack=replace(stack, pixel_um=None))
     assert pin_apart(unknown, run, pins[1]).endswith("50 px away")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from toposcope.cli.comparing import read_heights, result_name
 from toposcope.cli.options import Answer, Commands, add_command, check_folder, count, length, written_lines
 from toposcope.core.jobs import Report, part
+from toposcope.core.words import measured, number
 from toposcope.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -82,8 +82,8 @@ def add_measure(commands: Commands) -> None:
 
 def corners(text: str) -> Corners:
     """Read two points: ROW,COL:ROW,COL."""
-    number = r"(-?\d+(?:\.\d*)?)"
-    match = re.fullmatch(rf"\s*{number},{number}\s*:\s*{number},{number}\s*", text)
+    point = r"(-?\d+(?:\.\d*)?),(-?\d+(?:\.\d*)?)"
+    match = re.fullmatch(rf"\s*{point}\s*:\s*{point}\s*", text)
     if match is None:
         raise argparse.ArgumentTypeError(f"{text!r} names no two pixels; write ROW,COL:ROW,COL such as 10,20:90,140")
     a, b, c, d = (float(part) for part in match.groups())
@@ -153,15 +153,16 @@ def _lines(found: Measurement) -> list[str]:
     near = facts.get("near")
     lines = [
         f"{'surface':<12}{facts['measured']}",
-        f"{'size':<12}{width} × {height} pixels, {wide:.5g} × {tall:.5g} µm, {100 * found.known_share:.1f} % known",
-        f"{'pixel size':<12}{pixel:.5g} µm ({facts['pixel']['origin']})",
+        f"{'size':<12}{width} × {height} pixels, {number(wide, 5)} × {number(tall, 5)} µm, "
+        f"{100 * found.known_share:.1f} % known",
+        f"{'pixel size':<12}{number(pixel, 5)} µm ({facts['pixel']['origin']})",
         *([f"{'near side':<12}{near['value']} positions ({near['origin']})"] if near else []),
     ]
     lines += [f"{'done' if k == 0 else '':<12}{one}" for k, one in enumerate(found.surface.operations)]
     lines += _parameter_lines(found.parameters)
     for k, (profile, parameters) in enumerate(zip(found.profiles, found.profile_parameters, strict=True), 1):
         ends = " to ".join(f"{row:g},{column:g}" for row, column in (profile.start, profile.end))
-        lines += [f"profile {k:<4}{ends}, {profile.length_um:.5g} µm", *_parameter_lines(parameters)]
+        lines += [f"profile {k:<4}{ends}, {number(profile.length_um, 5)} µm", *_parameter_lines(parameters)]
     for k, step in enumerate(found.steps, 1):
         a, b = (_length(value) for value in step.residual_um)
         lines.append(
@@ -178,6 +179,4 @@ def _parameter_lines(parameters: tuple[Parameter, ...]) -> list[str]:
 
 
 def _length(value: float) -> str:
-    from toposcope.core.surface import Parameter
-
-    return Parameter("", "", value, "µm", "").text if not math.isnan(value) else "–"
+    return f"{measured(value)} µm"

@@ -6,7 +6,6 @@ it is loaded.
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,7 +26,7 @@ from toposcope.core.exact import MeasuredVolume, take_peaks
 from toposcope.core.fuse import Fuser
 from toposcope.core.jobs import Progress, Report, part
 from toposcope.core.method import EstimateSettings, MethodCard, compose
-from toposcope.core.provenance import input_hashes
+from toposcope.core.provenance import file_hash, input_hashes
 from toposcope.core.result import DepthResult
 from toposcope.core.scales import (
     NAMED,
@@ -165,7 +164,7 @@ def run_network(card: WeightsCard, stack: FocalStack, settings: EstimateSettings
     except WeightsError as error:
         raise SettingsError(str(error)) from error
     # of the file that was loaded: the card's own was checked against its sum
-    sha256 = hashlib.sha256(settings.weights.read_bytes()).hexdigest() if settings.weights else card.sha256
+    sha256 = file_hash(settings.weights) if settings.weights else card.sha256
 
     def look(frames: NDArray[Any], place: NDArray[np.float32], factor: int, report: Report) -> Answer:
         return _answer(card, network, frames, place, factor, settings, device, report)

@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from typing import Final
+
+MOST_PLACES: Final = 8
+"""Places behind the point that are still read at a glance; smaller numbers have an exponent."""
+ROUNDING: Final = 1e-9
+"""Size below which a measured number, usually in micrometres, is what rounding left of nothing."""
+
 
 def minus(text: str) -> str:
     """Write a number's hyphen as the minus sign that is as wide as a plus: for reading, never for tables."""
@@ -16,6 +24,21 @@ def number(value: float, digits: int = 4) -> str:
     """
     text = f"{value + 0.0:.{digits}g}"  # a zero below 0 is a zero
     return minus(f"{value:.0f}" if "e+" in text else text)
+
+
+def measured(value: float, digits: int = 4) -> str:
+    """Write so many digits of a measured value, all of which count; a dash where it is not defined.
+
+    >>> measured(12.3), measured(-1234.4), measured(1e-12), measured(math.nan)
+    ('12.30', '−1234', '0', '–')
+    """
+    if math.isnan(value):
+        return "–"
+    if abs(value) < ROUNDING:
+        return "0"
+    places = digits - 1 - math.floor(math.log10(abs(value)))
+    size = f"{abs(value):.{max(0, places)}f}" if places <= MOST_PLACES else f"{abs(value):.{digits}g}"
+    return f"−{size}" if value < 0 else size
 
 
 def percent(share: float) -> str:

@@ -606,9 +606,8 @@ class MainWindow(QMainWindow):
         if differs("subject", "has_curves"):
             self.export_panel.set_offered(self._offered_formats(now))
         if differs("subject"):
-            if (
-                now.subject == "height map"
-            ):  # it has no picture; what was chosen for stacks comes back with the next one
+            # a height map has no picture; what was chosen for stacks comes back with the next one
+            if now.subject == "height map":
                 self._stack_colouring = self.surface.colouring
                 self.surface.set_colour("height")
             else:

@@ -813,7 +813,7 @@ def map_pixel(run: Run, row: int, column: int) -> tuple[int, int]:
     return min(row // run.reduction, height - 1), min(column // run.reduction, width - 1)
 
 
-def pin_facts(state: State, run: Run, pin: Pin) -> tuple[str, str]:
+def pin_facts(run: Run, pin: Pin) -> tuple[str, str]:
     """Return what ``run`` says at a pin, for users: its depth or height, and confidence and place."""
     i, j = map_pixel(run, pin.row, pin.column)
     depth, is_height = float(run.result.depth[i, j]), not run.result.provenance.frames

@@ -197,9 +197,9 @@ class State:
     ``slice_index`` count the frames of the stack. ``pair`` are the numbers of the runs A and B, ``compared``
     what is shown of them side by side (None: what suits them), ``split`` where the line between them stands,
     0..1 of the width. ``channel`` is what the all-in-focus picture shows, None for that of the stack. ``ranges``
-    holds the colour limits of layers that the user set. ``marks`` are
-    measured on the surface that ``surface`` says how to prepare, profiles as means of ``profile_width`` parallel lines;
-    ``chosen_mark`` is the one that was touched last. ``times_done`` are the time points with a stored result.
+    holds the colour limits of layers that the user set. ``marks`` are measured on the surface that ``surface`` says
+    how to prepare, profiles as means of ``profile_width`` parallel lines; ``chosen_mark`` is the one that was
+    touched last. ``times_done`` are the time points with a stored result.
     """
 
     opened: FocalStack | None = None

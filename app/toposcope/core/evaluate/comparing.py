@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -21,6 +20,7 @@ from toposcope.core.evaluate.worker import NoAnswer, Worker, WorkerDied
 from toposcope.core.jobs import Progress, Report, part, silent
 from toposcope.core.networks import check_weights, chosen_device
 from toposcope.core.own import is_own, own_file
+from toposcope.core.provenance import file_hash
 from toposcope.errors import SettingsError, StackError
 
 CLASSICAL: Final = ("default", "sml", "tenengrad", "rdf")
@@ -149,7 +149,7 @@ def contender(
     if file is not None:
         check_weights(card.name, file)
     used = own_file(card.name) if is_own(card.name) else file
-    sha256 = "" if used is None else hashlib.sha256(used.read_bytes()).hexdigest()
+    sha256 = "" if used is None else file_hash(used)
     return Contender(name or card.name, card.name, dict(given or {}), file, sha256)
 
 

@@ -21,11 +21,12 @@ from toposcope.core.surface.measurement import (
     write_measurement,
 )
 from toposcope.core.surface.model import Area, Parameter, Surface, height_surface, parameter_rows, surface_of
-from toposcope.core.surface.preparing import FORMS, SurfaceSettings, prepared
+from toposcope.core.surface.preparing import FINEST_TOLD_PX, FORMS, SurfaceSettings, prepared
 from toposcope.core.surface.profile import Profile, profile_along, profile_csv, profile_parameters
 from toposcope.core.surface.step import Step, step_height
 
 __all__ = [
+    "FINEST_TOLD_PX",
     "FORMS",
     "Area",
     "Measurement",

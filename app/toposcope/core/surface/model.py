@@ -11,6 +11,7 @@ from toposcope.core.calibration import Floats
 from toposcope.core.height_map.model import HeightMap, from_result, squared
 from toposcope.core.jobs import Report, silent
 from toposcope.core.result import DepthResult
+from toposcope.core.words import measured
 from toposcope.errors import CalibrationError
 
 FLAT_UM: Final = 1e-9
@@ -137,18 +138,7 @@ class Parameter:
         >>> Parameter("Sq", "root mean square height", 0.70711, "µm", "height").text
         '0.7071 µm'
         """
-        return f"{number(self.value)} {self.unit}".rstrip() if math.isfinite(self.value) else "–"
-
-
-def number(value: float) -> str:
-    """Write a number with four digits that count: ``0.7071``, ``12.30``, ``1234``, ``1.234e-05``; rounding is 0."""
-    if abs(value) < FLAT_UM:
-        return "0"
-    digits = 3 - math.floor(math.log10(abs(value)))
-    if not -3 < digits < 9:
-        return f"{value:.4g}".replace("-", "−", 1 if value < 0 else 0)
-    rounded = f"{value:.{max(0, digits)}f}"
-    return rounded.replace("-", "−")
+        return f"{measured(self.value)} {self.unit}".rstrip() if math.isfinite(self.value) else "–"
 
 
 def parameter_rows(parameters: Iterable[Parameter]) -> list[tuple[str, str, str]]:

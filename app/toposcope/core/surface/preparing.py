@@ -16,6 +16,8 @@ from toposcope.core.surface.model import Area, Surface
 from toposcope.core.words import percent
 from toposcope.errors import SettingsError, StackError
 
+FINEST_TOLD_PX: Final = 16
+"""Length of a wave, in pixels, of which the default method leaves half (`tests/benchmarks/surface_transfer.py`)."""
 FORMS: Final = ("none", "plane", "quadratic", "cubic")
 """What may be removed as form, by the total degree of the polynomial."""
 

@@ -14,9 +14,10 @@ from toposcope.core.calibration import Floats
 from toposcope.core.jobs import Progress, Report, silent
 from toposcope.core.surface.areal import height_parameters
 from toposcope.core.surface.model import Parameter, Surface
+from toposcope.core.surface.sampling import between
 from toposcope.errors import SettingsError
 
-_NEAR: Final = 1e-9  # pixels: rounding must not pull in a neighbour, which may be void
+_NEAR: Final = 1e-9  # pixels: rounding must not add a point
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,30 +62,12 @@ def profile_along(surface: Surface, start: tuple[float, float], end: tuple[float
         aside = line - (width_px - 1) / 2
         rows = start[0] + along * down + aside * across[0]
         columns = start[1] + along * right + aside * across[1]
-        z = _between(surface.z_um, rows, columns)
+        z = between(surface.z_um, rows, columns)
         known = np.isfinite(z)
         total[known] += z[known]
         count += known
     mean = np.divide(total, count, out=np.full(steps + 1, np.nan), where=count > 0)
     return Profile(along * length * surface.pixel_um, mean, start, end)
-
-
-def _between(z: Floats, rows: Floats, columns: Floats) -> Floats:
-    """Return (n,) heights at points; neighbours without weight do not count."""
-    out = np.zeros(rows.shape)
-    sides = []
-    for at, n in ((rows, z.shape[0]), (columns, z.shape[1])):
-        whole = np.rint(at)
-        near = np.where(np.abs(at - whole) < _NEAR, whole, at)
-        low = np.floor(near)
-        sides.append(((low, 1 - (near - low)), (low + 1, near - low), n))
-    for row, down in sides[0][:2]:
-        for column, right in sides[1][:2]:
-            weight = down * right
-            inside = (row >= 0) & (row < sides[0][2]) & (column >= 0) & (column < sides[1][2])
-            r, c = (np.where(inside, at, 0).astype(np.intp) for at in (row, column))
-            out += np.where(weight > 0, weight * np.where(inside, z[r, c], np.nan), 0.0)
-    return out
 
 
 def profile_parameters(profile: Profile, report: Report = silent) -> tuple[Parameter, ...]:

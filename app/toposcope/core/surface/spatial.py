@@ -11,6 +11,7 @@ import numpy as np
 from toposcope.core.calibration import Floats
 from toposcope.core.jobs import Progress, Report, part, silent
 from toposcope.core.surface.model import FLAT_UM, Parameter, Surface
+from toposcope.core.surface.sampling import between
 
 THRESHOLD: Final = 0.2
 """The autocorrelation has died away where it falls to this (ISO 25178-3)."""
@@ -20,7 +21,6 @@ _FINER: Final = 20  # directions to both sides while the longest and the shortes
 _LEVELS: Final = 3
 _STEP_PX: Final = 0.5
 _BAND: Final = 1 << 20  # values in a transform at a time
-_NEAR: Final = 1e-9  # pixels: rounding is not outside
 
 
 def spatial_parameters(surface: Surface, report: Report = silent) -> tuple[Parameter, ...]:
@@ -126,7 +126,7 @@ def _ways(correlation: Floats, turns: Floats) -> Floats:
     for step in range(1, math.ceil(limit / _STEP_PX) + 1):
         way = step * _STEP_PX
         rows, columns = way * down[open_], reach[1] + way * right[open_]
-        here = _between(correlation, rows, columns)
+        here = between(correlation, rows, columns)
         fallen = here <= THRESHOLD
         if fallen.any():
             steep = before[fallen] - here[fallen]
@@ -149,27 +149,3 @@ def _extreme(correlation: Floats, turn: float, place: Callable[[Floats], Any]) -
         turn, best = float(turns[at]), float(ways[at])
         width /= _FINER / 2
     return best
-
-
-def _between(values: Floats, rows: Floats, columns: Floats) -> Floats:
-    """Return (n,) values at points, linear between neighbours; those without weight do not count; NaN outside."""
-    height, width = values.shape
-    inside = (np.abs(rows - (height - 1) / 2) <= (height - 1) / 2 + _NEAR) & (
-        np.abs(columns - (width - 1) / 2) <= (width - 1) / 2 + _NEAR
-    )
-    r, c = np.where(inside, rows, 0.0), np.where(inside, columns, 0.0)
-    r0, c0 = (np.clip(np.floor(at), 0, max(n - 2, 0)).astype(np.intp) for at, n in ((r, height), (c, width)))
-    r1, c1 = np.minimum(r0 + 1, height - 1), np.minimum(c0 + 1, width - 1)
-    fr, fc = _share(r - r0), _share(c - c0)
-    out = np.where(inside, 0.0, np.nan)
-    for row, down in ((r0, 1 - fr), (r1, fr)):
-        for column, right in ((c0, 1 - fc), (c1, fc)):
-            weight = down * right
-            out += np.where(weight > 0, weight * values[row, column], 0.0)
-    return out
-
-
-def _share(share: Floats) -> Floats:
-    """Return shares (n,) of the second neighbour, 0 and 1 where rounding keeps them from it: it may not be known."""
-    whole = np.rint(share)
-    return np.where(np.abs(share - whole) < _NEAR, np.clip(whole, 0.0, 1.0), share)

@@ -330,8 +330,7 @@ class MeasuringController(QObject):
 
     def _now(self, run: Run) -> _Asked:
         state = self._session.state
-        height_map = state.shown_height_map if run is state.run else None
-        return _Asked(run, height_map, state.surface, state.marks, state.profile_width, self._looking)
+        return _Asked(run, state.shown_height_map, state.surface, state.marks, state.profile_width, self._looking)
 
     def save(self, folder: Path) -> None:
         """Write parameters, profiles and the prepared surface into a folder."""

@@ -146,7 +146,7 @@ class PinsController(QObject):
             if run.number not in letters or run.result.volume is not None:
                 continue
             for pin in state.pins:
-                text, details = pin_facts(state, run, pin)
+                text, details = pin_facts(run, pin)
                 apart = pin_apart(state, run, pin)
                 details = f"{details} · {apart}" if apart else details
                 colour, side = colours[pin.colour % len(colours)], letters[run.number]

@@ -226,14 +226,9 @@ class AreaItem(pg.ROI):  # type: ignore[misc]
 
     def _tell(self, finished: bool) -> None:
         place, size = self.pos(), self.size()
-        corners = [(place.y(), place.x()), (place.y() + size.y(), place.x() + size.x())]
-        (top, left), (bottom, right) = ((round(row + 0.5), round(column + 0.5)) for row, column in corners)
-        self.area = Area(
-            min(top, bottom),
-            min(left, right),
-            max(top, bottom, min(top, bottom) + 1),
-            max(left, right, min(left, right) + 1),
-        )
+        top, bottom = sorted(round(at + 0.5) for at in (place.y(), place.y() + size.y()))
+        left, right = sorted(round(at + 0.5) for at in (place.x(), place.x() + size.x()))
+        self.area = Area(top, left, max(bottom, top + 1), max(right, left + 1))
         self.moved.emit(self.area, finished)
 
 
@@ -319,9 +314,7 @@ class Canvas(pg.GraphicsView):  # type: ignore[misc]
     lineMoved = Signal(int, object, object, bool)  # number, ends, whether the drag has ended
     lineChosen = Signal(int)
     lineMenuRequested = Signal(int, QPointF)  # number, global position
-    areaMoved = Signal(
-        int, object, bool
-    )  # 0 the evaluated one, 1 and 2 those of a step; Area, whether the drag has ended
+    areaMoved = Signal(int, object, bool)  # 0, or 1 and 2 of a step; Area, whether the drag has ended
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)

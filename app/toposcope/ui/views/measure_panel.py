@@ -21,8 +21,8 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from toposcope.core.surface import Area, Parameter, Step, SurfaceSettings
-from toposcope.core.surface.model import number
+from toposcope.core.surface import FINEST_TOLD_PX, Area, Parameter, Step, SurfaceSettings
+from toposcope.core.words import measured
 from toposcope.ui import theme
 from toposcope.ui.forms import SettingsForm
 from toposcope.ui.session import Marks, Tool
@@ -41,8 +41,6 @@ TOOLS: Final[dict[Tool, tuple[str, str, str]]] = {
     "area": ("selection", "Area", "Draw the area that the parameters are of (Ctrl+Shift+M)"),
     "step": ("arrow-line-up", "Step", "Draw two areas and see how much higher the second one lies (Ctrl+Alt+S)"),
 }
-FINEST_PX: Final = 16
-"""Pixels of a wave of which the default method leaves half (`tests/benchmarks/surface_transfer.py`)."""
 HINTS: Final[dict[Tool, str]] = {
     "pin": "",
     "line": "Drag from one end of the line to the other; Shift keeps to 45°.",
@@ -186,10 +184,10 @@ class MeasurePanel(QWidget):
 
     def set_fineness(self, pixel_um: float | None, s_um: float) -> None:
         """Say how fine the measured depth can be, unless the S-filter says so; None for heights of an instrument."""
-        finest = FINEST_PX * pixel_um if pixel_um is not None else 0.0
+        finest = FINEST_TOLD_PX * pixel_um if pixel_um is not None else 0.0
         self._fineness.setVisible(s_um < finest)
         self._fineness.setText(
-            f"Depth from focus smooths what is finer than about {FINEST_PX} pixels, {number(finest)} µm: such "
+            f"Depth from focus smooths what is finer than about {FINEST_TOLD_PX} pixels, {measured(finest)} µm: such "
             "roughness is told too small. An S-filter of that size makes it comparable."
         )
 
@@ -200,9 +198,9 @@ class MeasurePanel(QWidget):
         elif isinstance(step, str):
             self._step.setText(step)
         else:
-            apart = ", ".join(f"{name} ± {number(one)} µm" for name, one in zip("AB", step.residual_um, strict=True))
-            higher = f"B lies {number(abs(step.height_um))} µm {'above' if step.height_um >= 0 else 'below'} A"
-            self._step.setText(f"{higher} (tilt {number(step.tilt_deg)}°; {apart})")
+            apart = ", ".join(f"{name} ± {measured(one)} µm" for name, one in zip("AB", step.residual_um, strict=True))
+            higher = f"B lies {measured(abs(step.height_um))} µm {'above' if step.height_um >= 0 else 'below'} A"
+            self._step.setText(f"{higher} (tilt {measured(step.tilt_deg)}°; {apart})")
 
     def set_current(self, current: bool) -> None:
         """Whether the numbers are those of what is chosen; they are dimmed while it is still being measured."""
@@ -245,7 +243,7 @@ def area_text(area: Area, pixel_um: float | None) -> str:
     rows, columns = area.shape
     size = f"{columns} × {rows} px"
     if pixel_um is not None:
-        size = f"{number(columns * pixel_um)} × {number(rows * pixel_um)} µm ({size})"
+        size = f"{measured(columns * pixel_um)} × {measured(rows * pixel_um)} µm ({size})"
     return f"{size} from row {area.top}, column {area.left}"
 
 

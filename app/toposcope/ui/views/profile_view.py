@@ -25,7 +25,7 @@ from PySide6.QtWidgets import (
 )
 
 from toposcope.core.surface import Parameter, Profile
-from toposcope.core.surface.model import number
+from toposcope.core.words import measured
 from toposcope.ui import theme
 from toposcope.ui.views.axes import NumberAxis
 from toposcope.ui.views.chip_row import ChipRow
@@ -287,17 +287,17 @@ class _LineRow(ChipRow):
         self.set_chip(one.line, str(one.line), one.colour)
         if not np.isfinite(one.profile.z_um).any():
             self.heading.setText("No height along this line")
-            length = number(one.profile.length_um)
+            length = measured(one.profile.length_um)
             self.details.setText(f"length {length} µm · it lies outside the area, or over voids only")
             return
         void = [side for side, height in (("left", left_um), ("right", right_um)) if math.isnan(height)]
         if void:
             where = f"the {void[0]} cursor" if len(void) == 1 else "either cursor"
-            self.heading.setText(f"No height at {where}; they are {number(across_um)} µm apart")
+            self.heading.setText(f"No height at {where}; they are {measured(across_um)} µm apart")
         else:
-            self.heading.setText(f"Δ height {number(right_um - left_um)} µm over {number(across_um)} µm")
-        heights = " → ".join("void" if math.isnan(one) else f"{number(one)} µm" for one in (left_um, right_um))
+            self.heading.setText(f"Δ height {measured(right_um - left_um)} µm over {measured(across_um)} µm")
+        heights = " → ".join("void" if math.isnan(one) else f"{measured(one)} µm" for one in (left_um, right_um))
         found = {item.name: item for item in one.parameters}
         told = [f"{name} {found[name].text}" for name in SHOWN if name in found]
-        details = [heights, f"length {number(one.profile.length_um)} µm", *told]
+        details = [heights, f"length {measured(one.profile.length_um)} µm", *told]
         self.details.setText(" · ".join(text.replace(" ", NO_BREAK) for text in details))
