@@ -23,10 +23,7 @@ from PySide6.QtGui import (
     QResizeEvent,
 )
 from PySide6.QtWidgets import (
-    QFrame,
-    QLabel,
     QMenu,
-    QScrollArea,
     QSizePolicy,
     QSplitter,
     QStackedWidget,
@@ -40,7 +37,7 @@ from toposcope.ui import theme
 from toposcope.ui.resolve import slice_text
 from toposcope.ui.session import Subject
 from toposcope.ui.views.axes import NumberAxis
-from toposcope.ui.views.chip_row import ChipRow
+from toposcope.ui.views.plot_rows import ChipRow, RowList, hint, read_out
 
 Floats = NDArray[np.float64]
 Side = Literal["", "A", "B"]
@@ -145,11 +142,7 @@ class CurveView(QWidget):
         self._plot.scene().sigMouseClicked.connect(self._on_mouse_clicked)
 
         self._legend = SideLegend()
-        self._read_out = QLabel(KEY_TEXT)
-        self._read_out.setProperty("role", "muted")
-        self._read_out.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self._read_out.setWordWrap(True)
-        self._read_out.setMinimumWidth(1)  # a long read-out must not widen the dock
+        self._read_out = read_out(KEY_TEXT)
         self._plot_side = QWidget()
         column = QVBoxLayout(self._plot_side)
         column.setContentsMargins(0, 0, 0, 0)
@@ -158,31 +151,19 @@ class CurveView(QWidget):
         column.addWidget(self._legend)
         column.addWidget(self._read_out)
 
-        rows = QWidget()
-        self._row_box = QVBoxLayout(rows)
-        self._row_box.setContentsMargins(4, 4, 4, 4)
-        self._row_box.setSpacing(8)
-        self._row_box.addStretch(1)
-        self._list = scroll = QScrollArea()
-        scroll.setWidget(rows)
-        scroll.setWidgetResizable(True)
-        scroll.setFrameShape(QFrame.Shape.NoFrame)
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        scroll.setMinimumWidth(170)
+        self._list = RowList()
+        self._list.setMinimumWidth(170)
 
-        self._empty = QLabel(EMPTY_TEXT)
-        self._empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        self._empty.setProperty("role", "muted")
-        self._empty.setWordWrap(True)
+        self._empty = hint(EMPTY_TEXT)
         self._stack = QStackedWidget()
         self._stack.addWidget(self._empty)
         self._stack.addWidget(self._plot_side)
 
         split = QSplitter(Qt.Orientation.Horizontal)
         split.addWidget(self._stack)
-        split.addWidget(scroll)
-        scroll.setMaximumWidth(360)
-        scroll.hide()
+        split.addWidget(self._list)
+        self._list.setMaximumWidth(360)
+        self._list.hide()
         split.setStretchFactor(0, 5)
         split.setStretchFactor(1, 3)
         split.setSizes([560, 336])
@@ -228,7 +209,7 @@ class CurveView(QWidget):
             row = _PinRow("pin")
             row.remove.clicked.connect(lambda _=False, row=row: self.pinRemoveRequested.emit(row.number))
             self._rows.append(row)
-            self._row_box.insertWidget(self._row_box.count() - 1, row)
+            self._list.add(row)
         self._redraw()
 
     def set_slice(self, i: int) -> None:

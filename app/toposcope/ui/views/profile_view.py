@@ -12,11 +12,9 @@ import pyqtgraph as pg
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QAction, QContextMenuEvent, QGuiApplication, QKeySequence
 from PySide6.QtWidgets import (
-    QFrame,
     QHBoxLayout,
     QLabel,
     QMenu,
-    QScrollArea,
     QSpinBox,
     QSplitter,
     QStackedWidget,
@@ -28,7 +26,7 @@ from toposcope.core.surface import Parameter, Profile
 from toposcope.core.words import measured
 from toposcope.ui import theme
 from toposcope.ui.views.axes import NumberAxis
-from toposcope.ui.views.chip_row import ChipRow
+from toposcope.ui.views.plot_rows import ChipRow, RowList, hint, read_out
 
 EMPTY_TEXT: Final = "Draw a line over the picture (Ctrl+Shift+L) to see the profile of the surface along it."
 WAITING_TEXT: Final = "The profiles appear here, once the depth is computed and measured."
@@ -75,11 +73,7 @@ class ProfileView(QWidget):
             cursor.setZValue(20)
             self._item.addItem(cursor, ignoreBounds=True)
             cursor.sigPositionChanged.connect(self._tell)
-        self._read_out = QLabel(KEY_TEXT)
-        self._read_out.setProperty("role", "muted")
-        self._read_out.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self._read_out.setWordWrap(True)
-        self._read_out.setMinimumWidth(1)  # a long read-out must not widen the dock
+        self._read_out = read_out(KEY_TEXT)
         plot_side = QWidget()
         column = QVBoxLayout(plot_side)
         column.setContentsMargins(0, 0, 0, 0)
@@ -101,16 +95,7 @@ class ProfileView(QWidget):
         width_row.addWidget(label)
         width_row.addWidget(self._width)
         width_row.addStretch(1)
-        rows = QWidget()
-        self._row_box = QVBoxLayout(rows)
-        self._row_box.setContentsMargins(4, 4, 4, 4)
-        self._row_box.setSpacing(8)
-        self._row_box.addStretch(1)
-        scroll = QScrollArea()
-        scroll.setWidget(rows)
-        scroll.setWidgetResizable(True)
-        scroll.setFrameShape(QFrame.Shape.NoFrame)
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self._list = RowList()
         row_side = QWidget()
         row_side.setMinimumWidth(170)
         row_side.setMaximumWidth(360)
@@ -118,7 +103,7 @@ class ProfileView(QWidget):
         beside.setContentsMargins(0, 0, 0, 0)
         beside.setSpacing(0)
         beside.addLayout(width_row)
-        beside.addWidget(scroll, 1)
+        beside.addWidget(self._list, 1)
         split = QSplitter(Qt.Orientation.Horizontal)
         split.addWidget(plot_side)
         split.addWidget(row_side)
@@ -126,10 +111,7 @@ class ProfileView(QWidget):
         split.setStretchFactor(0, 5)
         split.setStretchFactor(1, 3)
         split.setChildrenCollapsible(False)
-        self._empty = QLabel(EMPTY_TEXT)
-        self._empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        self._empty.setProperty("role", "muted")
-        self._empty.setWordWrap(True)
+        self._empty = hint(EMPTY_TEXT)
         self._stack = QStackedWidget()
         self._stack.addWidget(self._empty)
         self._stack.addWidget(split)
@@ -176,7 +158,7 @@ class ProfileView(QWidget):
             row = _LineRow("line")
             row.remove.clicked.connect(lambda _=False, row=row: self.lineRemoveRequested.emit(row.number))
             self._rows.append(row)
-            self._row_box.insertWidget(self._row_box.count() - 1, row)
+            self._list.add(row)
         for k, (curve, row) in enumerate(zip(self._drawn, self._rows, strict=True)):
             shown = k < len(self._profiles)
             curve.setVisible(shown)

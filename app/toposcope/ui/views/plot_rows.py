@@ -1,4 +1,4 @@
-"""A row beside a plot: a coloured chip with a number, what is told of it, and a cross that removes it."""
+"""What stands beside a plot: rows with a coloured chip, what is told of it, and a cross; and the words below."""
 
 from __future__ import annotations
 
@@ -6,12 +6,51 @@ from typing import Final
 
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QColor
-from PySide6.QtWidgets import QGridLayout, QLabel, QSizePolicy, QToolButton, QWidget
+from PySide6.QtWidgets import QFrame, QGridLayout, QLabel, QScrollArea, QSizePolicy, QToolButton, QVBoxLayout, QWidget
 
 from toposcope.ui import theme
 
 LIGHT: Final = 110
 """Lightness of a chip from which its number is black, of 255."""
+
+
+class RowList(QScrollArea):
+    """Rows below each other, scrolled up and down where there are many."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        rows = QWidget()
+        self._box = QVBoxLayout(rows)
+        self._box.setContentsMargins(4, 4, 4, 4)
+        self._box.setSpacing(8)
+        self._box.addStretch(1)
+        self.setWidget(rows)
+        self.setWidgetResizable(True)
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+
+    def add(self, row: QWidget) -> None:
+        """Put a row below the others."""
+        self._box.insertWidget(self._box.count() - 1, row)
+
+
+def read_out(text: str) -> QLabel:
+    """Return the line below a plot, which must not widen its dock, however long it gets."""
+    label = QLabel(text)
+    label.setProperty("role", "muted")
+    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+    label.setWordWrap(True)
+    label.setMinimumWidth(1)
+    return label
+
+
+def hint(text: str) -> QLabel:
+    """Return what stands in the middle of a plot that has nothing to show."""
+    label = QLabel(text)
+    label.setAlignment(Qt.AlignmentFlag.AlignCenter)
+    label.setProperty("role", "muted")
+    label.setWordWrap(True)
+    return label
 
 
 class ChipRow(QWidget):
