@@ -1,4 +1,4 @@
-"""What stands beside a plot: rows with a coloured chip, what is told of it, and a cross; and the words below and in its middle."""
+"""What stands beside a plot: rows with a coloured chip, what is told of it, and a cross; and the words under it."""
 
 from __future__ import annotations
 
