@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+import trimesh
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -37,6 +38,7 @@ from toposcope.core.export import (
     whole_file,
     write_depth_png16,
     write_depth_tiff,
+    write_glb,
     write_image,
     write_ply,
     write_result,
@@ -327,7 +329,66 @@ def test_points_need_no_triangles(tmp_path: Path) -> None:
     assert not any("face" in line for line in lines)
 
 
-@pytest.mark.parametrize("write", [write_ply, write_stl])
+def read_glb(path: Path) -> tuple[Any, dict[str, Any]]:
+    """Return the mesh as trimesh reads it, and what the node tells."""
+    scene = trimesh.load(path)
+    (mesh,) = scene.geometry.values()
+    (extras,) = (edge[2]["metadata"] for edge in scene.graph.to_edgelist() if edge[2].get("geometry"))
+    return mesh, extras
+
+
+def test_glb_lies_flat_with_its_heights_upward_and_tells_its_scale(tmp_path: Path) -> None:
+    made = result()
+    write_glb(made, tmp_path / "s.glb")
+    mesh, extras = read_glb(tmp_path / "s.glb")
+    assert (extras["scale"], extras["enlarged"], extras["pixel_um"]) == ("metres", 1e5, 0.5)  # 6 um become 0.6 m
+    um = mesh.vertices / 1e5 * 1e6
+    rows, columns = np.nonzero(made.valid)
+    np.testing.assert_allclose(um[:, 0], (columns - 5.5) * 0.5, atol=1e-4)
+    np.testing.assert_allclose(um[:, 2], (rows - 4) * 0.5, atol=1e-4)
+    np.testing.assert_allclose(um[:, 1], made.depth[made.valid] - np.nanmin(made.depth), atol=1e-4)
+    assert len(mesh.faces) == 2 * 8 * 11 - 2 * 2 * 3 + 1
+    assert (mesh.face_normals[:, 1] > 0).all()
+    # the slope rises by a 107th of 10 um with each column, and by 12 times that with each row
+    normal = np.array([-10 / 107, 0.5, -120 / 107])
+    np.testing.assert_allclose(mesh.vertex_normals, np.tile(normal / np.linalg.norm(normal), (102, 1)), atol=1e-5)
+
+
+def test_glb_shows_each_pixel_in_the_picture_s_colour(tmp_path: Path) -> None:
+    picture = np.zeros((96, 128, 3), np.uint8)
+    picture[..., 0], picture[..., 1] = np.linspace(0, 255, 128), np.linspace(0, 255, 96)[:, None]
+    depth = np.full((96, 128), 15, np.float32)
+    write_glb(result(depth, all_in_focus=picture), tmp_path / "s.glb", max_points=1000)
+    mesh, _ = read_glb(tmp_path / "s.glb")
+    assert mesh.visual.material.baseColorTexture.size == (128, 96), "the picture is not thinned"
+    assert len(mesh.vertices) <= 1000
+    # x in um and z, from the middle of the first pixel, name the pixel
+    column, row = (mesh.vertices[:, 0] - mesh.vertices[:, 0].min()), mesh.vertices[:, 2] - mesh.vertices[:, 2].min()
+    at = np.rint(np.column_stack([row, column]) / 0.5e-6 / 1e4).astype(int)
+    colours = mesh.visual.to_color().vertex_colors[:, :2].astype(int)
+    np.testing.assert_allclose(colours, picture[at[:, 0], at[:, 1], :2], atol=4)  # JPEG
+
+
+@pytest.mark.parametrize(
+    ("pixel_um", "true_size", "width"), [(0.5, True, 5.5e-6), (None, False, 0.11), (80, False, 0.88)]
+)
+def test_size_of_a_glb(tmp_path: Path, pixel_um: float | None, true_size: bool, width: float) -> None:
+    made = result(pixel_um=Sourced(pixel_um, "x") if pixel_um else None)
+    export(made, "glb", tmp_path, ExportOptions(true_size=true_size))
+    mesh, extras = read_glb(tmp_path / "surface.glb")
+    assert np.ptp(mesh.vertices[:, 0]) == pytest.approx(width, rel=1e-5)
+    assert ("no pixel size known" in extras["scale"]) == (pixel_um is None)
+
+
+def test_scattered_pixels_are_no_mesh(tmp_path: Path) -> None:
+    depth = np.full((9, 12), np.nan, np.float32)
+    depth[::2, ::2] = 15
+    with pytest.raises(OutputError, match="Export points instead"):
+        write_glb(result(depth), tmp_path / "s.glb")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("write", [write_ply, write_stl, write_glb])
 def test_nothing_known_is_no_surface(tmp_path: Path, write: Callable[..., None]) -> None:
     with pytest.raises(OutputError, match="no pixel has a known depth"):
         write(result(np.full((9, 12), np.nan, np.float32)), tmp_path / "s.out")

@@ -14,6 +14,7 @@ from toposcope.core.export.formats import (
     find_format,
     write_result,
 )
+from toposcope.core.export.glb import write_glb
 from toposcope.core.export.images import (
     write_channels,
     write_confidence_tiff,
@@ -50,6 +51,7 @@ __all__ = [
     "write_depth_png16",
     "write_depth_tiff",
     "write_float_tiff",
+    "write_glb",
     "write_gwy",
     "write_image",
     "write_pins_csv",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from toposcope.core.curve import FocusCurve
+from toposcope.core.export.glb import write_glb
 from toposcope.core.export.images import (
     pixel_size,
     write_confidence_tiff,
@@ -45,6 +46,9 @@ class ExportOptions:
         minimum=0.0,
         maximum=1000.0,
         unit="slices",
+    )
+    true_size: bool = setting(
+        False, "True size", "of a GLB model; else a power of ten makes it 10 cm to 1 m wide, since viewers clip less"
     )
 
 
@@ -111,6 +115,11 @@ def _stl(result: DepthResult, path: Path, options: ExportOptions, curves: Curves
     return (path,)
 
 
+def _glb(result: DepthResult, path: Path, options: ExportOptions, curves: Curves, report: Report) -> tuple[Path, ...]:
+    write_glb(result, path, options.max_points, options.cut_steps, options.true_size, report)
+    return (path,)
+
+
 def _x3p(result: DepthResult, path: Path, options: ExportOptions, curves: Curves, report: Report) -> tuple[Path, ...]:
     write_x3p(from_result(result), path, report)
     return (path,)
@@ -154,6 +163,7 @@ FORMATS: Final[dict[str, FormatCard]] = {
         FormatCard("ply", "3D mesh with colours, PLY", "surface.ply", "depth", _ply),
         FormatCard("points", "3D points with colours, PLY", "points.ply", "depth", _points),
         FormatCard("stl", "3D mesh, STL", "surface.stl", "depth", _stl),
+        FormatCard("glb", "3D model under its picture, GLB", "surface.glb", "depth", _glb),
         FormatCard("x3p", "Height map, X3P (ISO 25178-72)", "surface.x3p", "depth", _x3p, write_x3p),
         FormatCard("gwy", "Height map, GWY (Gwyddion)", "surface.gwy", "depth", _gwy, write_gwy),
         FormatCard("curves", "Focus curves of the pins, CSV", "curves.csv", "curves", _curves),
@@ -162,7 +172,7 @@ FORMATS: Final[dict[str, FormatCard]] = {
 }
 """All formats by name, in the order in which they are shown."""
 
-HEIGHT_MAP_FORMATS: Final = ("x3p", "gwy", "ply", "points", "stl", "depth", "depth16")
+HEIGHT_MAP_FORMATS: Final = ("x3p", "gwy", "ply", "points", "stl", "glb", "depth", "depth16")
 """Formats that a height map of an instrument can be written in: those that show heights."""
 
 
