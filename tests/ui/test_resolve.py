@@ -10,6 +10,7 @@ import pytest
 
 from toposcope.core.calibration import Sourced, Unit
 from toposcope.core.curve import curve_at
+from toposcope.core.editing import CalibrationEdit, edited_stack, worked_stack
 from toposcope.core.estimate import METHODS, EstimateSettings
 from toposcope.core.exact import MeasuredVolume
 from toposcope.core.jobs import Progress
@@ -19,7 +20,6 @@ from toposcope.errors import CalibrationError, StackError
 from toposcope.ui.resolve import (
     Hint,
     calibration,
-    edited_stack,
     frame_rows,
     kept_bytes,
     kept_runs,
@@ -32,9 +32,8 @@ from toposcope.ui.resolve import (
     run_facts,
     run_title,
     slice_state,
-    worked_stack,
 )
-from toposcope.ui.session import CalibrationEdit, Inputs, Job, Layer, Offer, Pin, Run, State
+from toposcope.ui.session import Inputs, Job, Layer, Offer, Pin, Run, State
 from window_fakes import make_run, make_stack, state_of
 
 

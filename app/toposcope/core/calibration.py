@@ -30,6 +30,8 @@ Side = Literal["low", "high"]
 UNITS: Final[tuple[Unit, ...]] = ("um", "mm", "m", "index")
 KINDS: Final[tuple[Kind, ...]] = ("microscope", "camera")
 MICROMETRES: Final[dict[Unit, float]] = {"um": 1.0, "mm": 1e3, "m": 1e6}
+TYPED: Final = "typed in"
+"""Where a value comes from that the user gave."""
 UNIT_SYMBOLS: Final[dict[Unit, str]] = {"um": "µm", "mm": "mm", "m": "m", "index": "slices"}
 
 

@@ -14,9 +14,10 @@ from typing import Final, Literal
 
 import numpy as np
 
-from toposcope.core.calibration import UNIT_SYMBOLS, Floats, Kind, Side, Sourced, Unit
+from toposcope.core.calibration import TYPED, UNIT_SYMBOLS, Floats, Kind, Side, Sourced, Unit
 from toposcope.core.compare import objection
 from toposcope.core.curve import FocusCurve
+from toposcope.core.editing import CalibrationEdit
 from toposcope.core.estimate import EstimateSettings, MethodCard
 from toposcope.core.result import DepthResult
 from toposcope.core.stack import FocalStack
@@ -27,7 +28,6 @@ from toposcope.ui.adapt_state import AdaptView, adapt_view
 from toposcope.ui.session import (
     KEPT_BYTES,
     KEPT_RUNS,
-    CalibrationEdit,
     Inputs,
     Job,
     Kinds,
@@ -75,7 +75,6 @@ NOT_STORED: Final = frozenset({"slice", "sweep"})
 """What a stored result has no pictures of."""
 FIRST_METHODS: Final = ("default", "hybrid", "light")
 """The methods that are worth a second opinion, in this order, before all others."""
-TYPED: Final = "typed in"
 SINGLE: Final = 1e-6
 """Differences below this part of the depths themselves are rounding of single precision."""
 NEAR_REASONS: Final[dict[Side, str]] = {
@@ -657,52 +656,6 @@ def calibration(of: FocalStack | DepthResult, edit: CalibrationEdit, run: Run | 
         edited=edit != CalibrationEdit(),
         objective=Stated(of.objective.value.text, of.objective.origin, of.objective.guessed) if of.objective else None,
     )
-
-
-def edited_stack(opened: FocalStack, edit: CalibrationEdit) -> FocalStack:
-    """Return ``opened`` with what the user typed.
-
-    Raises
-    ------
-    CalibrationError
-        If the typed values contradict themselves.
-    """
-    if edit == CalibrationEdit():
-        return opened
-    pixel = opened.pixel_um
-    if edit.pixel_um is not None:
-        pixel = Sourced(edit.pixel_um, TYPED) if edit.pixel_um > 0 else None
-    positions = opened.positions
-    if edit.positions is not None:
-        positions = Sourced(np.asarray(edit.positions, dtype=np.float64), TYPED)
-    # what was guessed from the unit is guessed again for another unit
-    kind = None if opened.kind.guessed and edit.unit else opened.kind
-    near = None if opened.near.guessed or edit.kind else opened.near
-    stack = FocalStack.create(
-        opened.source,
-        positions,
-        edit.unit or opened.unit,
-        Sourced(edit.kind, TYPED) if edit.kind else kind,
-        Sourced(edit.near, TYPED) if edit.near else near,
-        pixel,
-        opened.name,
-        opened.path,
-        opened.notes,
-        opened.objective,
-        opened.parts,
-    )
-    return replace(stack, void=opened.void, reopen=opened.reopen)
-
-
-def worked_stack(stack: FocalStack, skipped: frozenset[int]) -> FocalStack:
-    """Return the stack that a run works on: without the skipped frames.
-
-    Raises
-    ------
-    StackError
-        If too few frames are left.
-    """
-    return stack.subset([i for i in range(stack.n) if i not in skipped]) if skipped else stack
 
 
 def method_state(state: State) -> MethodState:

@@ -15,7 +15,8 @@ from typing import Any, Final, Literal, get_args
 
 from PySide6.QtCore import QObject, Signal
 
-from toposcope.core.calibration import Kind, Side, Sourced, Unit
+from toposcope.core.calibration import Sourced
+from toposcope.core.editing import CalibrationEdit
 from toposcope.core.estimate import EstimateSettings
 from toposcope.core.height_map import HeightMap
 from toposcope.core.jobs import Progress
@@ -54,20 +55,6 @@ class Layer:
     """The number of the run that a difference is taken from."""
     channel: int | None = None
     """Another channel than that of the stack, for the all-in-focus picture."""
-
-
-@dataclass(frozen=True, slots=True)
-class CalibrationEdit:
-    """What the user typed over the calibration of the file; None leaves a value as it was read.
-
-    ``positions`` (N,) in ``unit``; ``pixel_um`` 0 means: not known.
-    """
-
-    positions: tuple[float, ...] | None = None
-    unit: Unit | None = None
-    kind: Kind | None = None
-    near: Side | None = None
-    pixel_um: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

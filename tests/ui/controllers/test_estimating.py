@@ -10,13 +10,14 @@ import pytest
 from PySide6.QtGui import QUndoStack
 from pytestqt.qtbot import QtBot
 
+from toposcope.core.editing import CalibrationEdit
 from toposcope.core.estimate import METHODS, EstimateSettings
 from toposcope.core.jobs import Report
 from toposcope.core.result import DepthResult
 from toposcope.core.stack import FocalStack
 from toposcope.errors import FrameError, OutputError
 from toposcope.ui.controllers.estimating import EstimatingController
-from toposcope.ui.session import KEPT_RUNS, CalibrationEdit, Session
+from toposcope.ui.session import KEPT_RUNS, Session
 from window_fakes import FakeVolume, SlowEstimate, make_result, make_stack, quick_estimate
 
 

@@ -25,13 +25,14 @@ from PySide6.QtWidgets import (
 from pytestqt.qtbot import QtBot
 
 from toposcope.core.compare import compare
+from toposcope.core.editing import CalibrationEdit
 from toposcope.core.estimate import METHODS, EstimateSettings
 from toposcope.core.jobs import Progress
 from toposcope.core.sweep import SweepNote
 from toposcope.ui import theme
 from toposcope.ui.rendering import render_difference, render_values
 from toposcope.ui.resolve import SHOWS, Comparison, FrameRow, Hint, MethodState, RunRow, SliceState, calibration
-from toposcope.ui.session import CalibrationEdit, Job, Message, Offer
+from toposcope.ui.session import Job, Message, Offer
 from toposcope.ui.views.calibration_panel import CalibrationPanel, PositionsDialog, parse_positions
 from toposcope.ui.views.dialogs import AboutDialog, about_text
 from toposcope.ui.views.elided_box import ElidedComboBox

@@ -7,13 +7,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from toposcope.core.calibration import MICROMETRES, Floats, Kind, Side, Sourced, Unit
+from toposcope.core.calibration import MICROMETRES, TYPED, Floats, Kind, Side, Sourced, Unit
 from toposcope.core.source.naming import positions_from_names
 from toposcope.core.source.options import OpenOptions
 from toposcope.core.source.sidecar import SIDECAR_NAME, PositionList, Sidecar, read_positions_file
 from toposcope.errors import CalibrationError
-
-_TYPED = "typed in"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +89,13 @@ def calibrate(
             notes.append("EXIF distances are too coarse to tell the frames apart and are not used")
     asked = options.kind or sidecar.kind
     kind = (
-        Sourced(options.kind, _TYPED) if options.kind else Sourced(sidecar.kind, SIDECAR_NAME) if sidecar.kind else kind
+        Sourced(options.kind, TYPED) if options.kind else Sourced(sidecar.kind, SIDECAR_NAME) if sidecar.kind else kind
     )
-    near = Sourced(options.near, _TYPED) if options.near else None
+    near = Sourced(options.near, TYPED) if options.near else None
     if near is None and sidecar.near:
         near = Sourced(sidecar.near, SIDECAR_NAME)
     if options.pixel_um is not None:
-        pixel_um = Sourced(options.pixel_um, _TYPED)
+        pixel_um = Sourced(options.pixel_um, TYPED)
     elif sidecar.pixel_um is not None:
         pixel_um = Sourced(sidecar.pixel_um, SIDECAR_NAME)
     if found is None or options.unit == "index":
@@ -134,7 +132,7 @@ def _typed(frames: Frames, options: OpenOptions) -> _Found | None:
     if sum(given) > 1:
         raise CalibrationError("give only one of positions, a positions file and a z step.")
     if options.positions is not None:
-        return _Found(Sourced(_fitting(frames, options.positions, _TYPED), _TYPED), options.unit)
+        return _Found(Sourced(_fitting(frames, options.positions, TYPED), TYPED), options.unit)
     if options.positions_file is not None:
         listed = read_positions_file(options.positions_file)
         values = _fitting(frames, _in_order(frames, listed, options.positions_file.name), options.positions_file.name)
@@ -142,7 +140,7 @@ def _typed(frames: Frames, options: OpenOptions) -> _Found | None:
     if options.z_step is not None:
         if not np.isfinite(options.z_step) or options.z_step == 0:
             raise CalibrationError(f"the z step is {options.z_step:g}; it must be a number other than 0.")
-        return _Found(Sourced(_steps(frames, options.z_step), _TYPED), options.unit, "microscope")
+        return _Found(Sourced(_steps(frames, options.z_step), TYPED), options.unit, "microscope")
     return None
 
 

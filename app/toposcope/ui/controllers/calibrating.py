@@ -10,11 +10,12 @@ import numpy as np
 from PySide6.QtCore import QObject
 from PySide6.QtGui import QUndoStack
 
+from toposcope.core.editing import CalibrationEdit, edited_stack
 from toposcope.errors import ToposcopeError
 from toposcope.ui.commands import push
 from toposcope.ui.controllers.opening import problem
-from toposcope.ui.resolve import calibration, edited_stack
-from toposcope.ui.session import CalibrationEdit, Session
+from toposcope.ui.resolve import calibration
+from toposcope.ui.session import Session
 from toposcope.ui.views.calibration_panel import CalibrationPanel
 
 AskPositions = Callable[[tuple[str, ...], tuple[float, ...], str], tuple[float, ...] | None]

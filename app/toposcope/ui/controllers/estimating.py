@@ -16,6 +16,7 @@ from PySide6.QtCore import QObject, QTimer
 from PySide6.QtGui import QUndoStack
 
 from toposcope.core.compare import objection
+from toposcope.core.editing import worked_stack
 from toposcope.core.estimate import EstimateSettings, MethodCard
 from toposcope.core.height_map import METHOD
 from toposcope.core.jobs import Progress, Report
@@ -24,7 +25,7 @@ from toposcope.core.stack import FocalStack
 from toposcope.errors import OutputError, ToposcopeError
 from toposcope.ui.commands import push
 from toposcope.ui.controllers.opening import problem
-from toposcope.ui.resolve import kept_runs, preview_reduction, run_facts, run_title, worked_stack
+from toposcope.ui.resolve import kept_runs, preview_reduction, run_facts, run_title
 from toposcope.ui.session import Inputs, Job, Offer, Run, Session, State
 from toposcope.ui.workers import LatestRunner
 

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from PySide6.QtCore import QObject
 from PySide6.QtGui import QUndoStack
 
+from toposcope.core.editing import CalibrationEdit, edited_stack
 from toposcope.core.export import read_result, stack_of
 from toposcope.core.height_map import METHOD, HeightMap, as_result, described, is_height_map, read_height_map
 from toposcope.core.jobs import Progress, Report, part
@@ -20,8 +21,8 @@ from toposcope.core.stack import FocalStack
 from toposcope.errors import FrameError, IsResultError, ToposcopeError
 from toposcope.ui.controllers.looking import Looker, Previewer
 from toposcope.ui.preferences import Preferences
-from toposcope.ui.resolve import edited_stack, stored_facts
-from toposcope.ui.session import CalibrationEdit, Job, Marks, Message, Offer, Run, Session, State, StoredResult
+from toposcope.ui.resolve import stored_facts
+from toposcope.ui.session import Job, Marks, Message, Offer, Run, Session, State, StoredResult
 from toposcope.ui.workers import LatestRunner
 
 Paths = Path | tuple[Path, ...]

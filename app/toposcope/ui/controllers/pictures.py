@@ -20,6 +20,7 @@ from PySide6.QtCore import QObject, Signal
 from toposcope.core.align import AlignedSource
 from toposcope.core.channels import fuse_channel, fuse_channels
 from toposcope.core.compare import COLOURS, Difference, write_numbers
+from toposcope.core.editing import worked_stack
 from toposcope.core.export import write_channels, write_image
 from toposcope.core.jobs import Progress, Report, part
 from toposcope.core.pictures import Bar, beside_picture, framed_picture
@@ -30,7 +31,7 @@ from toposcope.errors import ToposcopeError
 from toposcope.ui.controllers.opening import problem
 from toposcope.ui.pyramid import Picture, display_range
 from toposcope.ui.rendering import Rendered, render_difference, render_frame, render_result
-from toposcope.ui.resolve import PictureRequest, paired, side_name, worked_stack
+from toposcope.ui.resolve import PictureRequest, paired, side_name
 from toposcope.ui.session import Job, Layer, LayerKind, Run, Session, State
 from toposcope.ui.views.canvas import Where
 from toposcope.ui.views.picture_view import PictureView

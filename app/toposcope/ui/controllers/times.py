@@ -16,6 +16,7 @@ from typing import Any
 from PySide6.QtCore import QObject
 
 from toposcope.core.calibration import UNIT_SYMBOLS
+from toposcope.core.editing import edited_stack, worked_stack
 from toposcope.core.export import read_result
 from toposcope.core.jobs import Progress, Report
 from toposcope.core.result import DepthResult
@@ -26,7 +27,6 @@ from toposcope.errors import StackError
 from toposcope.ui.controllers.estimating import EstimatingController
 from toposcope.ui.controllers.exporting import proposed_folder
 from toposcope.ui.controllers.opening import OpeningController, problem
-from toposcope.ui.resolve import edited_stack, worked_stack
 from toposcope.ui.session import Inputs, Job, Message, Session, State
 from toposcope.ui.workers import LatestRunner
 

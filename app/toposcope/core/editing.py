@@ -1,0 +1,70 @@
+"""What a user lays over a stack that was read: calibration typed in, and frames left out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from toposcope.core.calibration import TYPED, Kind, Side, Sourced, Unit
+from toposcope.core.stack import FocalStack
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationEdit:
+    """What the user typed over the calibration of the file; None leaves a value as it was read.
+
+    ``positions`` (N,) in ``unit``; ``pixel_um`` 0 means: not known.
+    """
+
+    positions: tuple[float, ...] | None = None
+    unit: Unit | None = None
+    kind: Kind | None = None
+    near: Side | None = None
+    pixel_um: float | None = None
+
+
+def edited_stack(opened: FocalStack, edit: CalibrationEdit) -> FocalStack:
+    """Return ``opened`` with what the user typed.
+
+    Raises
+    ------
+    CalibrationError
+        If the typed values contradict themselves.
+    """
+    if edit == CalibrationEdit():
+        return opened
+    pixel = opened.pixel_um
+    if edit.pixel_um is not None:
+        pixel = Sourced(edit.pixel_um, TYPED) if edit.pixel_um > 0 else None
+    positions = opened.positions
+    if edit.positions is not None:
+        positions = Sourced(np.asarray(edit.positions, dtype=np.float64), TYPED)
+    # what was guessed from the unit is guessed again for another unit
+    kind = None if opened.kind.guessed and edit.unit else opened.kind
+    near = None if opened.near.guessed or edit.kind else opened.near
+    stack = FocalStack.create(
+        opened.source,
+        positions,
+        edit.unit or opened.unit,
+        Sourced(edit.kind, TYPED) if edit.kind else kind,
+        Sourced(edit.near, TYPED) if edit.near else near,
+        pixel,
+        opened.name,
+        opened.path,
+        opened.notes,
+        opened.objective,
+        opened.parts,
+    )
+    return replace(stack, void=opened.void, reopen=opened.reopen)
+
+
+def worked_stack(stack: FocalStack, skipped: frozenset[int]) -> FocalStack:
+    """Return the stack that a run works on: without the skipped frames.
+
+    Raises
+    ------
+    StackError
+        If too few frames are left.
+    """
+    return stack.subset([i for i in range(stack.n) if i not in skipped]) if skipped else stack
