@@ -12,6 +12,9 @@ from torch import Tensor
 
 from dffnets.layers import expected_position
 
+RIPPLE = 0.05
+"""Wrong steps, as a share of the peak's height, that `focal_peaks` counts as half a second peak."""
+
 
 def masked_mean(values: Tensor, valid: Tensor) -> Tensor:
     """Return the mean of ``values`` where ``valid``; 0 when nothing is."""
@@ -71,6 +74,17 @@ def focal_turns(probability: Tensor, valid: Tensor) -> Tensor:
     Ours: squares forgive the small ripples that make a second peak; absolute values do not.
     """
     return masked_mean(_wrong_steps(probability).sum(1), valid)
+
+
+def focal_peaks(probability: Tensor, valid: Tensor) -> Tensor:
+    """Return a smooth count of the pixels whose curve has a second peak: the mean of r / (r + `RIPPLE`).
+
+    Ours. r is the total of the steps that `focal_variation` punishes, as a share of the peak's height. Small ripples,
+    which make most second peaks, are pulled at hardest; a pixel that two surfaces share counts once, however high its
+    second peak is, so that the depth of such pixels is not given up for one.
+    """
+    wrong = _wrong_steps(probability).sum(1) / probability.amax(1).detach()
+    return masked_mean(wrong / (wrong + RIPPLE), valid)
 
 
 def _wrong_steps(probability: Tensor) -> Tensor:

@@ -59,8 +59,8 @@ class TrainConfig:
     """What to train and how.
 
     ``loss`` weighs terms by name: ``absolute``, ``root_square``, ``near``, ``cross_entropy``,
-    ``focal_variation``, ``focal_turns``, ``spatial_variation``, ``laplacian_variance``. ``scales`` weighs
-    the outputs from the finest; ``counts`` are the numbers of slices a batch may have; ``macro_share`` is
+    ``focal_variation``, ``focal_turns``, ``focal_peaks``, ``spatial_variation``, ``laplacian_variance``. ``scales``
+    weighs the outputs from the finest; ``counts`` are the numbers of slices a batch may have; ``macro_share`` is
     how many of the drawn stacks show macro scenes, where there are such. The run ends after ``iterations``
     steps or, unless that is 0, after ``minutes``, whichever comes first; the learning rate falls to 0
     towards that end. With ``minutes`` a run depends on the machine's speed. ``initial`` are
@@ -317,14 +317,18 @@ def loss_of(network: nn.Module, outputs: list[Tensor], batch: Batch, config: Tra
         "near": losses.near_error,
         "cross_entropy": losses.cross_entropy,
     }
+    of_focus_curves = {
+        "focal_variation": losses.focal_variation,
+        "focal_turns": losses.focal_turns,
+        "focal_peaks": losses.focal_peaks,
+    }
     for scale, probability in zip(config.scales, reversed(outputs), strict=False):
         for name, function in per_output.items():
             if weight := config.loss.get(name, 0.0):
                 total = total + scale * weight * function(probability, positions, depth, valid)
-        if weight := config.loss.get("focal_variation", 0.0):
-            total = total + scale * weight * losses.focal_variation(probability, valid)
-        if weight := config.loss.get("focal_turns", 0.0):
-            total = total + scale * weight * losses.focal_turns(probability, valid)
+        for name, of_curves in of_focus_curves.items():
+            if weight := config.loss.get(name, 0.0):
+                total = total + scale * weight * of_curves(probability, valid)
     if weight := config.loss.get("spatial_variation", 0.0):
         total = total + weight * losses.spatial_variation(network.gradients, positions, depth, valid)  # type: ignore[arg-type]
     if weight := config.loss.get("laplacian_variance", 0.0):

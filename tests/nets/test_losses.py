@@ -55,6 +55,15 @@ def test_focal_variation_is_zero_for_one_peak_and_counts_each_wrong_step() -> No
     assert math.isclose(float(wrong), 0.1**2 + 0.2**2, rel_tol=1e-5)
 
 
+def test_losses_of_small_second_peaks() -> None:
+    one, small, large = curve(0.1, 0.5, 0.3), curve(0.1, 0.5, 0.2, 0.225), curve(0.0, 0.5, 0.1, 0.4)
+    assert float(losses.focal_turns(one, VALID)) == float(losses.focal_peaks(one, VALID)) == 0
+    assert math.isclose(float(losses.focal_turns(small, VALID)), 0.025, rel_tol=1e-5)
+    # 0.025 and 0.3 as shares of the peak are 0.05 and 0.6
+    assert math.isclose(float(losses.focal_peaks(small, VALID)), 0.05 / 0.10, rel_tol=1e-5)
+    assert math.isclose(float(losses.focal_peaks(large, VALID)), 0.6 / 0.65, rel_tol=1e-5)
+
+
 def test_spatial_variation_is_zero_for_true_gradients_and_weighs_by_focus() -> None:
     x = torch.arange(8.0)
     depth = (0.1 * x).expand(1, 8, 8) + 0.0

@@ -38,6 +38,7 @@ LOSSES: Final = (
     "cross_entropy",
     "focal_variation",
     "focal_turns",
+    "focal_peaks",
     "spatial_variation",
     "laplacian_variance",
 )
