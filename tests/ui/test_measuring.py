@@ -18,12 +18,12 @@ from pytestqt.qtbot import QtBot
 
 from toposcope.core.estimate import EstimateSettings
 from toposcope.core.jobs import Progress, Report
+from toposcope.core.marks import Line, Marks
 from toposcope.core.result import DepthResult
 from toposcope.core.stack import FocalStack
 from toposcope.core.surface import Area, Parameter, Profile, SurfaceSettings
 from toposcope.ui.controllers import measuring
 from toposcope.ui.main_window import MainWindow
-from toposcope.ui.session import Line, Marks
 from toposcope.ui.views import canvas as canvas_module
 from toposcope.ui.views import measure_panel, profile_view
 from toposcope.ui.views.axes import NumberAxis

@@ -14,6 +14,7 @@ from toposcope.core.editing import CalibrationEdit, edited_stack, worked_stack
 from toposcope.core.estimate import METHODS, EstimateSettings
 from toposcope.core.exact import MeasuredVolume
 from toposcope.core.jobs import Progress
+from toposcope.core.marks import Pin
 from toposcope.core.stack import ArraySource, FocalStack
 from toposcope.core.volume import MeasureVolume
 from toposcope.errors import CalibrationError, StackError
@@ -33,7 +34,7 @@ from toposcope.ui.resolve import (
     run_title,
     slice_state,
 )
-from toposcope.ui.session import Inputs, Job, Layer, Offer, Pin, Run, State
+from toposcope.ui.session import Inputs, Job, Layer, Offer, Run, State
 from window_fakes import make_run, make_stack, state_of
 
 

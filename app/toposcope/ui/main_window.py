@@ -42,6 +42,7 @@ from dffnets.shipped import shipped_cards
 from toposcope.core.adapted import Adapted
 from toposcope.core.curve import FocusCurve
 from toposcope.core.height_map import HEIGHT_MAP_SUFFIXES
+from toposcope.core.marks import Marks
 from toposcope.core.result import RESULT_NAME
 from toposcope.core.source import OpenOptions
 from toposcope.errors import ToposcopeError
@@ -77,7 +78,7 @@ from toposcope.ui.images import image_of
 from toposcope.ui.preferences import Preferences
 from toposcope.ui.pyramid import Picture
 from toposcope.ui.resolve import ViewState, opened_name, reference_run, resolve, shown_kinds
-from toposcope.ui.session import MODES, Kinds, Marks, Offer, Session, State, Tool
+from toposcope.ui.session import MODES, Kinds, Offer, Session, State, Tool
 from toposcope.ui.theme import ThemeName
 from toposcope.ui.views.adapt_panel import AdaptPanel
 from toposcope.ui.views.calibration_panel import CalibrationPanel, PositionsDialog

@@ -19,6 +19,7 @@ from toposcope.core.compare import objection
 from toposcope.core.curve import FocusCurve
 from toposcope.core.editing import CalibrationEdit
 from toposcope.core.estimate import EstimateSettings, MethodCard
+from toposcope.core.marks import Mark, Marks, Pin
 from toposcope.core.result import DepthResult
 from toposcope.core.stack import FocalStack
 from toposcope.core.surface import SurfaceSettings
@@ -33,12 +34,9 @@ from toposcope.ui.session import (
     Kinds,
     Layer,
     LayerKind,
-    Mark,
-    Marks,
     Message,
     Mode,
     Offer,
-    Pin,
     Run,
     State,
     Subject,

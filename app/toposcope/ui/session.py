@@ -20,9 +20,10 @@ from toposcope.core.editing import CalibrationEdit
 from toposcope.core.estimate import EstimateSettings
 from toposcope.core.height_map import HeightMap
 from toposcope.core.jobs import Progress
+from toposcope.core.marks import Mark, Marks, Pin
 from toposcope.core.result import DepthResult
 from toposcope.core.stack import FocalStack
-from toposcope.core.surface import Area, SurfaceSettings
+from toposcope.core.surface import SurfaceSettings
 from toposcope.ui.adapt_state import AdaptState
 
 LayerKind = Literal["slice", "all_in_focus", "depth", "confidence", "peaks", "sweep", "difference"]
@@ -32,8 +33,6 @@ Mode = Literal["slice", "all_in_focus", "depth", "confidence", "peaks", "sweep",
 """What the centre of the window shows: one layer, or two of them side by side."""
 Tool = Literal["pin", "line", "area", "step"]
 """What a click, or a drag, in the picture makes."""
-Mark = tuple[Literal["line", "area"], int]
-"""A line by its number, or an area by its place: 0 the evaluated one, 1 and 2 those of a step."""
 Subject = Literal["nothing", "stack", "height map", "result"]
 """What is open: a stack; or heights that were measured, or a result that was stored, by themselves."""
 
@@ -94,42 +93,6 @@ class StoredResult:
     def name(self) -> str:
         """The folder's name, for users."""
         return self.path.name
-
-
-@dataclass(frozen=True, slots=True)
-class Pin:
-    """A marked pixel of the full-size picture. ``colour`` counts through the theme's pin colours."""
-
-    number: int
-    row: int
-    column: int
-    colour: int
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A line whose profile is measured; its ends are (row, column) in the full-size picture."""
-
-    number: int
-    start: tuple[float, float]
-    end: tuple[float, float]
-    colour: int
-
-
-@dataclass(frozen=True, slots=True)
-class Marks:
-    """What is measured on the surface: lines, the area that parameters are of (None: all), and the two of a step."""
-
-    lines: tuple[Line, ...] = ()
-    area: Area | None = None
-    step: tuple[Area, ...] = ()
-
-    def has(self, mark: Mark) -> bool:
-        """Whether there is such a line or area."""
-        kind, number = mark
-        if kind == "line":
-            return any(line.number == number for line in self.lines)
-        return self.area is not None if number == 0 else number <= len(self.step)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from toposcope.core.compare import Difference, compare
 from toposcope.core.curve import FocusCurve
 from toposcope.core.editing import CalibrationEdit
 from toposcope.core.jobs import Progress, Report, silent
+from toposcope.core.marks import Pin
 from toposcope.core.result import DepthResult
 from toposcope.core.stack import ArraySource, FocalStack, Part, Plane, Roi
 from toposcope.errors import CalibrationError, FrameError, OutputError
@@ -31,7 +32,7 @@ from toposcope.ui.controllers.pictures import PictureCache, PicturesController, 
 from toposcope.ui.controllers.pins import PinsController
 from toposcope.ui.rendering import Rendered, render_frame
 from toposcope.ui.resolve import ChannelChoice, PictureRequest, resolve
-from toposcope.ui.session import Layer, Pin, Session, State
+from toposcope.ui.session import Layer, Session, State
 from toposcope.ui.views.calibration_panel import CalibrationPanel
 from toposcope.ui.views.curve_view import CurveView, PinCurve, PinDepth
 from toposcope.ui.views.export_panel import ExportPanel

@@ -13,12 +13,13 @@ from PySide6.QtGui import QUndoStack
 from pytestqt.qtbot import QtBot
 
 from toposcope.core.jobs import Report
+from toposcope.core.marks import Pin
 from toposcope.core.source import Choice, ChoiceNeeded, OpenOptions, Preview, describe, open_stack
 from toposcope.core.stack import FocalStack, Part
 from toposcope.errors import FrameError, StackError
 from toposcope.ui.controllers.looking import Looker
 from toposcope.ui.controllers.opening import OpeningController, problem
-from toposcope.ui.session import Pin, Session
+from toposcope.ui.session import Session
 from toposcope.ui.workers import LatestRunner
 from window_fakes import FakeVolume, make_run, make_stack, private_preferences, state_of
 

@@ -11,9 +11,10 @@ import pytest
 from PIL import Image
 from pytestqt.qtbot import QtBot
 
+from toposcope.core.marks import Pin
 from toposcope.errors import MissingPartError
 from toposcope.ui.controllers.surface import SurfaceController
-from toposcope.ui.session import Pin, Session
+from toposcope.ui.session import Session
 from toposcope.ui.views.surface_view import SurfaceView
 
 

@@ -16,6 +16,7 @@ from pytestqt.qtbot import QtBot
 
 from toposcope.core.estimate import METHODS, EstimateSettings
 from toposcope.core.jobs import Progress, Report, silent
+from toposcope.core.marks import Pin
 from toposcope.core.result import DepthResult
 from toposcope.core.source import OpenOptions, open_stack
 from toposcope.core.stack import FocalStack
@@ -24,7 +25,7 @@ from toposcope.ui.controllers.estimating import EstimatingController
 from toposcope.ui.controllers.opening import OpeningController
 from toposcope.ui.controllers.times import TimesController
 from toposcope.ui.resolve import TimeState, resolve
-from toposcope.ui.session import Pin, Session
+from toposcope.ui.session import Session
 from toposcope.ui.views.picture_view import PictureView
 from window_fakes import make_result, private_preferences
 

@@ -11,8 +11,8 @@ from PySide6.QtGui import QColor, QWheelEvent
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
+from toposcope.core.marks import Pin
 from toposcope.ui.pyramid import Picture, make_pyramid
-from toposcope.ui.session import Pin
 from toposcope.ui.views.canvas import Canvas, scale_bar
 
 

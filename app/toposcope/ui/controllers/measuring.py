@@ -18,6 +18,7 @@ from PySide6.QtGui import QUndoStack
 
 from toposcope.core.height_map import HeightMap
 from toposcope.core.jobs import Progress, Report, part
+from toposcope.core.marks import Line, Mark, Marks
 from toposcope.core.surface import (
     Area,
     Parameter,
@@ -40,7 +41,7 @@ from toposcope.errors import ToposcopeError
 from toposcope.ui import theme
 from toposcope.ui.commands import ChangeState, push
 from toposcope.ui.controllers.opening import problem
-from toposcope.ui.session import Job, Line, Mark, Marks, Run, Session, State, Tool
+from toposcope.ui.session import Job, Run, Session, State, Tool
 from toposcope.ui.views.profile_view import LineProfile
 from toposcope.ui.workers import LatestRunner
 

@@ -15,6 +15,7 @@ from toposcope.core.editing import CalibrationEdit, edited_stack
 from toposcope.core.export import read_result, stack_of
 from toposcope.core.height_map import METHOD, HeightMap, as_result, described, is_height_map, read_height_map
 from toposcope.core.jobs import Progress, Report, part
+from toposcope.core.marks import Marks
 from toposcope.core.result import DepthResult
 from toposcope.core.source import Choice, ChoiceNeeded, OpenOptions, preview
 from toposcope.core.stack import FocalStack
@@ -22,7 +23,7 @@ from toposcope.errors import FrameError, IsResultError, ToposcopeError
 from toposcope.ui.controllers.looking import Looker, Previewer
 from toposcope.ui.preferences import Preferences
 from toposcope.ui.resolve import stored_facts
-from toposcope.ui.session import Job, Marks, Message, Offer, Run, Session, State, StoredResult
+from toposcope.ui.session import Job, Message, Offer, Run, Session, State, StoredResult
 from toposcope.ui.workers import LatestRunner
 
 Paths = Path | tuple[Path, ...]

@@ -14,11 +14,12 @@ from PySide6.QtGui import QUndoStack
 
 from toposcope.core.curve import FocusCurve
 from toposcope.core.jobs import Progress, Report
+from toposcope.core.marks import Pin
 from toposcope.core.result import DepthResult
 from toposcope.ui import theme
 from toposcope.ui.commands import ChangeState, push
 from toposcope.ui.resolve import compared_runs, map_pixel, pin_apart, pin_facts, pin_table
-from toposcope.ui.session import Pin, Run, Session, State
+from toposcope.ui.session import Run, Session, State
 from toposcope.ui.views.curve_view import PinCurve, PinDepth, Side
 from toposcope.ui.workers import LatestRunner
 

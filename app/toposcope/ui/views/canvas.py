@@ -15,11 +15,12 @@ from PySide6.QtCore import QPointF, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import QColor, QFont, QImage, QMouseEvent, QPainter, QPen, QResizeEvent
 from PySide6.QtWidgets import QGraphicsItem, QLabel, QStyleOptionGraphicsItem, QWidget
 
+from toposcope.core.marks import Line, Mark, Marks, Pin
 from toposcope.core.surface import Area
 from toposcope.ui import theme
 from toposcope.ui.images import wrapped
 from toposcope.ui.pyramid import Picture, Pyramid
-from toposcope.ui.session import Line, Mark, Marks, Pin, Tool
+from toposcope.ui.session import Tool
 
 Where = Literal["left", "right"]
 MAX_ZOOM: Final = 64.0

@@ -21,11 +21,12 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from toposcope.core.marks import Marks
 from toposcope.core.surface import FINEST_TOLD_PX, Area, Parameter, Step, SurfaceSettings
 from toposcope.core.words import measured
 from toposcope.ui import theme
 from toposcope.ui.forms import SettingsForm
-from toposcope.ui.session import Marks, Tool
+from toposcope.ui.session import Tool
 
 GROUPS: Final = {
     "height": "Height",

@@ -1,0 +1,47 @@
+"""What a user marks on a picture: pins, lines and areas."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from toposcope.core.surface import Area
+
+Mark = tuple[Literal["line", "area"], int]
+"""A line by its number, or an area by its place: 0 the evaluated one, 1 and 2 those of a step."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """A marked pixel of the full-size picture. ``colour`` counts through the colours that pins have."""
+
+    number: int
+    row: int
+    column: int
+    colour: int
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line whose profile is measured; its ends are (row, column) in the full-size picture."""
+
+    number: int
+    start: tuple[float, float]
+    end: tuple[float, float]
+    colour: int
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """What is measured on the surface: lines, the area that parameters are of (None: all), and the two of a step."""
+
+    lines: tuple[Line, ...] = ()
+    area: Area | None = None
+    step: tuple[Area, ...] = ()
+
+    def has(self, mark: Mark) -> bool:
+        """Whether there is such a line or area."""
+        kind, number = mark
+        if kind == "line":
+            return any(line.number == number for line in self.lines)
+        return self.area is not None if number == 0 else number <= len(self.step)
