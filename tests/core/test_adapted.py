@@ -24,10 +24,11 @@ from dffnets import finetune as ft
 from dffnets.registry import create_network
 from dffnets.training import write
 from toposcope.core import adaptation
-from toposcope.core.adaptation import Plan, Source, carry_out, discard, look_at, sources_from, unfinished
+from toposcope.core.adaptation import Plan, carry_out, discard, look_at, unfinished
 from toposcope.core.adapted import AdaptedNetworks, read_header
 from toposcope.core.estimate import METHODS, EstimateSettings, estimate
 from toposcope.core.jobs import Cancelled, CancelToken, PauseSwitch, Progress
+from toposcope.core.source.finding import Source, sources_from
 from toposcope.core.tuning import TuneSettings, network_preview, preview_step
 from toposcope.errors import OutputError, SettingsError, StackError
 
@@ -313,7 +314,8 @@ def test_a_pause_holds_and_counts_as_no_work(networks: AdaptedNetworks, stacks: 
 KILLED = """
 import sys
 from pathlib import Path
-from toposcope.core.adaptation import Plan, Source, carry_out
+from toposcope.core.adaptation import Plan, carry_out
+from toposcope.core.source.finding import Source
 from toposcope.core.adapted import AdaptedNetworks
 from toposcope.core.tuning import TuneOptions, TuneSettings
 settings = TuneSettings("light", options=TuneOptions(steps=100000, crop=64), align="none", device="cpu")

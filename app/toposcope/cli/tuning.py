@@ -117,9 +117,10 @@ def _networks(options: argparse.Namespace, report: Report) -> Answer:
 
 
 def _finetune(options: argparse.Namespace, report: Report) -> Answer:
-    from toposcope.core.adaptation import Source, carry_out, plan_for, sources_from
+    from toposcope.core.adaptation import carry_out, plan_for
     from toposcope.core.adapted import AdaptedNetworks
     from toposcope.core.settings import checked
+    from toposcope.core.source.finding import Source, sources_from
     from toposcope.core.tuning import TuneOptions, TuneSettings, adapt
 
     names = ("variant", "steps", "confidence", "held_out", "crop", "reblur", "seed")

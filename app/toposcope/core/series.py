@@ -28,7 +28,8 @@ from toposcope.core.estimate import estimate
 from toposcope.core.export import made_folder, together, write_bytes, write_result
 from toposcope.core.jobs import Progress, Report, part, silent
 from toposcope.core.method import EstimateSettings
-from toposcope.core.result import RESULT_NAME, DepthResult
+from toposcope.core.outcome import outcome_of, table_number, titled, write_json
+from toposcope.core.result import DepthResult
 from toposcope.core.stack import FocalStack
 from toposcope.errors import CalibrationError, StackError
 
@@ -135,7 +136,7 @@ def estimate_times(
     done = _done(folder, made_with)
     rows: list[TimeRow] = []
     for time, label in enumerate(labels):
-        share = _titled(part(report, time / len(labels), (time + 1) / len(labels)), f"{label}: ")
+        share = titled(part(report, time / len(labels), (time + 1) / len(labels)), f"{label}: ")
         share(Progress(0.0, "opening"))
         target = time_folder(folder, time, len(labels))
         row = _old_row(time, label, target) if time in done else None
@@ -147,7 +148,7 @@ def estimate_times(
                 row = TimeRow(time, label, None, problem=str(error))
             else:
                 done.add(time)
-            _write_json(folder / SERIES_NAME, {"made_with": made_with, "done": sorted(done)})
+            write_json(folder / SERIES_NAME, {"made_with": made_with, "done": sorted(done)})
         rows.append(row)
         write_bytes(folder / TABLE_NAME, times_csv(rows).encode())
     report(Progress(1.0, "done"))
@@ -196,25 +197,11 @@ def _new_row(
 
 def _old_row(time: int, label: str, target: Path) -> TimeRow | None:
     """Return what the result in ``target`` says, None if there is none that can be read."""
-    try:
-        facts = json.loads((target / RESULT_NAME).read_text(encoding="utf-8"))
-        depth = facts["depth"]
-        if not all(os.path.isfile(target / name) for name in facts["files"].values()):
-            return None
-        return TimeRow(
-            time,
-            label,
-            target,
-            depth["min"],
-            depth["median"],
-            depth["max"],
-            float(depth["known_share"]),
-            str(facts["unit"]),
-            float(facts["provenance"]["seconds"]),
-            is_old=True,
-        )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    one = outcome_of(target)
+    if one is None:
         return None
+    known = (one.low, one.median, one.high, one.known_share, one.unit, one.seconds)
+    return TimeRow(time, label, target, *known, is_old=True)
 
 
 def _made_with(stack: FocalStack, settings: EstimateSettings, image: str | None, also: str) -> dict[str, Any]:
@@ -258,21 +245,13 @@ def _done(folder: Path, made_with: dict[str, Any]) -> set[int]:
         return set()
 
 
-def _write_json(path: Path, facts: dict[str, Any]) -> None:
-    write_bytes(path, (json.dumps(facts, indent=1, ensure_ascii=False) + "\n").encode())
-
-
-def _titled(report: Report, title: str) -> Report:
-    return lambda progress: report(Progress(progress.fraction, title + progress.text))
-
-
 def times_csv(rows: Sequence[TimeRow]) -> str:
     """Return the table of a series: a line a time point, lengths in the unit of its depth."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     for row in rows:
-        depths = ["" if value is None else f"{value:.7g}" for value in (row.low, row.median, row.high)]
+        depths = [table_number(value) for value in (row.low, row.median, row.high)]
         known = [f"{row.known_share:.4f}", f"{row.seconds:.2f}"] if row.folder else ["", ""]
         writer.writerow(
             [row.time, row.label, row.folder.name if row.folder else "", *depths, row.unit, *known, row.problem]

@@ -52,3 +52,15 @@ def percent(share: float) -> str:
     if 0 < share < 0.0001:
         return "less than 0.01 %"
     return f"{100 * share:.0f} %" if share >= 0.0995 else f"{100 * share:.2g} %"
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as people say them.
+
+    >>> duration(40), duration(700), duration(3900)
+    ('40 s', '12 min', '1 h 5 min')
+    """
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Final, Literal
 
 from dffnets.shipped import shipped_cards
-from toposcope.core.adaptation import Plan, Source, Unfinished
+from toposcope.core.adaptation import Plan, Unfinished
 from toposcope.core.adapted import Adapted
 from toposcope.core.jobs import Progress
+from toposcope.core.source.finding import Source
 from toposcope.core.tuning import Tuned, TuneSettings, warnings
+from toposcope.core.words import duration
 
 Phase = Literal["idle", "running", "paused", "stopping"]
 PairKind = Literal["labels", "base", "adapted"]
@@ -268,14 +270,6 @@ def time_left(state: AdaptState) -> str:
     if state.seconds_left is None:
         return ""
     return f"{duration(state.seconds_left)} left, at most"
-
-
-def duration(seconds: float) -> str:
-    """Return seconds as people say them: "40 s", "12 min", "1 h 5 min"."""
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def outcome_of(tuned: Tuned, network: Adapted | None) -> Outcome:

@@ -23,10 +23,11 @@ from PySide6.QtCore import QObject, QTimer
 from PySide6.QtGui import QUndoCommand, QUndoStack
 
 from toposcope.core import adaptation
-from toposcope.core.adaptation import Plan, Source, Unfinished
+from toposcope.core.adaptation import Plan, Unfinished
 from toposcope.core.adapted import Adapted, AdaptedNetworks
 from toposcope.core.jobs import PauseSwitch, Progress, Report
 from toposcope.core.source import ChoiceNeeded, OpenOptions, preview
+from toposcope.core.source.finding import Source, sources_from
 from toposcope.core.tuning import Labels, Tuned, TuneSettings, network_preview
 from toposcope.errors import SettingsError, ToposcopeError
 from toposcope.ui.adapt_pictures import Look, labels_picture, look_of, network_picture
@@ -202,7 +203,7 @@ class AdaptingController(QObject):
             self._session.say("While a network is being adapted its stacks stay as they are. Add others afterwards.")
             return
         try:
-            sources = adaptation.sources_from(paths)
+            sources = sources_from(paths)
         except OSError as error:
             self._session.say(f"{error.filename} cannot be read: {error.strerror}.", "error")
             return
