@@ -28,7 +28,7 @@ from toposcope.core.adaptation import Plan, carry_out, discard, look_at, unfinis
 from toposcope.core.adapted import AdaptedNetworks, read_header
 from toposcope.core.estimate import METHODS, EstimateSettings, estimate
 from toposcope.core.jobs import Cancelled, CancelToken, PauseSwitch, Progress
-from toposcope.core.source.finding import Source, sources_from
+from toposcope.core.source.finding import Source
 from toposcope.core.tuning import TuneSettings, network_preview, preview_step
 from toposcope.errors import OutputError, SettingsError, StackError
 
@@ -396,30 +396,6 @@ def test_a_stack_that_cannot_be_labelled_leaves_nothing(networks: AdaptedNetwork
     with pytest.raises(StackError):
         look_at(Source((tmp_path / "empty",)), QUICK, networks)
     assert not list((networks.folder / ".labels").iterdir())
-
-
-def test_what_is_dropped_is_sorted_into_stacks(stacks: list[Path], tmp_path: Path) -> None:
-    (tmp_path / "several" / "b").mkdir(parents=True)
-    (tmp_path / "several" / "a").mkdir()
-    pictures = sorted(stacks[0].iterdir())
-    tiff = tmp_path / "scan.tif"
-    found = sources_from([stacks[1], tiff, *pictures, tmp_path / "several"])
-    assert [source.paths for source in found] == [
-        (stacks[1],),
-        (tiff,),
-        tuple(pictures),
-        (tmp_path / "several" / "a",),
-        (tmp_path / "several" / "b",),
-    ]
-    assert [source.name for source in found] == ["scan_1", "scan", "scan_0", "a", "b"]
-    assert Source((Path("/data/EC_50x_NA0.75_steel"),)).name == "EC_50x_NA0.75_steel"
-    assert Source((Path("/data/scan.CZI"),)).name == "scan"
-    # notes beside folders of stacks do not make their folder a stack
-    for name in ("notes.txt", "Positions.CSV", ".DS_Store"):
-        (tmp_path / "several" / name).write_text("12 µm")
-    assert [source.name for source in sources_from([tmp_path / "several"])] == ["a", "b"]
-    (tmp_path / "several" / "stack.json").write_text("{}")
-    assert [source.name for source in sources_from([tmp_path / "several"])] == ["several"]
 
 
 def test_two_windows_look_at_the_same_stack_at_once(networks: AdaptedNetworks, stacks: list[Path]) -> None:

@@ -12,7 +12,6 @@ import json
 import logging
 import math
 import os
-import shlex
 import shutil
 import signal
 import sys
@@ -21,7 +20,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from toposcope import __version__
-from toposcope.cli import capturing, comparing, estimating, evaluating, files, measuring, training, tuning, watching
+from toposcope.cli import (
+    batching,
+    capturing,
+    comparing,
+    estimating,
+    evaluating,
+    files,
+    measuring,
+    training,
+    tuning,
+    watching,
+)
 from toposcope.cli.options import (
     DONE,
     FAILED,
@@ -31,10 +41,10 @@ from toposcope.cli.options import (
     Answer,
     Parser,
     WrongUsageError,
-    with_option,
+    sentence,
 )
 from toposcope.core.jobs import Cancelled, CancelToken, Progress, Report
-from toposcope.errors import FrameError, SettingsError, ToposcopeError
+from toposcope.errors import SettingsError
 
 __all__ = [
     "COMMANDS",
@@ -52,6 +62,7 @@ __all__ = [
 COMMANDS = (
     "info",
     "depth",
+    "batch",
     "watch",
     "curve",
     "compare",
@@ -118,7 +129,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:  # the last door: the user gets a sentence
         if options.debug:
             raise
-        return _failed(options, _sentence(error), type(error).__name__, _exit_code(error))
+        return _failed(options, sentence(error), type(error).__name__, _exit_code(error))
 
 
 def _speaks_json(options: argparse.Namespace) -> bool:
@@ -146,23 +157,6 @@ def complain(text: str) -> None:
 
 def _exit_code(error: Exception) -> int:
     return USAGE if isinstance(error, SettingsError) else FAILED
-
-
-def _sentence(error: Exception) -> str:
-    from toposcope.core.source import ChoiceNeeded
-
-    if isinstance(error, ChoiceNeeded):
-        ways = [f"--{c.name} 0 ({c.options[0]}) to {len(c.options) - 1} ({c.options[-1]})" for c in error.choices]
-        return f"{error} Add {' and '.join(ways)}."
-    if isinstance(error, FrameError) and "Skip" in str(error):
-        return f"{error} (--skip {shlex.quote(error.name)}, or --skip-broken)"
-    if isinstance(error, ToposcopeError):
-        return with_option(error)
-    if isinstance(error, MemoryError):
-        return "there is not enough memory. Close other programs, or make the pictures smaller."
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    return f"{type(error).__name__}: {error}. This is a fault of Toposcope; --debug shows where."
 
 
 @contextmanager
@@ -228,6 +222,7 @@ def build_parser() -> argparse.ArgumentParser:
     for add in (
         estimating.add_info,
         estimating.add_depth,
+        batching.add_batch,
         watching.add_watch,
         estimating.add_curve,
         comparing.add_compare,

@@ -6,6 +6,7 @@ import argparse
 import glob
 import os
 import re
+import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from toposcope.core.jobs import Report
-from toposcope.errors import OutputError, SettingsError, ToposcopeError
+from toposcope.errors import FrameError, OutputError, SettingsError, ToposcopeError
 
 if TYPE_CHECKING:  # numpy and OpenCV are loaded by the command that needs them
     from toposcope.core.method import EstimateSettings
@@ -49,6 +50,24 @@ Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
 def with_option(error: ToposcopeError) -> str:
     """Return the sentence of an error, and the option that does what it advises."""
     return f"{error} ({error.option})" if error.option else str(error)
+
+
+def sentence(error: Exception) -> str:
+    """Return what went wrong, with the options that do what it advises."""
+    from toposcope.core.source import ChoiceNeeded
+
+    if isinstance(error, ChoiceNeeded):
+        ways = [f"--{c.name} 0 ({c.options[0]}) to {len(c.options) - 1} ({c.options[-1]})" for c in error.choices]
+        return f"{error} Add {' and '.join(ways)}."
+    if isinstance(error, FrameError) and "Skip" in str(error):
+        return f"{error} (--skip {shlex.quote(error.name)}, or --skip-broken)"
+    if isinstance(error, ToposcopeError):
+        return with_option(error)
+    if isinstance(error, MemoryError):
+        return "there is not enough memory. Close other programs, or make the pictures smaller."
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return f"{type(error).__name__}: {error}. This is a fault of Toposcope; --debug shows where."
 
 
 class WrongUsageError(Exception):
@@ -122,14 +141,18 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
         )
 
 
-def add_method(parser: argparse.ArgumentParser) -> None:
-    """Add the method and its settings; `estimated` runs what these say."""
+def add_method(parser: argparse.ArgumentParser, unless: str = "") -> None:
+    """Add the method and its settings; `estimated` runs what these say.
+
+    ``unless`` names an option that tells method and alignment where the user does not: they are None then.
+    """
     group = parser.add_argument_group("the method")
     group.add_argument(
         "--method",
-        default="default",
+        default=None if unless else "default",
         metavar="NAME",
-        help="name of a method, or FILE.py:CARD for one of your own (default: %(default)s)",
+        help="name of a method, or FILE.py:CARD for one of your own (default: "
+        f"{f'that of {unless}, or ' if unless else ''}default)",
     )
     group.add_argument(
         "--set",
@@ -145,7 +168,7 @@ def add_method(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--align",
         choices=ALIGN_MODES,
-        default="auto",
+        default=None if unless else "auto",
         help="register the frames if they need it; by a network, which is less exact and knows no rotation; or never",
     )
     add_machine(group)

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from toposcope.core.source.image_file import SUFFIXES
+from toposcope.core.jobs import Progress, Report, silent
+from toposcope.core.result import RESULT_NAME
+from toposcope.core.source.folder import read_headers
+from toposcope.core.source.image_file import SUFFIXES, ImageHeader, access_problem, system_path
+from toposcope.core.source.micro_manager import image_folders, ndtiff_folder
+from toposcope.core.source.naming import natural_key
 from toposcope.core.source.options import OpenOptions
 from toposcope.core.source.readers import READERS
 from toposcope.core.source.sidecar import SIDECAR_NAME
+from toposcope.core.stack import MIN_FRAMES
 
 FILES: Final = SUFFIXES | {suffix for reader in READERS for suffix in reader.suffixes} | {".lsm", ".stk"}
 """Ends of the names of files that are stacks, or slices of one."""
@@ -23,6 +30,14 @@ NOTES: Final = frozenset(
 """Ends of the names of files that users leave beside folders of stacks."""
 PICTURES: Final = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
 """Ends of the names of files with one image each: several of them are the slices of one stack."""
+MADE_HERE: Final = ("batch.json", "series.json")
+"""Files that lie in a folder of results, one folder each."""
+_RESULT_STEMS: Final = frozenset(
+    {"depth", "depth16", "confidence", "all_in_focus", "all_in_focus_channels.ome", "surface_3d", "curve"}
+)
+"""Names of pictures that results consist of, without their ends."""
+_DEPTH: Final = 5
+"""Folders in folders that are looked into, at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +59,7 @@ class Source:
         if len(self.paths) > 1:
             return first.parent.name
         # folders have names such as run_NA0.75, whose end is no suffix
-        return first.stem if first.suffix.lower() in FILES else first.name
+        return first.stem.removesuffix(".ome") if first.suffix.lower() in FILES else first.name
 
 
 def sources_from(paths: Sequence[Path]) -> list[Source]:
@@ -74,3 +89,115 @@ def _has_images(folder: Path) -> bool:
     return SIDECAR_NAME in names or any(
         Path(name).suffix.lower() not in NOTES for name in names if not name.startswith((".", "Thumbs.db"))
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Stacks that were found, and sentences about what was left out."""
+
+    sources: tuple[Source, ...]
+    left_out: tuple[str, ...] = ()
+
+
+def find_stacks(paths: Sequence[Path], report: Report = silent) -> Found:
+    """Return the stacks that were named, and those in the folders that were named; reads folders and some headers.
+
+    A folder with images is a stack, and so is each file that holds many pages or planes. Any other folder is looked
+    into for stacks. Images that hold one picture each are one stack together if they lie in one folder. Left out, and
+    told, are results, notes and tables, folders without images, and single pictures beside stacks.
+    """
+    search = _Search(report)
+    for path in paths:
+        if os.path.isdir(system_path(path)):
+            search.folder(path, 0)
+        elif path.name == SIDECAR_NAME:
+            search.folder(path.parent, 0)
+        elif path.suffix.lower() in PICTURES and path.exists():
+            search.picture(path)
+        elif path.suffix.lower() in NOTES and path.exists() and path.name.lower() != "metadata.txt":
+            search.left.append(f"{path}: no images")
+        else:
+            search.add(path)
+    return Found(tuple(Source(one) for one in search.found), tuple(search.left))
+
+
+class _Search:
+    """What a search has found so far."""
+
+    def __init__(self, report: Report) -> None:
+        self._report = report
+        self.found: list[tuple[Path, ...]] = []
+        self.left: list[str] = []
+        self._been: set[str] = set()  # folders in folders, which links may lead to again
+        self._pictures: dict[Path, int] = {}
+
+    def add(self, path: Path) -> None:
+        self.found.append((path,))
+
+    def picture(self, path: Path) -> None:
+        """Add a single picture to those of the same folder."""
+        place = self._pictures.setdefault(path.parent, len(self.found))
+        self.found[place : place + 1] = [(*(self.found[place] if place < len(self.found) else ()), path)]
+
+    def folder(self, folder: Path, depth: int) -> None:
+        """Add a folder that is a stack, or what is in it."""
+        self._report(Progress(math.nan, f"looking into {folder.name}"))
+        if depth:
+            real = os.path.realpath(folder)
+            if real in self._been:
+                return
+            self._been.add(real)
+        try:
+            with os.scandir(system_path(folder)) as entries:
+                told = [(entry.name, entry.is_dir()) for entry in entries if not entry.name.startswith(".")]
+        except OSError as error:
+            self.left.append(f"{folder} {access_problem(error)}")
+            return
+        told.sort(key=lambda one: natural_key(one[0]))
+        names, folders = ([name for name, is_folder in told if is_folder is wanted] for wanted in (False, True))
+        images = [name for name in names if Path(name).suffix.lower() in SUFFIXES]
+        frames = [name for name in images if Path(name).stem not in _RESULT_STEMS]
+        if any(name in names for name in MADE_HERE) or (RESULT_NAME in names and len(frames) < MIN_FRAMES):
+            self.left.append(f"{folder}: results of Toposcope")
+            return
+        if SIDECAR_NAME in names or ndtiff_folder(folder) is not None or image_folders(folder) == (folder,):
+            self.add(folder)
+            return
+        whole = [name for name in names if Path(name).suffix.lower() in FILES - SUFFIXES]
+        pages = self._stacks_of_pages(folder, images, bool(whole or folders))
+        singles = [name for name in images if name not in set(pages)]
+        if whole or pages:
+            for name in sorted((*whole, *pages), key=natural_key):
+                self.add(folder / name)
+        elif len(singles) >= MIN_FRAMES or (singles and not folders):
+            self.add(folder)
+            return
+        if singles:
+            self.left.append(f"{folder / singles[0]}{_and_more(singles)}: single pictures beside stacks")
+        inner = [name for name in folders if f"{name}".removesuffix(".files") not in names]  # of an OIF file
+        if depth < _DEPTH:
+            for name in inner:
+                self.folder(folder / name, depth + 1)
+        if not (whole or pages or singles or inner):
+            others = [name for name in names if Path(name).suffix.lower() not in NOTES and name.lower() != "thumbs.db"]
+            if others:  # such as raw photographs: opening it tells what to do
+                self.add(folder)
+            else:
+                self.left.append(f"{folder}: no images")
+
+    def _stacks_of_pages(self, folder: Path, images: Sequence[str], has_others: bool) -> list[str]:
+        """Return the TIFF files that are a stack each: more than one, or one among ``others``."""
+        tiffs = [name for name in images if Path(name).suffix.lower() in (".tif", ".tiff")]
+        if not tiffs or (len(tiffs) == 1 and not has_others) or any("_mmstack" in name.lower() for name in tiffs):
+            return []
+        if not any(self._has_pages(folder / name) for name in {tiffs[0], tiffs[-1]}):
+            return []  # a series, whose headers are read when it is opened
+        return [name for name in tiffs if self._has_pages(folder / name)]
+
+    def _has_pages(self, path: Path) -> bool:
+        (header,) = read_headers([path], silent)
+        return isinstance(header, ImageHeader) and header.pages >= MIN_FRAMES
+
+
+def _and_more(names: Sequence[str]) -> str:
+    return f" and {len(names) - 1} more" if len(names) > 1 else ""

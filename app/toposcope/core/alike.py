@@ -1,0 +1,134 @@
+"""Other stacks computed and read like one that is known: by its result, or by what is open in the window."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from dffnets.shipped import shipped_cards
+from toposcope.core.calibration import MICROMETRES, Floats, Sourced
+from toposcope.core.estimate import find_method
+from toposcope.core.export import read_result
+from toposcope.core.method import EstimateSettings
+from toposcope.core.result import DepthResult
+from toposcope.core.source import OpenOptions
+from toposcope.core.source.naming import natural_key
+from toposcope.core.stack import FocalStack
+from toposcope.errors import SettingsError
+
+TYPED: Final = ("typed in", "positions file")
+"""How the origins of values begin that a user stated for this very stack."""
+_PLACES: Final = frozenset({"positions", "positions_file", "z_step"})
+_EVEN: Final = 1e-6
+"""Of a step: steps that differ by less are equal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Calibrating:
+    """How to read other stacks like one: what a user typed holds for all, what its files ``told`` only as a fallback.
+
+    A guess is neither.
+    """
+
+    typed: OpenOptions = field(default_factory=OpenOptions)
+    told: OpenOptions = field(default_factory=OpenOptions)
+
+    @property
+    def all(self) -> OpenOptions:
+        """Both, to hold for all stacks."""
+        return over(self.typed, self.told)
+
+
+@dataclass(frozen=True, slots=True)
+class Like:
+    """Method, settings and calibration of a stored result, for other stacks."""
+
+    settings: EstimateSettings
+    calibrating: Calibrating
+
+
+def like_result(path: Path, chosen: str | None = None, weights: Path | None = None) -> Like:
+    """Return how the result in ``path`` was made; ``chosen`` is another method, whose settings are its own.
+
+    Raises
+    ------
+    StackError
+        If there is no result.
+    SettingsError
+        If its method is not here, or it was made with weights that the result does not tell where to find.
+    """
+    result = read_result(path)
+    told = result.provenance.settings
+    name = result.provenance.method
+    align = str(told.get("align", "auto"))
+    calibrating = calibrating_like(result)
+    if chosen is not None and chosen != name:
+        return Like(EstimateSettings(chosen, align=align, weights=weights), calibrating)  # type: ignore[arg-type]
+    try:
+        card = find_method(name)
+    except SettingsError as error:
+        raise SettingsError(
+            f"{path} was made by {name}, which is not here: {error} Choose a method yourself."
+        ) from error
+    known = {one.name for one in fields(card.settings)}
+    if weights is None:
+        _refuse_other_weights(path, name, told)
+    options = card.checked({key: value for key, value in told.items() if key in known})
+    return Like(EstimateSettings(card.name, options, align=align, weights=weights), calibrating)  # type: ignore[arg-type]
+
+
+def calibrating_like(one: FocalStack | DepthResult) -> Calibrating:
+    """Return how to read other stacks like ``one``."""
+    names = one.source.names if isinstance(one, FocalStack) else one.provenance.frames
+    groups: dict[bool, dict[str, Any]] = {True: {}, False: {}}
+
+    def take(value: Sourced[Any] | None, **options: Any) -> None:
+        if value is not None and not value.guessed:
+            groups[value.origin.startswith(TYPED)] |= options
+
+    if one.unit != "index":
+        take(one.positions, unit=one.unit, **_positions(one.positions.value, names))
+    take(one.kind, kind=one.kind.value)
+    take(one.near, near=one.near.value)
+    if one.pixel_um is not None:
+        take(one.pixel_um, pixel_um=one.pixel_um.value)
+    return Calibrating(OpenOptions(**groups[True]), OpenOptions(**groups[False]))
+
+
+def over(stated: OpenOptions, under: OpenOptions) -> OpenOptions:
+    """Return how to read where ``stated`` wins over ``under``; positions are of one of them, in the unit stated."""
+    plain = OpenOptions()
+    values = {one.name: getattr(stated, one.name) for one in fields(OpenOptions)}
+    changes = {name: value for name, value in values.items() if value != getattr(plain, name)}
+    if not _PLACES.isdisjoint(changes) or stated.unit == "index":
+        under = replace(under, unit=None, positions=None, positions_file=None, z_step=None)
+    elif stated.unit is not None and under.unit in MICROMETRES:
+        factor = MICROMETRES[under.unit] / MICROMETRES[stated.unit]
+        changes["z_step"] = None if under.z_step is None else under.z_step * factor
+        if under.positions is not None:
+            changes["positions"] = tuple(value * factor for value in under.positions)
+    return replace(under, **changes)
+
+
+def _positions(values: Floats, names: tuple[str, ...] | Any) -> dict[str, Any]:
+    """Return (N,) ascending positions as a step where they have one, in the order in which frames are read."""
+    is_turned = list(names) == sorted(names, key=natural_key, reverse=True)
+    steps = np.diff(values)
+    step = float(steps.mean())
+    if np.allclose(steps, step, rtol=0, atol=_EVEN * step):
+        return {"z_step": round(-step if is_turned else step, 9)}
+    return {"positions": tuple(float(value) for value in (values[::-1] if is_turned else values))}
+
+
+def _refuse_other_weights(path: Path, method: str, told: Mapping[str, Any]) -> None:
+    card = next((card for card in shipped_cards() if card.name == method), None)
+    if card is not None and told.get("weights", card.sha256) != card.sha256:
+        raise SettingsError(
+            f"{path} was made by {method} with other weights than those that are shipped, and does not tell where they "
+            "lie. Name them, too.",
+            option="--weights FILE",
+        )

@@ -1,0 +1,140 @@
+"""What the window would do, as a command line for scripts."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from shlex import quote
+
+from toposcope.core.batch import BatchPlan
+from toposcope.core.estimate import find_method
+from toposcope.core.export import ExportOptions
+from toposcope.core.method import EstimateSettings
+from toposcope.core.source import OpenOptions
+from toposcope.errors import SettingsError
+
+_PLAIN = OpenOptions()
+
+
+def depth_command(
+    paths: Sequence[Path], output: Path, settings: EstimateSettings, reading: OpenOptions = _PLAIN
+) -> list[str]:
+    """Return the arguments of `toposcope depth` for a stack, the program's name first.
+
+    Raises
+    ------
+    SettingsError
+        If positions were typed in one by one, which no command line holds.
+    """
+    named = [str(path) for path in paths]
+    return ["toposcope", "depth", *named, "-o", str(output), *method_arguments(settings), *reading_arguments(reading)]
+
+
+def batch_command(
+    paths: Sequence[Path],
+    output: Path,
+    settings: EstimateSettings,
+    reading: OpenOptions = _PLAIN,
+    formats: Sequence[str] = (),
+    export_options: ExportOptions | None = None,
+    anew: bool = False,
+) -> list[str]:
+    """Return the arguments of `toposcope batch`; as `depth_command`."""
+    found = [
+        "toposcope",
+        "batch",
+        *(str(path) for path in paths),
+        "-o",
+        str(output),
+        *method_arguments(settings),
+        *reading_arguments(reading),
+    ]
+    for name in formats:
+        found += ["--to", name]
+    for one in fields(ExportOptions) if export_options is not None else ():
+        value = getattr(export_options, one.name)
+        if value != one.default:
+            found += ["--export-set", f"{one.name}={value}"]
+    return [*found, "--again"] if anew else found
+
+
+def command_of(plan: BatchPlan) -> list[str]:
+    """Return the arguments of `toposcope batch` that do what ``plan`` does.
+
+    Raises
+    ------
+    SettingsError
+        If its stacks are read in different ways, or positions were typed in one by one.
+    """
+    readings = {item.source.reading for item in plan.items}
+    if len(readings) > 1 or plan.fallback != _PLAIN:
+        raise SettingsError("stacks that are read in different ways fit in no one command line.")
+    paths = [path for item in plan.items for path in item.source.paths]
+    reading = next(iter(readings), _PLAIN)
+    return batch_command(paths, plan.folder, plan.settings, reading, plan.formats, plan.export_options, plan.anew)
+
+
+def quoted(arguments: Sequence[str]) -> str:
+    """Return arguments as one line for the shell of this system."""
+    if sys.platform == "win32":
+        return subprocess.list2cmdline(arguments)
+    return " ".join(quote(one) for one in arguments)
+
+
+def method_arguments(settings: EstimateSettings) -> list[str]:
+    """Return method, settings and machine as options, as far as they are not the defaults."""
+    card, plain = find_method(settings.method), EstimateSettings()
+    options, usual = card.checked(settings.options), card.checked()
+    found = [] if settings.method == plain.method else ["--method", settings.method]
+    for one in fields(card.settings):
+        value = getattr(options, one.name)
+        if value != getattr(usual, one.name):
+            found += ["--set", f"{one.name}={value}"]
+    for name in ("align", "device", "threads", "weights"):
+        value = getattr(settings, name)
+        if value != getattr(plain, name):
+            found += [f"--{name}", str(value)]
+    return found
+
+
+def reading_arguments(reading: OpenOptions) -> list[str]:
+    """Return how a stack is read as options.
+
+    Raises
+    ------
+    SettingsError
+        If positions were typed in one by one, or only some files of a folder are meant.
+    """
+    if reading.positions is not None:
+        raise SettingsError(
+            "positions that were typed in one by one fit in no command line. Write them into a text file, one a line, "
+            "and add --positions FILE yourself."
+        )
+    if reading.only is not None:
+        raise SettingsError("a folder of which only some files are meant fits in no command line.")
+    found: list[str] = []
+    unit = reading.unit
+    if reading.order != _PLAIN.order:
+        found += ["--order", reading.order]
+    for name in ("reverse", "skip_broken"):
+        found += [f"--{name.replace('_', '-')}"] if getattr(reading, name) else []
+    for frame in reading.skip:
+        found += ["--skip", str(frame)]
+    if reading.positions_file is not None:
+        found += ["--positions", str(reading.positions_file)]
+    if reading.z_step is not None:
+        own = unit if unit not in (None, "index") else "um"
+        found += ["--z-step", f"{reading.z_step:.10g}{own}"]
+        unit = None if unit == own else unit
+    if unit is not None:
+        found += ["--unit", unit]
+    for name in ("kind", "near", "series", "channel", "time"):
+        value = getattr(reading, name)
+        if value is not None:
+            found += [f"--{name}", str(value)]
+    if reading.pixel_um is not None:
+        found += ["--pixel-size", f"{reading.pixel_um:.10g}um"]
+    return found
