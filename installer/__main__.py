@@ -19,7 +19,7 @@ from environment import TORCH_CHOICES, ensure_environment, venv_python
 from system import ensure_libraries
 
 SCREEN = "1600x1200x24"
-EXTRAS = ("capture", "datasets", "microscopy", "surf-io")
+EXTRAS = ("capture", "datasets", "heic", "microscopy", "raw", "surf-io")
 OPENS_SCREEN = "from PySide6.QtGui import QGuiApplication; QGuiApplication([])"
 
 
@@ -45,8 +45,8 @@ def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
             choices=EXTRAS,
             default=[],
             help="install an optional part, too (capture: microscopes by Micro-Manager; datasets: HDF5 and OpenEXR "
-            "files; microscopy: CZI, ND2, LIF, OIF and OIB files; surf-io: height maps of instruments); it stays "
-            "installed",
+            "files; heic: HEIC photographs; microscopy: CZI, ND2, LIF, OIF and OIB files; raw: camera RAW; surf-io: "
+            "height maps of instruments); it stays installed",
         )
     return parser.parse_known_args(arguments)
 

@@ -109,6 +109,9 @@ def _no_file_is_left_open() -> Iterator[None]:
 
 # libraries keep fonts, devices and shader caches open for good: only files that a test may own are counted
 _OWN = {
+    ".avif",
+    ".dng",
+    ".heic",
     ".tif",
     ".tiff",
     ".jpg",

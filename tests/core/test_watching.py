@@ -338,7 +338,7 @@ def test_folder_that_goes_during_a_look_takes_no_slice_along(
     look(watch)
     listing = watching.list_folder(folder)
 
-    def unplugged(path: Path) -> Any:
+    def unplugged(path: Path, like: str | None) -> Any:
         path.rename(tmp_path / "unplugged")
         return listing
 

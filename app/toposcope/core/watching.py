@@ -384,7 +384,8 @@ class FolderWatch:
     def _list(self) -> dict[str, Stamp]:
         """Return the files that may be slices, with their stamps."""
         try:
-            files = list_folder(self.folder).files
+            # of pairs of RAW and JPEG those are followed of which the first one came
+            files = list_folder(self.folder, self._sweep.names[0] if self._sweep.names else None).files
         except StackError:  # there is no image yet
             files = ()
         listed = {}
@@ -499,7 +500,7 @@ class FolderWatch:
         z = list(placed.z)
         if placed.note:
             notes.append(placed.note)
-        source = FolderSource((file.header,), (name,), True)
+        source = FolderSource((self._like_first(file.header),), (name,), True)
         if not sweep.names:
             self._choose_size(source.shape)
         try:
@@ -569,7 +570,7 @@ class FolderWatch:
                 header = self._files[name].header
                 if header is None:  # it is being written anew
                     return False
-                source = FolderSource((header,), (name,), True)
+                source = FolderSource((self._like_first(header),), (name,), True)
                 growing.add(self._preview(source.read(0, scale=self.reduction)), position)
         except ToposcopeError:
             return False
@@ -636,6 +637,11 @@ class FolderWatch:
         if self._step_um is None or unit == "index":
             return None
         return replace(self._options, z_step=self._step_um / MICROMETRES[unit], unit=unit)
+
+    def _like_first(self, header: ImageHeader) -> ImageHeader:
+        """Return the header of a slice that is developed as the first one is."""
+        first = self._header(self._sweep.names[0]) if self._sweep.names else None
+        return header if first is None else replace(header, development=first.development)
 
     def _header(self, name: str) -> ImageHeader | None:
         file = self._files.get(name)

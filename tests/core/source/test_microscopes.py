@@ -28,7 +28,7 @@ from dffnets.extras import install_line
 from toposcope.core.source import ChoiceNeeded, OpenOptions, czi, describe, open_stack, reader_list
 from toposcope.core.source.container import checked_sizes, time_names
 from toposcope.core.source.image_file import Unreadable
-from toposcope.core.source.readers import READERS
+from toposcope.core.source.readers import PHOTOGRAPHS, READERS
 from toposcope.core.stack import FocalStack
 from toposcope.errors import FrameError, MissingPartError, SettingsError, StackError
 
@@ -642,7 +642,7 @@ def test_a_missing_package_names_the_line_that_installs_it(tmp_path: Path, monke
         assert reader.package.name in str(caught.value)
         assert str(caught.value).endswith(f"Type: {install_line('microscopy')}")
     listed = reader_list()
-    assert listed.count("missing") == len(READERS) + 1  # and the package for height maps
+    assert listed.count("missing") == len(READERS) + len(PHOTOGRAPHS) + 1  # and the package for height maps
     assert install_line("microscopy") in listed
 
 

@@ -429,7 +429,6 @@ def test_text_that_is_called_png_is_told(make_folder: MakeFolder) -> None:
     [
         ((), "the folder stack is empty."),
         (("a.txt", "b.doc"), "holds no images (a.txt, b.doc)"),
-        (("IMG_1.CR3", "IMG_2.CR3"), "RAW is not read yet. Develop the photographs to 16-bit TIFF"),
         (("a.czi",), "holds no images, but a.czi. Open the file itself."),
         (("a.czi", "b.nd2"), "holds no images, but a.czi, b.nd2. Open one of the files itself."),
         (("a.oir",), ".oir is not read yet. Export the stack as OME-TIFF"),

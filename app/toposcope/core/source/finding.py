@@ -11,8 +11,8 @@ from typing import Final
 
 from toposcope.core.jobs import Progress, Report, silent
 from toposcope.core.result import RESULT_NAME
-from toposcope.core.source.folder import read_headers
-from toposcope.core.source.image_file import SUFFIXES, ImageHeader, access_problem, system_path
+from toposcope.core.source.folder import FRAME_SUFFIXES, read_headers
+from toposcope.core.source.image_file import ImageHeader, access_problem, system_path
 from toposcope.core.source.micro_manager import image_folders, ndtiff_folder
 from toposcope.core.source.naming import natural_key
 from toposcope.core.source.options import OpenOptions
@@ -20,7 +20,7 @@ from toposcope.core.source.readers import READERS
 from toposcope.core.source.sidecar import SIDECAR_NAME
 from toposcope.core.stack import MIN_FRAMES
 
-FILES: Final = SUFFIXES | {suffix for reader in READERS for suffix in reader.suffixes} | {".lsm", ".stk"}
+FILES: Final = FRAME_SUFFIXES | {suffix for reader in READERS for suffix in reader.suffixes} | {".lsm", ".stk"}
 """Ends of the names of files that are stacks, or slices of one."""
 
 
@@ -28,7 +28,7 @@ NOTES: Final = frozenset(
     {".csv", ".doc", ".docx", ".htm", ".html", ".ini", ".json", ".log", ".md", ".pdf", ".rtf", ".txt", ".xlsx", ".xml"}
 )
 """Ends of the names of files that users leave beside folders of stacks."""
-PICTURES: Final = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
+PICTURES: Final = FRAME_SUFFIXES - {".tif", ".tiff"}
 """Ends of the names of files with one image each: several of them are the slices of one stack."""
 MADE_HERE: Final = ("batch.json", "series.json")
 """Files that lie in a folder of results, one folder each."""
@@ -66,7 +66,7 @@ def sources_from(paths: Sequence[Path]) -> list[Source]:
     """Return the stacks among what was dropped or chosen: reads folders, opens no file.
 
     A folder is a stack, or holds several: then each folder in it is one. Image files that hold one picture
-    each (JPEG, PNG ...) are one stack together; any other file is one by itself.
+    each (JPEG, PNG, camera RAW ...) are one stack together; any other file is one by itself.
     """
     found: list[Source] = []
     singles = tuple(path for path in paths if path.suffix.lower() in PICTURES)
@@ -155,7 +155,7 @@ class _Search:
             return
         told.sort(key=lambda one: natural_key(one[0]))
         names, folders = ([name for name, is_folder in told if is_folder is wanted] for wanted in (False, True))
-        images = [name for name in names if Path(name).suffix.lower() in SUFFIXES]
+        images = [name for name in names if Path(name).suffix.lower() in FRAME_SUFFIXES]
         frames = [name for name in images if Path(name).stem not in _RESULT_STEMS]
         if any(name in names for name in MADE_HERE) or (RESULT_NAME in names and len(frames) < MIN_FRAMES):
             self.left.append(f"{folder}: results of Toposcope")
@@ -163,7 +163,7 @@ class _Search:
         if SIDECAR_NAME in names or ndtiff_folder(folder) is not None or image_folders(folder) == (folder,):
             self.add(folder)
             return
-        whole = [name for name in names if Path(name).suffix.lower() in FILES - SUFFIXES]
+        whole = [name for name in names if Path(name).suffix.lower() in FILES - FRAME_SUFFIXES]
         pages = self._stacks_of_pages(folder, images, bool(whole or folders))
         singles = [name for name in images if name not in set(pages)]
         if whole or pages:
@@ -180,7 +180,7 @@ class _Search:
                 self.folder(folder / name, depth + 1)
         if not (whole or pages or singles or inner):
             others = [name for name in names if Path(name).suffix.lower() not in NOTES and name.lower() != "thumbs.db"]
-            if others:  # such as raw photographs: opening it tells what to do
+            if others:  # of another program: opening it tells what to do
                 self.add(folder)
             else:
                 self.left.append(f"{folder}: no images")

@@ -15,6 +15,14 @@ import numpy as np
 
 from toposcope.core.jobs import Progress, Report
 from toposcope.core.result import RESULT_NAME
+from toposcope.core.source.heif_file import (
+    AVIF_SUFFIXES,
+    HEIC_SUFFIXES,
+    heif_kind,
+    read_heif_header,
+    read_heif_pixels,
+    read_heif_tags,
+)
 from toposcope.core.source.image_file import (
     SUFFIXES,
     ImageHeader,
@@ -29,11 +37,22 @@ from toposcope.core.source.image_file import (
 )
 from toposcope.core.source.naming import natural_key
 from toposcope.core.source.options import OpenOptions
-from toposcope.core.source.readers import reader_of
+from toposcope.core.source.raw_file import (
+    RAW_SUFFIXES,
+    developed_alike,
+    is_raw_start,
+    read_raw_header,
+    read_raw_pixels,
+    read_raw_tags,
+)
+from toposcope.core.source.readers import PHOTOGRAPHS, Photographs, reader_of
 from toposcope.core.source.sidecar import SIDECAR_NAME, read_positions_file
 from toposcope.core.source.tiff import read_tiff_frame, read_tiff_header, read_tiff_tags
 from toposcope.core.stack import MIN_FRAMES, FrameTags, Plane, Roi, reduce_plane
-from toposcope.errors import CalibrationError, FrameError, StackError
+from toposcope.errors import CalibrationError, FrameError, MissingPartError, StackError
+
+FRAME_SUFFIXES: Final = SUFFIXES | frozenset((*RAW_SUFFIXES, *HEIC_SUFFIXES, *AVIF_SUFFIXES))
+"""Ends of the names of files with one image each."""
 
 _PREFERRED: Final = ("tiff", "png", "bmp", "webp", "jpeg")
 _FORMATS: Final = {
@@ -46,10 +65,16 @@ _FORMATS: Final = {
     ".webp": "webp",
     ".tif": "tiff",
     ".tiff": "tiff",
+    **dict.fromkeys(HEIC_SUFFIXES, "heic"),
+    **dict.fromkeys(AVIF_SUFFIXES, "avif"),
+    **dict.fromkeys(RAW_SUFFIXES, "raw"),
+    ".dng": "dng",
 }
-_RAW: Final = frozenset(
-    ".3fr .arw .cr2 .cr3 .crw .dng .erf .iiq .kdc .mrw .nef .nrw .orf .pef .raf .raw .rw2 .rwl .sr2 .srw .x3f".split()
-)
+_PHOTOGRAPHS: Final = ("tiff", "png", "bmp", "dng", "raw", "webp", "heic", "avif", "jpeg")
+"""Of kinds that hold as many photographs, the first one is taken: what was developed on purpose, then what has
+more tones."""
+_BESIDE: Final = frozenset(".xmp .pp3 .dop .on1 .cos .arp .thm .aae .nksc".split())
+"""Settings and thumbnails that cameras and developing programs lay beside photographs."""
 _VENDOR: Final = frozenset(".oir .vsi .ims .dv .zvi .lei .mvd2 .scn".split())
 _CLUTTER: Final = frozenset(("thumbs.db", "desktop.ini", SIDECAR_NAME))
 _ASIDE: Final = re.compile(
@@ -68,17 +93,20 @@ class Listing:
     notes: tuple[str, ...]
 
 
-def list_folder(folder: Path) -> Listing:
+def list_folder(folder: Path, like: str | None = None) -> Listing:
     """Find the frames of a folder.
 
     Left out, with a note: files that are no images, images whose name says that they are none of
-    the series (``mask.png``, ``depth.tif``) while no other file is named like them, and the smaller
-    format where each frame lies there in two (``a.tif`` and ``a.jpg``).
+    the series (``mask.png``, ``depth.tif``) while no other file is named like them, the smaller
+    format where each frame lies there in two (``a.tif`` and ``a.jpg``), and all kinds but one beside camera RAW
+    or HEIC. ``like`` is the name of a file of the kind that is to be taken then.
 
     Raises
     ------
     StackError
         If the folder cannot be read or holds no images.
+    MissingPartError
+        If what reads them is not installed; the text names the line that installs it.
     """
     try:
         with os.scandir(system_path(folder)) as entries:
@@ -93,8 +121,8 @@ def list_folder(folder: Path) -> Listing:
     except OSError as error:
         raise StackError(f"the folder {folder.name} {access_problem(error)}.") from error
     names = [name for name, is_dir in found if not is_dir and not name.startswith(".")]
-    images = [name for name in names if Path(name).suffix.lower() in SUFFIXES]
-    others = [name for name in names if name not in set(images) and name.lower() not in _CLUTTER]
+    images = [name for name in names if Path(name).suffix.lower() in FRAME_SUFFIXES]
+    others = [name for name in names if name not in set(images) and not _is_clutter(name)]
     if not images:
         folders = [name for name, is_dir in found if is_dir and not name.startswith(".")]
         raise StackError(_no_images(folder, others, folders))
@@ -105,6 +133,10 @@ def list_folder(folder: Path) -> Listing:
     if aside:
         notes.append(f"{_count(aside)} left out: the name says that it is no frame of the series")
         images = [name for name in images if name not in set(aside)]
+    images, unread = _with_packages(images)
+    notes += unread
+    images, mixed = _of_one_kind(images, like)
+    notes += mixed
     images, twins = _without_twins(images)
     if twins:
         notes.append(f"{_count(twins)} left out: the same frames are there as {Path(images[0]).suffix}")
@@ -128,10 +160,55 @@ def _count(names: Sequence[str]) -> str:
     return ", ".join(names) if len(names) <= 3 else f"{names[0]}, {names[1]} and {len(names) - 2} more"
 
 
+def _is_clutter(name: str) -> bool:
+    return name.lower() in _CLUTTER or Path(name).suffix.lower() in _BESIDE
+
+
+def _with_packages(images: list[str]) -> tuple[list[str], list[str]]:
+    """Leave out photographs whose package is not installed, if enough others are there; return notes on them."""
+    notes = []
+    for photographs in PHOTOGRAPHS:
+        theirs = [name for name in images if Path(name).suffix.lower() in photographs.suffixes]
+        if not theirs or photographs.package.is_installed:
+            continue
+        images = [name for name in images if name not in set(theirs)]
+        if len(images) < MIN_FRAMES:
+            raise _missing_package(theirs, photographs)
+        notes.append(f"left out: {_missing_package(theirs, photographs)}")
+    return images, notes
+
+
+def _missing_package(names: Sequence[str], photographs: Photographs) -> MissingPartError:
+    """Return the error that says what is missing to read these files, and what to type."""
+    are, which = ("is", "which is") if len(names) == 1 else ("are", "which are")
+    package = photographs.package
+    return MissingPartError(
+        f"{_count(names)} {are} {photographs.title}, {which} read by the package {package.name}; it is not installed. "
+        f"Type: {package.install_line}"
+    )
+
+
+def _of_one_kind(images: list[str], like: str | None) -> tuple[list[str], list[str]]:
+    """Choose one kind of files where there is camera RAW or HEIC among them: the one with most, see _PHOTOGRAPHS."""
+    kinds = Counter(_format(name) for name in images)
+    if len(kinds) < 2 or not kinds.keys() & {"raw", "dng", "heic", "avif"}:
+        return images, []
+    best = min(kinds, key=lambda kind: (-kinds[kind], _PHOTOGRAPHS.index(kind)))
+    if like is not None and _format(like) in kinds:
+        best = _format(like)
+    kept = [name for name in images if _format(name) == best]
+    left = [name for name in images if _format(name) != best]
+    stems = {Path(name).stem.casefold() for name in kept}
+    twins = all(Path(name).stem.casefold() in stems for name in left)
+    suffix = Path(kept[0]).suffix
+    why = (
+        f"the same frames are there as {suffix}" if twins else f"a stack is of one kind of files, and most are {suffix}"
+    )
+    return kept, [f"{_count(left)} left out: {why}. To use them instead, open just them"]
+
+
 def unread_format(suffix: str) -> str | None:
     """Return what to do with a known format that is not read here, None for other suffixes."""
-    if suffix.lower() in _RAW:
-        return "RAW is not read yet. Develop the photographs to 16-bit TIFF and open those."
     if suffix.lower() in _VENDOR:
         return f"{suffix} is not read yet. Export the stack as OME-TIFF and open that."
     return None
@@ -155,7 +232,10 @@ def _no_images(folder: Path, others: Sequence[str], folders: Sequence[str]) -> s
             f"{_count(folders)}. Open the one that holds the series."
         )
     what = "is empty" if not others else f"holds no images ({_count(others)})"
-    return f"the folder {folder.name} {what}. Choose the folder with the JPEG, PNG, TIFF, BMP or WebP files."
+    return (
+        f"the folder {folder.name} {what}. Choose the folder with the JPEG, PNG, TIFF, BMP, WebP, HEIC, AVIF or "
+        "camera RAW files."
+    )
 
 
 def _aside(images: Sequence[str]) -> list[str]:
@@ -221,6 +301,10 @@ class FolderSource:
     def tags(self, i: int) -> FrameTags:
         header = self.headers[i]
         try:
+            if header.format == "raw":
+                return read_raw_tags(header)
+            if header.format in ("heic", "avif"):
+                return read_heif_tags(header, self.upright)
             return read_tiff_tags(header.path) if header.format == "tiff" else read_tags(header, self.upright)
         except Unreadable as error:
             raise FrameError(f"{self.names[i]} {error}.", i, self.names[i]) from error
@@ -235,11 +319,12 @@ class FolderSource:
 def _read_file(header: ImageHeader, upright: bool, scale: int) -> Plane:
     if header.format == "tiff":
         return reduce_plane(read_tiff_frame(header.path, upright), scale)
+    read = {"raw": read_raw_pixels, "heic": read_heif_pixels, "avif": read_heif_pixels}.get(header.format, read_pixels)
     if not upright or header.orientation == 1:
-        return read_pixels(header, scale)
+        return read(header, scale)
     if header.shape[0] % scale or header.shape[1] % scale:  # what fills an uneven side must not be turned to the front
-        return reduce_plane(turn(read_pixels(header), header.orientation), scale)
-    return turn(read_pixels(header, scale), header.orientation)
+        return reduce_plane(turn(read(header), header.orientation), scale)
+    return turn(read(header, scale), header.orientation)
 
 
 def frame_shape(header: ImageHeader, upright: bool) -> tuple[int, int]:
@@ -249,24 +334,60 @@ def frame_shape(header: ImageHeader, upright: bool) -> tuple[int, int]:
 
 
 def read_headers(files: Sequence[Path], report: Report) -> list[ImageHeader | Unreadable]:
-    """Read the headers of all files; what is wrong with one stands in its place."""
+    """Read the headers of all files; what is wrong with one stands in its place.
+
+    Raises
+    ------
+    MissingPartError
+        If what reads one of them is not installed.
+    """
     headers: list[ImageHeader | Unreadable] = []
     for k, path in enumerate(files):
         report(Progress(k / len(files), f"looking at {path.name}"))
         try:
-            headers.append(read_tiff_header(path) if _is_tiff(path) else read_header(path))
+            headers.append(_read_header(path))
         except Unreadable as error:
             headers.append(error)
     return headers
 
 
-def _is_tiff(path: Path) -> bool:
-    """Tell by content, not by name: many a PNG is called .jpg."""
+def _read_header(path: Path) -> ImageHeader:
+    kind = file_kind(path)
+    if kind == "tiff":
+        return read_tiff_header(path)
+    if kind == "other":
+        return read_header(path)
+    missing = next((one for one in PHOTOGRAPHS if one.kind == kind and not one.package.is_installed), None)
+    if missing is not None:
+        raise _missing_package([path.name], missing)
+    return read_raw_header(path) if kind == "raw" else read_heif_header(path, kind)
+
+
+def file_kind(path: Path) -> str:
+    """Return "tiff", "raw", "heic", "avif" or "other", by content: many a PNG is called .jpg.
+
+    Most RAW files begin like TIFF: for them the name decides.
+
+    Raises
+    ------
+    Unreadable
+        If the file cannot be read.
+    """
     try:
         with open(system_path(path), "rb") as file:
-            return file.read(4) in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+            start = file.read(64)
     except OSError as error:
         raise Unreadable(access_problem(error)) from error
+    if (heif := heif_kind(start)) is not None:
+        return heif
+    is_raw = path.suffix.lower() in RAW_SUFFIXES
+    if start[4:12] == b"ftypcrx " or (is_raw and (is_raw_start(start) or not _is_plain_image(start))):
+        return "raw"
+    return "tiff" if start[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+") else "other"
+
+
+def _is_plain_image(start: bytes) -> bool:
+    return start.startswith((b"\xff\xd8\xff", b"\x89PNG", b"BM", b"RIFF"))
 
 
 def order_by_time(headers: Sequence[ImageHeader | Unreadable], names: Sequence[str]) -> list[int]:
@@ -328,8 +449,9 @@ def make_source(
         )
     notes += [f"{names[k]} is {_described(*kinds[k])} and does not go with the others: left out" for k in odd]
     places = [k for k in good if kinds[k] == usual]
-    source = FolderSource(tuple(good[k] for k in places), tuple(names[k] for k in places), upright)
-    return source, places, notes
+    kept = tuple(names[k] for k in places)
+    alike, developed = developed_alike([good[k] for k in places], kept)
+    return FolderSource(alike, kept, upright), places, [*notes, *developed]
 
 
 def _described(shape: tuple[int, int], channels: int, dtype: np.dtype[Any]) -> str:

@@ -54,12 +54,21 @@ class Unreadable(Exception):  # noqa: N818  callers make a FrameError of it, wit
 
 
 @dataclass(frozen=True, slots=True)
+class Development:
+    """How a camera RAW file is developed: ``gains`` of red, green, blue and second green, None for daylight."""
+
+    gains: tuple[float, float, float, float] | None
+
+
+@dataclass(frozen=True, slots=True)
 class ImageHeader:
     """What is known of an image file before its pixels are decoded.
 
     ``shape`` is as stored, before ``orientation`` (EXIF, 1..8) is applied. ``taken`` sorts by time;
     ``distance_m`` is EXIF's SubjectDistance, ``z`` a microscope's focus position and ``pixel_um``
-    its pixel size, both in micrometres. ``pages`` above 1 tells a TIFF that is a stack of its own.
+    its pixel size, both in micrometres. ``pages`` above 1 tells a file that is a stack of its own, ``page`` which
+    of its images this is. ``bits`` are those of a channel in the file, fewer than ``dtype`` has where tones are
+    spread; ``development`` is for camera RAW only.
     """
 
     path: Path
@@ -75,6 +84,9 @@ class ImageHeader:
     z: Sourced[float] | None = None
     pixel_um: Sourced[float] | None = None
     pages: int = 1
+    page: int = 0
+    bits: int = 0
+    development: Development | None = None
 
 
 def system_path(path: Path) -> str:
@@ -159,10 +171,11 @@ def _header(path: Path, file: io.BufferedReader, size: int) -> ImageHeader:
         with Image.open(file, formats=_FORMATS) as image:
             width, height = image.size
             grey = image.mode in ("1", "L", "LA", "I", "I;16", "I;16B", "F")
-            facts = _exif_facts(image)
+            # Pillow's getexif would decode a whole PNG to look for it behind the pixels
+            facts = exif_facts(exif_of(image.info.get("exif")))
             kind = "jpeg" if image.format == "MPO" else str(image.format).lower()
     except Exception as error:
-        raise Unreadable(_not_an_image(start)) from error  # a broken header may raise anything in the decoders
+        raise Unreadable(not_an_image(start)) from error  # a broken header may raise anything in the decoders
     problem = size_problem((height, width))
     if problem:
         raise Unreadable(problem)
@@ -176,7 +189,8 @@ def _header(path: Path, file: io.BufferedReader, size: int) -> ImageHeader:
     )
 
 
-def _not_an_image(start: bytes) -> str:
+def not_an_image(start: bytes) -> str:
+    """Return what a file is that begins with ``start`` and holds no image, to go on from its name."""
     if start.isascii() and start.decode("ascii").isprintable():
         return f"is text, not an image; it begins with {start[:24].decode('ascii')!r}"
     try:
@@ -188,17 +202,24 @@ def _not_an_image(start: bytes) -> str:
     return "is no image that can be read, or is damaged"
 
 
-def _exif_facts(image: Image.Image) -> dict[str, Any]:
-    """Return the facts for `ImageHeader` that EXIF holds; broken EXIF counts as none."""
-    block = image.info.get("exif")
-    if not isinstance(block, bytes):  # Pillow's getexif would decode a whole PNG to look for it behind the pixels
-        return {}
+def exif_of(block: object) -> Image.Exif | None:
+    """Return the EXIF of a block of bytes, None where there is none or it is broken."""
+    if not isinstance(block, bytes) or not block:
+        return None
     exif = Image.Exif()
     try:
         exif.load(block)
-        detail = exif.get_ifd(_EXIF_IFD)
+        exif.get_ifd(_EXIF_IFD)
     except Exception:  # noqa: BLE001  EXIF is a courtesy: an image with broken EXIF is still an image
+        return None
+    return exif
+
+
+def exif_facts(exif: Image.Exif | None) -> dict[str, Any]:
+    """Return the facts for `ImageHeader` that EXIF holds."""
+    if exif is None:
         return {}
+    detail = exif.get_ifd(_EXIF_IFD)
     orientation = exif.get(_ORIENTATION, 1)
     taken = detail.get(_TAKEN) or exif.get(_DATE_TIME)
     camera = " ".join(str(exif[code]).strip("\0 ") for code in (271, 272) if exif.get(code))

@@ -17,8 +17,16 @@ from toposcope.core.jobs import Progress, Report, part, silent
 from toposcope.core.result import RESULT_NAME
 from toposcope.core.source.calibrating import Calibration, Frames, calibrate
 from toposcope.core.source.container import Container, ContainerSource, choose
-from toposcope.core.source.folder import list_folder, make_source, order_by_time, read_headers, unread_format
-from toposcope.core.source.image_file import SUFFIXES, ImageHeader, Unreadable, access_problem, is_device, system_path
+from toposcope.core.source.folder import (
+    FRAME_SUFFIXES,
+    file_kind,
+    list_folder,
+    make_source,
+    order_by_time,
+    read_headers,
+    unread_format,
+)
+from toposcope.core.source.image_file import ImageHeader, Unreadable, access_problem, is_device, system_path
 from toposcope.core.source.micro_manager import image_folders, ndtiff_folder, open_images, open_ndtiff
 from toposcope.core.source.naming import natural_key
 from toposcope.core.source.options import ChoiceNeeded, OpenOptions
@@ -262,7 +270,9 @@ def _open_file(path: Path, options: OpenOptions, report: Report) -> FocalStack:
     try:
         with open(system_path(path), "rb") as file:
             start = file.read(START_BYTES)
-            is_tiff = start[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+        kind = file_kind(path)
+    except Unreadable as error:
+        raise StackError(f"{path.name} {error}.") from error
     except FileNotFoundError as error:
         raise StackError(f"{path} does not exist.") from error
     except OSError as error:
@@ -274,12 +284,14 @@ def _open_file(path: Path, options: OpenOptions, report: Report) -> FocalStack:
     )
     if data_set is not None:
         return data_set
-    if is_tiff:
+    if kind == "tiff":
         return _open_tiff(path, _NOTHING, path.name.split(".")[0] or path.name, (), options, report)
-    if path.suffix.lower() in SUFFIXES:
+    if path.suffix.lower() in FRAME_SUFFIXES:
         (header,) = read_headers([path], silent)
         if isinstance(header, Unreadable):
             raise FrameError(f"{path.name} {header}.", 0, path.name)
+        if header.pages >= MIN_FRAMES:
+            return _open_pages(header, options)
         raise StackError(
             f"{path.name} is one image; depth from focus needs a series of at least {MIN_FRAMES}. "
             "Open its folder, or all images of the series together."
@@ -298,8 +310,8 @@ def _open_file(path: Path, options: OpenOptions, report: Report) -> FocalStack:
     if advice:
         raise StackError(f"{path.name} cannot be opened: {advice}")
     raise StackError(
-        f"{path.name} is of no format that is read here. Open a folder of JPEG, PNG, TIFF, BMP or WebP images, a "
-        "multi-page TIFF, or a microscope's CZI, ND2, LIF, OIF or OIB."
+        f"{path.name} is of no format that is read here. Open a folder of JPEG, PNG, TIFF, BMP, WebP, HEIC, AVIF "
+        "or camera RAW images, a multi-page TIFF, or a microscope's CZI, ND2, LIF, OIF or OIB."
     )
 
 
@@ -364,6 +376,30 @@ def _open_tiff(
         (*more, *found.notes, *calibration.notes, *scaled),
         found.objective,
         found.parts,
+    )
+
+
+def _open_pages(header: ImageHeader, options: OpenOptions) -> FocalStack:
+    """Open a photograph that holds several images, one slice each."""
+    names = tuple(f"slice {k + 1}" for k in range(header.pages))
+    order = tuple(range(header.pages))[:: -1 if options.reverse else 1]
+    skipped = _skipped(tuple(names[k] for k in order), options)
+    places = tuple(place for place in range(header.pages) if place not in skipped)
+    headers = [replace(header, page=order[place]) for place in places]
+    calibration = calibrate(
+        Frames(tuple(names[k] for k in order), places, order), options, _NOTHING, None, None, None, None, False
+    )
+    source, _, notes = make_source(headers, [names[order[place]] for place in places], options)
+    return FocalStack.create(
+        source,
+        calibration.positions,
+        calibration.unit,
+        calibration.kind,
+        calibration.near,
+        calibration.pixel_um,
+        header.path.stem,
+        header.path,
+        (*notes, *calibration.notes),
     )
 
 

@@ -10,7 +10,9 @@ from typing import Final
 from toposcope.core.height_map.formats import reader_lines
 from toposcope.core.packages import Package
 from toposcope.core.source.container import Container
+from toposcope.core.source.heif_file import HEIC_PACKAGE, HEIC_SUFFIXES
 from toposcope.core.source.image_file import Unreadable
+from toposcope.core.source.raw_file import RAW_PACKAGE, RAW_SUFFIXES
 from toposcope.core.source.sentences import one_sentence
 
 EXTRA: Final = "microscopy"
@@ -57,8 +59,27 @@ READERS: Final = (
     Reader("Olympus OIF and OIB", (".oif", ".oib"), Package("oiffile", "oiffile", EXTRA), _oif),
 )
 
+
+@dataclass(frozen=True, slots=True)
+class Photographs:
+    """Files with one photograph each that a package reads; a stack is a folder of them.
+
+    ``kind`` is the format as `ImageHeader` calls it.
+    """
+
+    kind: str
+    title: str
+    suffixes: tuple[str, ...]
+    package: Package
+
+
+PHOTOGRAPHS: Final = (
+    Photographs("raw", "camera RAW", RAW_SUFFIXES, RAW_PACKAGE),
+    Photographs("heic", "HEIC photographs", HEIC_SUFFIXES, HEIC_PACKAGE),
+)
+
 BUILT_IN: Final = (
-    "folders of JPEG, PNG, TIFF, BMP and WebP images",
+    "folders of JPEG, PNG, TIFF, BMP, WebP and AVIF images",
     "TIFF: plain, OME, ImageJ, Micro-Manager, MetaMorph STK, Zeiss LSM, Olympus FluoView and SIS",
     "Micro-Manager folders of single images (metadata.txt), and NDTiff data sets",
 )
@@ -95,7 +116,10 @@ def reader_list() -> str:
     for reader in READERS:
         state = "installed" if reader.package.is_installed else "missing"
         lines.append(f"{state:<14}{reader.title} ({', '.join(reader.suffixes)}), by {reader.package.name}")
-    missing = next((reader.package for reader in READERS if not reader.package.is_installed), None)
-    if missing is not None:
-        lines.append(f"{'to install':<14}{missing.install_line}")
+    for one in PHOTOGRAPHS:
+        state = "installed" if one.package.is_installed else "missing"
+        lines.append(f"{state:<14}folders of {one.title} ({', '.join(one.suffixes)}), by {one.package.name}")
+    packages = [one.package for one in (*READERS, *PHOTOGRAPHS)]
+    missing = dict.fromkeys(package.install_line for package in packages if not package.is_installed)
+    lines += [f"{'to install':<14}{line}" for line in missing]
     return "\n".join([*lines, *reader_lines()])
