@@ -82,6 +82,8 @@ def test_a_heic_with_several_images_is_a_stack(tmp_path: Path) -> None:
         assert_allclose(stack.read(i)[5, 5], BLOCKS[k], atol=4)
     backwards = open_stack(file, OpenOptions(reverse=True))
     assert_allclose(backwards.read(0)[5, 5], BLOCKS[1], atol=4)
+    alone = open_stack(folder_of(tmp_path / "alone", heic_files.THREE_IMAGES, 1))
+    assert (alone.n, alone.name) == (3, "alone")
     with pytest.raises(StackError, match=r"IMG_0\.HEIC is a stack of its own \(3 slices\)"):
         open_stack(folder_of(tmp_path / "a", heic_files.THREE_IMAGES))
 
@@ -101,6 +103,11 @@ def test_a_single_heic_asks_for_its_series_and_damage_is_told(tmp_path: Path) ->
         open_stack(folder)
     file.write_bytes(heic_files.EIGHT_BIT[:28] + b"\xff" * 600)
     with pytest.raises(FrameError, match=r"IMG_1\.HEIC is"):
+        open_stack(folder)
+    # pi-heif ends the process where the kind of an item is no text
+    file.write_bytes(heic_files.TURNED.replace(b"infe\2\0\0\1\0\2\0\0Exif", b"infe\2\0\0\1\0\2\0\0E\xe5if"))
+    assert file.read_bytes() != heic_files.TURNED
+    with pytest.raises(FrameError, match=r"IMG_1\.HEIC is damaged and cannot be decoded"):
         open_stack(folder)
     assert open_stack(folder, OpenOptions(skip_broken=True)).n == 3
     file.write_bytes(heic_files.EIGHT_BIT)

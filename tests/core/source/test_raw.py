@@ -378,6 +378,7 @@ def test_watching_says_what_is_missing(tmp_path: Path) -> None:
     [
         (lambda data: b"", r"IMG_2\.DNG is empty \(0 bytes\)\."),
         (lambda data: data[:-900], r"IMG_2\.DNG is cut short: its end is missing\."),
+        (lambda data: data[:6], r"IMG_2\.DNG is cut short: its end is missing\."),
         (lambda data: data[:120], r"IMG_2\.DNG is (cut short|of a camera)"),
         (lambda data: b"to do: buy milk\n", r"IMG_2\.DNG is text, not an image; it begins with 'to do: buy milk'\."),
         (

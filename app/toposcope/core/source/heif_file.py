@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import imagecodecs
 import numpy as np
 from PIL import Image, features
 
 from toposcope.core.packages import Package
-from toposcope.core.source.boxes import are_whole
+from toposcope.core.source.boxes import are_whole, boxes
 from toposcope.core.source.image_file import (
     ImageHeader,
     Unreadable,
@@ -64,6 +64,9 @@ def read_heif_header(path: Path, kind: str) -> ImageHeader:
                 raise Unreadable("is cut short: its end is missing")
             file.seek(0)
             start = file.read(64)
+            with as_unreadable(_DAMAGED):
+                if kind == "heic" and not _has_names(file):
+                    raise Unreadable(_DAMAGED)
         with as_unreadable(not_an_image(start)):
             header = _heic_header(path, size) if kind == "heic" else _avif_header(path, size)
     except OSError as error:
@@ -72,6 +75,25 @@ def read_heif_header(path: Path, kind: str) -> ImageHeader:
     if problem:
         raise Unreadable(problem)
     return header
+
+
+def _has_names(file: IO[bytes]) -> bool:
+    """Return whether kinds and names of the file's items are text: where they are not, pi-heif ends the process."""
+    for meta in boxes(file, 0, None):
+        if meta.kind != b"meta":
+            continue
+        for items in boxes(file, meta.start + 4, meta.end):
+            if items.kind != b"iinf":
+                continue
+            file.seek(items.start)
+            first = items.start + (6 if file.read(1) == b"\0" else 8)
+            for item in boxes(file, first, items.end):
+                file.seek(item.start + 8)
+                try:
+                    file.read(max(0, min(item.end, items.end) - item.start - 8)).decode("utf-8")
+                except UnicodeDecodeError:
+                    return False
+    return True
 
 
 def _heic_header(path: Path, size: int) -> ImageHeader:

@@ -291,7 +291,7 @@ def _open_file(path: Path, options: OpenOptions, report: Report) -> FocalStack:
         if isinstance(header, Unreadable):
             raise FrameError(f"{path.name} {header}.", 0, path.name)
         if header.pages >= MIN_FRAMES:
-            return _open_pages(header, options)
+            return _open_pages(header, path.stem, _NOTHING, (), options)
         raise StackError(
             f"{path.name} is one image; depth from focus needs a series of at least {MIN_FRAMES}. "
             "Open its folder, or all images of the series together."
@@ -379,17 +379,19 @@ def _open_tiff(
     )
 
 
-def _open_pages(header: ImageHeader, options: OpenOptions) -> FocalStack:
+def _open_pages(
+    header: ImageHeader, name: str, sidecar: Sidecar, notes: tuple[str, ...], options: OpenOptions
+) -> FocalStack:
     """Open a photograph that holds several images, one slice each."""
     names = tuple(f"slice {k + 1}" for k in range(header.pages))
     order = tuple(range(header.pages))[:: -1 if options.reverse else 1]
     skipped = _skipped(tuple(names[k] for k in order), options)
     places = tuple(place for place in range(header.pages) if place not in skipped)
     headers = [replace(header, page=order[place]) for place in places]
-    calibration = calibrate(
-        Frames(tuple(names[k] for k in order), places, order), options, _NOTHING, None, None, None, None, False
-    )
-    source, _, notes = make_source(headers, [names[order[place]] for place in places], options)
+    frames = Frames(tuple(names[k] for k in order), places, order)
+    kind = _camera_kind(headers)
+    calibration = calibrate(frames, options, sidecar, None, None, kind, None, read_names=False)
+    source, _, more = make_source(headers, [names[order[place]] for place in places], options)
     return FocalStack.create(
         source,
         calibration.positions,
@@ -397,9 +399,9 @@ def _open_pages(header: ImageHeader, options: OpenOptions) -> FocalStack:
         calibration.kind,
         calibration.near,
         calibration.pixel_um,
-        header.path.stem,
+        name,
         header.path,
-        (*notes, *calibration.notes),
+        (*notes, *more, *calibration.notes),
     )
 
 
@@ -416,6 +418,8 @@ def _open_images(
     headers = read_headers(files, part(report, 0.0, 0.5))
     for header in headers:
         if isinstance(header, ImageHeader) and header.pages >= MIN_FRAMES:
+            if len(headers) == 1:
+                return _open_pages(header, name, sidecar, notes, options)
             raise StackError(
                 f"{header.path.name} is a stack of its own ({header.pages} slices). "
                 "Open that file; a folder is opened as a series of single images."
@@ -476,18 +480,22 @@ def calibrate_headers(
     values = [height.value for height in heights if height is not None]
     if len(set(values)) == len(heights) and heights[0] is not None:
         from_file = Sourced(np.array(values), heights[0].origin, heights[0].guessed)
-    camera = Counter(header.camera for header in headers if header.camera).most_common(1)
-    kind: Sourced[Kind] | None = Sourced("camera", f"EXIF ({camera[0][0]})", guessed=True) if camera else None
     return calibrate(
         frames,
         options,
         sidecar,
         from_file,
         sizes[0] if all(size == sizes[0] for size in sizes) else None,
-        kind,
+        _camera_kind(headers),
         None if None in distances else np.array(distances, dtype=np.float64),
         read_names=True,
     )
+
+
+def _camera_kind(headers: Sequence[ImageHeader]) -> Sourced[Kind] | None:
+    """Return that distances are meant, where EXIF names a camera."""
+    camera = Counter(header.camera for header in headers if header.camera).most_common(1)
+    return Sourced("camera", f"EXIF ({camera[0][0]})", guessed=True) if camera else None
 
 
 def _unique_names(files: Sequence[Path]) -> tuple[str, ...]:

@@ -341,7 +341,10 @@ def _is_whole(path: Path, file: IO[bytes], start: bytes, size: int) -> bool:
         jpeg, jpeg_length, _, _, mosaic, mosaic_length = struct.unpack(">6I", places)
         return bool(jpeg + jpeg_length <= size and mosaic + mosaic_length <= size)
     if path.suffix.lower() in _WELL_FORMED and start[2:4] in (b"\x2a\0", b"\0\x2a"):
-        return _tiff_end(file, "<" if start[:2] == b"II" else ">") <= size
+        try:
+            return _tiff_end(file, "<" if start[:2] == b"II" else ">") <= size
+        except struct.error:
+            return False
     return True
 
 
