@@ -7,6 +7,7 @@ import io
 import json
 import re
 import struct
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -414,6 +415,17 @@ def test_a_file_that_changes_or_goes_is_told_when_it_is_read(shots: Write) -> No
     (folder / "IMG_2.DNG").unlink()
     with pytest.raises(FrameError, match=r"IMG_2\.DNG is gone"):
         stack.read(1, scale=4)
+
+
+@needs_rawpy
+def test_names_may_hold_any_characters(shots: Write) -> None:
+    folder = shots()
+    names = ["größe_1.DNG", "焦点_2.DNG", "bad_\udcff_3.DNG" if sys.platform == "linux" else "b_3.DNG"]
+    for old, new in zip(sorted(folder.iterdir()), names, strict=False):
+        old.rename(folder / new)
+    stack = open_stack(folder)
+    assert stack.n == 4
+    assert all(stack.read(i).shape == (48, 64, 3) for i in range(4))
 
 
 @needs_rawpy

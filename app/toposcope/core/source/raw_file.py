@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Any, Final
 
 import numpy as np
 from PIL import Image, ImageCms
@@ -87,7 +87,7 @@ def read_raw_header(path: Path) -> ImageHeader:
         raise Unreadable(access_problem(error)) from error
     raw = rawpy.RawPy()
     try:
-        raw.open_file(system_path(path))
+        _open(raw, path)
         if not is_whole:  # tables of contents may be wrong: LibRaw knows whether it misses what they promise
             raw.unpack()
         sizes, colours = raw.sizes, raw.num_colors
@@ -106,6 +106,18 @@ def read_raw_header(path: Path) -> ImageHeader:
     facts["orientation"] = _ORIENTATIONS[sizes.flip] if sizes.flip in range(8) else 1
     channels = 1 if colours == 1 else 3
     return ImageHeader(path, "raw", shape, channels, np.dtype(np.uint16), size, **facts, development=Development(gains))
+
+
+def _open(raw: Any, path: Path) -> None:
+    """Open a file by LibRaw, which takes names in UTF-8 only: files that are called otherwise are read here."""
+    name = system_path(path)
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        with open(name, "rb") as file:
+            raw.open_buffer(file)
+    else:
+        raw.open_file(name)
 
 
 def _square(height: int, width: int, aspect: float) -> tuple[int, int]:
@@ -194,7 +206,9 @@ def read_raw_pixels(header: ImageHeader, scale: int = 1) -> Plane:
         try:
             with open(system_path(header.path), "rb") as file:
                 start = file.read(64)
-            with rawpy.imread(system_path(header.path)) as raw:
+            with rawpy.RawPy() as raw:
+                _open(raw, header.path)
+                raw.unpack()
                 x_trans = raw.raw_pattern is not None and raw.raw_pattern.shape == (6, 6)
                 developed = raw.postprocess(
                     # depth and picture of rendered stacks are as exact as by LibRaw's own choice, AHD, which takes
