@@ -271,7 +271,7 @@ def _all_packages(monkeypatch: pytest.MonkeyPatch) -> None:
         ("a1.CR3 a2.CR3 a1.JPG a2.JPG", ".CR3", "a1.JPG, a2.JPG left out: the same frames are there as .CR3"),
         ("a1.CR3 a2.CR3 a1.tif a2.tif", ".tif", "a1.CR3, a2.CR3 left out: the same frames are there as .tif"),
         ("a1.CR3 a1.JPG a2.JPG a3.JPG", ".JPG", "a1.CR3 left out: the same frames are there as .JPG"),
-        ("a1.CR3 a2.CR3 cover.jpg", ".CR3", "cover.jpg left out: a stack is of one kind of files, and most are .CR3"),
+        ("a1.CR3 a2.CR3 cover.jpg", ".CR3", "cover.jpg left out: a stack is of one kind of files, here .CR3"),
         ("a1.CR3 a2.CR3 a1.dng a2.dng", ".dng", "a1.CR3, a2.CR3 left out: the same frames are there as .dng"),
         ("a1.dng a2.dng a1.HEIC a2.HEIC", ".dng", "a1.HEIC, a2.HEIC left out: the same frames are there as .dng"),
         ("a1.HEIC a2.HEIC a1.jpg a2.jpg", ".HEIC", "a1.jpg, a2.jpg left out: the same frames are there as .HEIC"),
@@ -292,6 +292,10 @@ def test_raw_beside_jpeg_opens_and_the_jpegs_by_themselves(shots: Write) -> None
     assert stack.source.dtype == np.uint16
     assert "IMG_1.JPG, IMG_2.JPG and 2 more left out" in stack.notes[0]
     assert open_stack(sorted(folder.glob("*.JPG"))).source.dtype == np.uint8
+    touch(folder, "IMG_1.xmp", "IMG_2.xmp")
+    chosen = open_stack(list(folder.iterdir()))  # all that was dropped
+    assert chosen.source.names == stack.source.names
+    assert chosen.notes == stack.notes
 
 
 @needs_rawpy
@@ -342,10 +346,10 @@ def test_a_missing_package_names_the_line_that_installs_it(tmp_path: Path) -> No
         with pytest.raises(MissingPartError) as caught:
             open_stack(path)
         assert str(caught.value).endswith(f"Type: {install_line('raw')}")
-        if path == folder:
-            assert str(caught.value).startswith(words)
-        else:
+        if path == folder / "IMG_0.CR3":
             assert str(caught.value).startswith("IMG_0.CR3 is camera RAW, which is read by the package rawpy;")
+        else:
+            assert str(caught.value).startswith(words)
     listed = reader_list()
     assert re.search(r"^missing +folders of camera RAW \(.*\.cr3.*by rawpy$", listed, re.MULTILINE)
     assert install_line("raw") in listed
@@ -358,6 +362,7 @@ def test_without_the_package_jpegs_beside_raw_open_and_say_so(tmp_path: Path) ->
         write_image(folder / f"IMG_{k}.jpg", frame)
     stack = open_stack(folder)
     assert stack.source.dtype == np.uint8
+    assert open_stack(list(folder.iterdir())).notes == stack.notes
     (note,) = stack.notes
     assert note.startswith("left out: IMG_0.NEF, IMG_1.NEF and 2 more are camera RAW")
     assert note.endswith(install_line("raw"))

@@ -160,6 +160,22 @@ def _count(names: Sequence[str]) -> str:
     return ", ".join(names) if len(names) <= 3 else f"{names[0]}, {names[1]} and {len(names) - 2} more"
 
 
+def of_one_kind(files: Sequence[Path]) -> tuple[list[Path], tuple[str, ...]]:
+    """Return those of the files that were chosen that can be one stack, and notes on the others, as `list_folder`.
+
+    Raises
+    ------
+    MissingPartError
+        If what reads them is not installed.
+    """
+    names = [path.name for path in files if path.suffix.lower() in FRAME_SUFFIXES]
+    images, unread = _with_packages(names)
+    images, mixed = _of_one_kind(images, None)
+    left = set(names) - set(images)
+    kept = [path for path in files if path.name not in left and not (images and _is_clutter(path.name))]
+    return kept, (*unread, *mixed)
+
+
 def _is_clutter(name: str) -> bool:
     return name.lower() in _CLUTTER or Path(name).suffix.lower() in _BESIDE
 
@@ -201,9 +217,7 @@ def _of_one_kind(images: list[str], like: str | None) -> tuple[list[str], list[s
     stems = {Path(name).stem.casefold() for name in kept}
     twins = all(Path(name).stem.casefold() in stems for name in left)
     suffix = Path(kept[0]).suffix
-    why = (
-        f"the same frames are there as {suffix}" if twins else f"a stack is of one kind of files, and most are {suffix}"
-    )
+    why = f"the same frames are there as {suffix}" if twins else f"a stack is of one kind of files, here {suffix}"
     return kept, [f"{_count(left)} left out: {why}. To use them instead, open just them"]
 
 

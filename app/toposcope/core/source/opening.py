@@ -22,6 +22,7 @@ from toposcope.core.source.folder import (
     file_kind,
     list_folder,
     make_source,
+    of_one_kind,
     order_by_time,
     read_headers,
     unread_format,
@@ -115,9 +116,9 @@ def _open(path: Path | str | Sequence[Path | str], options: OpenOptions, report:
             "only one height map can be opened at a time. Open it by itself, and hold another one against it by "
             "Compare ▸ With a height map, or use `toposcope compare`."
         )
-    ordered = sorted(paths, key=lambda one: (natural_key(one.name), str(one)))
+    ordered, notes = of_one_kind(sorted(paths, key=lambda one: (natural_key(one.name), str(one))))
     return _open_images(
-        ordered, paths[0].resolve().parent.name or "stack", paths[0].parent, _NOTHING, (), options, report
+        ordered, paths[0].resolve().parent.name or "stack", paths[0].parent, _NOTHING, notes, options, report
     )
 
 
