@@ -41,6 +41,7 @@ from toposcope.core.source.image_file import ImageHeader, Unreadable, access_pro
 from toposcope.core.source.naming import natural_key, positions_from_names
 from toposcope.core.source.opening import calibrate_headers, chosen_files, open_stack
 from toposcope.core.source.options import OpenOptions
+from toposcope.core.source.raw_file import developed_alike
 from toposcope.core.source.sidecar import SIDECAR_NAME, Sidecar, read_sidecar
 from toposcope.core.stack import MIN_FRAMES, FocalStack, Plane
 from toposcope.errors import CalibrationError, SettingsError, StackError, ToposcopeError
@@ -140,6 +141,7 @@ class _Sweep:
     odd: list[str] = field(default_factory=list)  # files that are called otherwise than the slices
     following: str | None = None  # the slice that begins the next sweep
     pages: str | None = None  # the file, where the slices are pages of one
+    developed: ImageHeader | None = None  # the first slice, where it is camera RAW, with its white balance
     seen: tuple[Stamp, bool] | None = None  # that file when it was read last, and whether it was whole
 
 
@@ -641,7 +643,11 @@ class FolderWatch:
     def _like_first(self, header: ImageHeader) -> ImageHeader:
         """Return the header of a slice that is developed as the first one is."""
         first = self._header(self._sweep.names[0]) if self._sweep.names else None
-        return header if first is None else replace(header, development=first.development)
+        if first is None or header.format != "raw":
+            return header
+        if self._sweep.developed is None or self._sweep.developed.path != first.path:
+            self._sweep.developed = developed_alike([first], [first.path.name])[0][0]
+        return replace(header, development=self._sweep.developed.development)
 
     def _header(self, name: str) -> ImageHeader | None:
         file = self._files.get(name)

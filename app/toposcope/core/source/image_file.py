@@ -68,7 +68,7 @@ class ImageHeader:
     ``distance_m`` is EXIF's SubjectDistance, ``z`` a microscope's focus position and ``pixel_um``
     its pixel size, both in micrometres. ``pages`` above 1 tells a file that is a stack of its own, ``page`` which
     of its images this is. ``bits`` are those of a channel in the file, fewer than ``dtype`` has where tones are
-    spread; ``development`` is for camera RAW only.
+    spread; ``development`` is for camera RAW only, None for the camera's own.
     """
 
     path: Path

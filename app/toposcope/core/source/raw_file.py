@@ -90,8 +90,7 @@ def read_raw_header(path: Path) -> ImageHeader:
         _open(raw, path)
         if not is_whole:  # tables of contents may be wrong: LibRaw knows whether it misses what they promise
             raw.unpack()
-        sizes, colours = raw.sizes, raw.num_colors
-        gains, taken = _gains(raw.camera_whitebalance, colours), raw.other.timestamp
+        sizes, colours = raw.sizes, raw.num_colors  # rawpy would decode the pixels to tell more
     except Exception as error:
         raise Unreadable(_problem(error, start) if is_whole else "is cut short: its end is missing") from error
     finally:
@@ -101,11 +100,9 @@ def read_raw_header(path: Path) -> ImageHeader:
     if problem:
         raise Unreadable(problem)
     facts = exif_facts(exif)
-    if not facts.get("taken") and taken is not None and taken.year > 1980:
-        facts["taken"] = f"{taken:%Y:%m:%d %H:%M:%S}."
     facts["orientation"] = _ORIENTATIONS[sizes.flip] if sizes.flip in range(8) else 1
     channels = 1 if colours == 1 else 3
-    return ImageHeader(path, "raw", shape, channels, np.dtype(np.uint16), size, **facts, development=Development(gains))
+    return ImageHeader(path, "raw", shape, channels, np.dtype(np.uint16), size, **facts)
 
 
 def _open(raw: Any, path: Path) -> None:
@@ -162,28 +159,45 @@ def _version() -> str:
 def developed_alike(
     headers: Sequence[ImageHeader], names: Sequence[str]
 ) -> tuple[tuple[ImageHeader, ...], tuple[str, ...]]:
-    """Return the headers with the white balance of the first RAW file for all of them, and a note what was done."""
-    raw = [k for k, header in enumerate(headers) if header.development is not None]
+    """Return the headers with the white balance of the first RAW file for all of them, and a note what was done.
+
+    Whether it differs is looked for in the middle and at the end, since each look decodes a file.
+    """
+    raw = [k for k, header in enumerate(headers) if header.format == "raw"]
     if not raw:
         return tuple(headers), ()
-    model = headers[raw[0]].development
-    alike = tuple(header if header.development is None else replace(header, development=model) for header in headers)
+    looked = {k: _camera_balance(headers[k]) for k in (raw[0], raw[len(raw) // 2], raw[-1])}
+    told = {k: found for k, found in looked.items() if found is not None}
+    first = min(told, default=raw[0])
+    model = told.get(first, Development(None))
+    alike = tuple(replace(header, development=model) if header.format == "raw" else header for header in headers)
     if headers[raw[0]].channels == 1:
         return alike, ("camera RAW, developed to 16 bit without automatic brightness",)
-    if model is None or model.gains is None:
+    if model.gains is None:
         balance = "white balance for daylight, since the files tell none"
     else:
-        balance = f"white balance of {names[raw[0]]} for all"
-        if any(_differs(headers[k].development, model) for k in raw):
+        balance = f"white balance of {names[first]} for all"
+        if any(_differs(found, model) for found in told.values()):
             balance += ", though it differs between the photographs"
     return alike, (f"camera RAW, developed to 16-bit sRGB without automatic brightness; {balance}",)
 
 
-def _differs(one: Development | None, other: Development) -> bool:
-    first, second = (found.gains if found is not None else None for found in (one, other))
-    if first is None or second is None:
-        return first is not second
-    return not np.allclose(first, second, rtol=0.005)
+def _camera_balance(header: ImageHeader) -> Development | None:
+    """Return the camera's own white balance, None where the file cannot be decoded: whoever reads it tells why."""
+    import rawpy
+
+    try:
+        with _DECODING, rawpy.RawPy() as raw:
+            _open(raw, header.path)
+            return Development(_gains(raw.camera_whitebalance, raw.num_colors))
+    except Exception:  # noqa: BLE001  a library may raise anything
+        return None
+
+
+def _differs(one: Development, other: Development) -> bool:
+    if one.gains is None or other.gains is None:
+        return one.gains is not other.gains
+    return not np.allclose(one.gains, other.gains, rtol=0.005)
 
 
 def read_raw_pixels(header: ImageHeader, scale: int = 1) -> Plane:
@@ -199,8 +213,6 @@ def read_raw_pixels(header: ImageHeader, scale: int = 1) -> Plane:
     """
     import rawpy
 
-    development = header.development
-    gains = development.gains if development is not None else None
     start = b""
     with _DECODING:
         try:
@@ -209,6 +221,8 @@ def read_raw_pixels(header: ImageHeader, scale: int = 1) -> Plane:
             with rawpy.RawPy() as raw:
                 _open(raw, header.path)
                 raw.unpack()
+                own = Development(_gains(raw.camera_whitebalance, raw.num_colors))
+                gains = (header.development or own).gains
                 x_trans = raw.raw_pattern is not None and raw.raw_pattern.shape == (6, 6)
                 developed = raw.postprocess(
                     # depth and picture of rendered stacks are as exact as by LibRaw's own choice, AHD, which takes
