@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import gc
 import json
 import os
 import shutil
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,11 +23,11 @@ from toposcope.core import batch as core_batch
 from toposcope.core.alike import calibrating_like, like_result, over
 from toposcope.core.batch import BatchPlan, BatchProgress, BatchRow, plan_batch, run_batch, short_name
 from toposcope.core.estimate import EstimateSettings, estimate
-from toposcope.core.export import read_result, writing
+from toposcope.core.export import read_result, write_result, writing
 from toposcope.core.jobs import Cancelled, Progress, Report, silent
 from toposcope.core.result import DepthResult
 from toposcope.core.source import OpenOptions, open_stack
-from toposcope.core.source.finding import find_stacks
+from toposcope.core.source.finding import each_position, find_stacks
 from toposcope.core.stack import FocalStack
 from toposcope.errors import OutputError, SettingsError, StackError
 
@@ -135,6 +137,20 @@ def test_failing_stacks_stop_no_others(stacks: list[Path], tmp_path: Path) -> No
     assert states(run_batch(planned(stacks, out), estimate=counted).rows) == ["failed", "done", "up to date"]
 
 
+def test_a_failure_keeps_no_pictures(stacks: list[Path], tmp_path: Path) -> None:
+    alive: list[weakref.ref[np.ndarray]] = []
+
+    def fails(stack: FocalStack, settings: EstimateSettings, report: Report) -> DepthResult:
+        plane = np.zeros(stack.shape)
+        alive.append(weakref.ref(plane))
+        raise StackError("slice 2 is damaged.")
+
+    batch = run_batch(planned(stacks, tmp_path / "out"), estimate=fails)
+    gc.collect()
+    assert [one() for one in alive] == [None] * 3
+    assert "in fails" in batch.rows[0].details
+
+
 def test_result_of_before_is_told_where_its_stack_fails_now(stacks: list[Path], tmp_path: Path) -> None:
     run_batch(planned(stacks, tmp_path / "out"))
     (stacks[0] / "frame1.png").write_bytes(b"no picture")
@@ -198,6 +214,58 @@ def test_formats_are_written_and_added_without_computing_again(stacks: list[Path
         planned(stacks, out, formats=("pins",))
     with pytest.raises(SettingsError, match="there is no format"):
         planned(stacks, out, formats=("docx",))
+
+
+def test_exports_of_before_follow_a_new_result(stacks: list[Path], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run_batch(planned(stacks[:1], out, formats=("stl",)))
+    before = (out / "scan_1" / "surface.stl").read_bytes()
+    run_batch(planned(stacks[:1], out, reading=OpenOptions(z_step=7.0, unit="um")))
+    assert (out / "scan_1" / "surface.stl").read_bytes() != before
+
+
+def test_another_result_in_the_folder_is_not_taken_for_ours(stacks: list[Path], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run_batch(planned(stacks[:1], out))
+    write_result(estimate(open_stack(stacks[0]), EstimateSettings("tenengrad", align="none")), out / "scan_1")
+    assert states(run_batch(planned(stacks[:1], out)).rows) == ["done"]
+
+
+def test_files_that_change_meanwhile_are_noticed(stacks: list[Path], tmp_path: Path) -> None:
+    def changes(stack: FocalStack, settings: EstimateSettings, report: Report = silent) -> DepthResult:
+        result = estimate(stack, settings, report)
+        os.replace(stacks[1] / "frame0.png", stacks[0] / "frame4.png")
+        return result
+
+    run_batch(planned(stacks[:1], tmp_path / "out"), estimate=changes)
+    assert states(run_batch(planned(stacks[:1], tmp_path / "out")).rows) == ["done"]
+
+
+def test_full_disk_ends_a_batch(stacks: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def full(stack: FocalStack, settings: EstimateSettings, report: Report = silent) -> DepthResult:
+        asked.append(stack.name)
+        raise OutputError("the disk is full.")
+
+    plan = planned(stacks, tmp_path / "out")
+    assert states(run_batch(plan, estimate=full).rows) == ["failed"] * 3  # such as a name that is too long
+    monkeypatch.setattr(core_batch, "NO_ROOM", 1 << 62)
+    with pytest.raises(OutputError, match="disk is full"):
+        run_batch(plan, estimate=full)
+    assert asked == ["scan_1", "scan_2", "scan_3", "scan_1"]
+    assert [row["state"] for row in table(tmp_path / "out")] == ["failed", "waiting", "waiting"]
+
+
+def test_folder_that_may_not_be_written_to_is_refused(
+    stacks: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(**options: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(core_batch.tempfile, "TemporaryFile", denied)
+    with pytest.raises(OutputError, match="cannot be written to: Permission denied"):
+        planned(stacks, tmp_path / "out")
 
 
 def test_door_refuses_what_would_end_badly(stacks: list[Path], tmp_path: Path) -> None:
@@ -350,6 +418,23 @@ def test_other_weights_must_be_named(stacks: list[Path], tmp_path: Path) -> None
     with pytest.raises(SettingsError, match="other weights"):
         like_result(result)
     assert like_result(result, weights=tmp_path / "mine.safetensors").settings.method == "light"
+
+
+def test_positions_of_a_file_have_results_of_their_own(tmp_path: Path) -> None:
+    scene, path, out = tilted_plane(n=4, size=32, encoding="uint8"), tmp_path / "plate.ome.tif", tmp_path / "out"
+    frames = np.stack([scene.stack.read(i) for i in range(4)])
+    with tifffile.TiffWriter(path, ome=True) as writer:
+        for name in ("left", "right"):
+            metadata = {"axes": "ZYX", "Name": name, "PhysicalSizeZ": 2.0}
+            writer.write(frames, photometric="minisblack", metadata=metadata)
+    found = each_position(find_stacks([path]))
+    plan = plan_batch(found, out, SETTINGS, OpenOptions(pixel_um=0.5))
+    assert [item.name for item in plan.items] == ["plate_left", "plate_right"]
+    assert states(run_batch(plan).rows) == ["done", "done"]
+    right = read_result(out / "plate_right")
+    assert right.provenance.parts["series"].startswith("right")
+    assert right.pixel_um is not None
+    assert states(run_batch(plan).rows) == ["up to date"] * 2
 
 
 def test_stacks_of_many_pages_are_read_from_one_folder(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import traceback
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -89,11 +88,12 @@ def add_batch(commands: Commands) -> None:
 
 def _batch(options: argparse.Namespace, report: Report) -> Answer:
     from toposcope.core.batch import run_batch
-    from toposcope.core.source.finding import find_stacks
+    from toposcope.core.source.finding import each_position, find_stacks
 
     check_folder(options.output)
     named = each_path(options.stack)
     found = find_stacks(named, part(report, 0, 0))
+    found = each_position(found, open_options(options), part(report, 0, 0))
     plan = _plan(options, found, named)
     if not options.quiet:
         for one in found.left_out:
@@ -115,8 +115,8 @@ def _batch(options: argparse.Namespace, report: Report) -> Answer:
         ) from stop
     if options.debug:
         for row in batch.rows:
-            if row.error is not None:
-                traceback.print_exception(row.error)
+            if row.details:
+                print(row.details, file=sys.stderr)
     return _answer(batch, found)
 
 
@@ -210,7 +210,7 @@ def _row_facts(row: BatchRow) -> dict[str, Any]:
     one = row.outcome
     return {
         "stack": row.item.name,
-        "paths": [str(path) for path in row.item.source.paths],
+        "paths": [str(path.absolute()) for path in row.item.source.paths],
         "state": row.state,
         "folder": None if one is None else str(one.folder),
         "seconds": None if one is None else one.seconds,

@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from dffnets.shipped import shipped_cards
-from toposcope.core.calibration import MICROMETRES, Floats, Sourced
+from toposcope.core.calibration import MICROMETRES, TYPED, Floats, Sourced
 from toposcope.core.estimate import find_method
 from toposcope.core.export import read_result
 from toposcope.core.method import EstimateSettings
@@ -20,7 +20,7 @@ from toposcope.core.source.naming import natural_key
 from toposcope.core.stack import FocalStack
 from toposcope.errors import SettingsError
 
-TYPED: Final = ("typed in", "positions file")
+STATED: Final = (TYPED, "positions file")
 """How the origins of values begin that a user stated for this very stack."""
 _PLACES: Final = frozenset({"positions", "positions_file", "z_step"})
 _EVEN: Final = 1e-6
@@ -88,7 +88,7 @@ def calibrating_like(one: FocalStack | DepthResult) -> Calibrating:
 
     def take(value: Sourced[Any] | None, **options: Any) -> None:
         if value is not None and not value.guessed:
-            groups[value.origin.startswith(TYPED)] |= options
+            groups[value.origin.startswith(STATED)] |= options
 
     if one.unit != "index":
         take(one.positions, unit=one.unit, **_positions(one.positions.value, names))

@@ -17,7 +17,10 @@ import hashlib
 import io
 import json
 import os
+import shutil
+import tempfile
 import time
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, is_dataclass, replace
@@ -72,6 +75,8 @@ COLUMNS: Final = (
 RowState = Literal["waiting", "running", "done", "up to date", "failed"]
 LONGEST_NAME: Final = 40
 """Letters of a stack's name that progress tells."""
+NO_ROOM: Final = 4 << 20
+"""Free bytes of a disk that is full."""
 _WITH_RESULT: Final = ("result", "depth", "confidence")
 """Formats that every result has anyway."""
 
@@ -109,14 +114,15 @@ class BatchRow:
     """What came of a stack.
 
     ``outcome`` is its result, None while there is none of this batch. ``problem`` says why not, or what is missing
-    beside it; ``error`` is the exception behind it.
+    beside it; ``details`` is where in the program that came from. The exception itself is not kept: it would keep the
+    pictures that were being worked on.
     """
 
     item: BatchItem
     state: RowState = "waiting"
     outcome: Outcome | None = None
     problem: str = ""
-    error: Exception | None = field(default=None, compare=False, repr=False)
+    details: str = field(default="", compare=False, repr=False)
 
     @property
     def void_share(self) -> float | None:
@@ -184,7 +190,7 @@ def plan_batch(
         If there is no stack, a stack is there twice, results would lie among stacks, or method, setting or format are
         unknown.
     OutputError
-        If ``folder`` cannot be made, or is a file.
+        If ``folder`` cannot be made, is a file, or may not be written to.
     """
     settings = replace(settings or EstimateSettings(), keep_volume=False)
     card = find_method(settings.method)
@@ -199,11 +205,15 @@ def plan_batch(
     folder = Path(folder)
     for one in named:
         _refuse_inside(folder, one)
-    sources = [replace(source, reading=reading) if reading else source for source in found.sources]
+    sources = [source if reading is None else _read_as(source, reading) for source in found.sources]
     items = _items(sources, folder)
     for item in items:
         _refuse_own_stack(item)
-    made_folder(folder)
+    try:
+        with tempfile.TemporaryFile(dir=made_folder(folder)):
+            pass
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be written to: {error.strerror}. Choose another folder.") from error
     wished = tuple(name for name in dict.fromkeys(formats) if name not in _WITH_RESULT)
     options = export_options or ExportOptions()
     return BatchPlan(items, folder, settings, fallback or OpenOptions(), image, wished, options, anew)
@@ -228,7 +238,7 @@ def run_batch(
     Raises
     ------
     OutputError
-        If what is done cannot be noted, as on a full disk.
+        If the disk is full, or the folder is gone.
     Cancelled
         From ``report``; results that are done stay, and the same plan goes on with the rest.
     """
@@ -249,7 +259,7 @@ def batch_csv(rows: Sequence[BatchRow]) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     for row in rows:
-        one, path = row.outcome, str(row.item.source.paths[0])
+        one, path = row.outcome, str(row.item.source.paths[0].absolute())
         state = "waiting" if row.state == "running" else row.state
         told: list[str] = [""] * 7
         if one is not None:
@@ -289,11 +299,14 @@ class _Work:
             row = self._row(item, self._told(index, begin))
         except Cancelled:
             raise
-        except Exception as error:  # noqa: BLE001  whatever it is, the others are done
+        except Exception as error:  # whatever it is, the others are done
             problem = self._sentence(error)
             if os.path.isfile(item.folder / RESULT_NAME):
                 problem += " The result in its folder is of an earlier batch."
-            row = BatchRow(item, "failed", None, problem, error)
+            row = BatchRow(item, "failed", None, problem, "".join(traceback.format_exception(error)))
+            if isinstance(error, OutputError) and not _has_room(self._plan.folder):
+                self._set(index, row)
+                raise  # all others would be computed for nothing
         if row.state == "done":
             self._computed += self._sizes[index]
             self._spent += self._now() - begin
@@ -310,26 +323,31 @@ class _Work:
         report(Progress(0.0, "opening"))
         stack = _opened(item.source, self._plan.fallback, part(report, 0.0, 0.02))
         try:
-            made_with = _digest(self._made_with(stack))
-            known = _known(self._plan.folder).get(_key(item.source), {})
-            outcome = None if self._plan.anew else _old_outcome(item, known, made_with, stack, report)
-            exports: dict[str, Any] = {} if outcome is None else dict(known.get("exports", {}))
+            made_with, stamps = _digest(self._made_with(stack)), _stamps(stack)
+            known = _known(self._plan.folder).get(stack_key(item.source), {})
+            outcome = None if self._plan.anew else _old_outcome(item, known, made_with, stack, stamps, report)
+            exports = dict(known.get("exports", {}))
             state: RowState = "up to date"
             result: DepthResult | None = None
+            # what an earlier batch wrote beside the result belongs to it, and is written anew with it
+            formats = self._plan.formats
             if outcome is None:
                 result, state = self._new_result(item, stack, part(report, 0.02, 0.95)), "done"
+                formats = tuple(dict.fromkeys((*formats, *(name for name in exports if name in FORMATS))))
+                exports = {}
                 outcome = outcome_of(item.folder)
                 if outcome is None:
                     raise OutputError(f"the result in {item.folder} was changed while it was written.")
-            notes = {"folder": item.folder.name, "made_with": made_with, "stamps": _stamps(stack)}
-            self._note(item, {**notes, "exports": exports})
-            missing = [name for name in self._plan.formats if not self._is_there(item, exports.get(name))]
+            notes: dict[str, Any] = {"folder": item.folder.name, "made_with": made_with, "stamps": stamps}
+            notes |= {"result": file_hash(item.folder / RESULT_NAME), "exports": exports}
+            self._note(item, notes, known)
+            missing = [name for name in formats if not self._is_there(item, exports.get(name))]
             problems: list[str] = []
             if missing:
                 result = result or read_result(item.folder)
                 problems = self._write_exports(item, result, missing, exports, part(report, 0.95, 1.0))
                 state = "done" if len(problems) < len(missing) else state
-                self._note(item, {**notes, "exports": exports})
+                self._note(item, notes, known)
         finally:
             stack.close()
         return BatchRow(item, state, outcome, " ".join(problems))
@@ -416,9 +434,11 @@ class _Work:
         if self._on_row is not None:
             self._on_row(index, row)
 
-    def _note(self, item: BatchItem, facts: dict[str, Any]) -> None:
+    def _note(self, item: BatchItem, facts: dict[str, Any], known: Mapping[str, Any]) -> None:
         """Note what a result was made with; another batch into the same folder may have noted more meanwhile."""
-        stacks = {**_known(self._plan.folder), _key(item.source): facts}
+        if facts == known:
+            return
+        stacks = {**_known(self._plan.folder), stack_key(item.source): facts}
         write_json(self._plan.folder / BATCH_NAME, {"toposcope": __version__, "stacks": stacks})
 
     def _write_table(self) -> None:
@@ -475,10 +495,16 @@ def _completed(reading: OpenOptions, stack: FocalStack, fallback: OpenOptions) -
     return replace(reading, **changes)
 
 
+def _read_as(source: Source, reading: OpenOptions) -> Source:
+    """Return a stack that is read in this way; which position of its file it is stays."""
+    own = source.reading.series
+    return replace(source, reading=reading if own is None else replace(reading, series=own))
+
+
 def _refuse_twice(sources: Sequence[Source]) -> None:
     seen: dict[str, Source] = {}
     for source in sources:
-        other = seen.setdefault(_key(source), source)
+        other = seen.setdefault(stack_key(source), source)
         if other is not source:
             one, two = other.paths[0], source.paths[0]
             ways = f"as {one} and as {two}" if str(one) != str(two) else f"as {one}"
@@ -512,9 +538,10 @@ def _real(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 
-def _key(source: Source) -> str:
-    """Return what tells stacks apart, wherever they are named from."""
-    return "\n".join(os.path.realpath(path) for path in source.paths)
+def stack_key(source: Source) -> str:
+    """Return what tells stacks apart, by whichever way they are named; asks the disk."""
+    place = [] if source.reading.series is None else [f"position {source.reading.series}"]
+    return "\n".join([*(os.path.realpath(path) for path in source.paths), *place])
 
 
 def _items(sources: Sequence[Source], folder: Path) -> tuple[BatchItem, ...]:
@@ -525,7 +552,7 @@ def _items(sources: Sequence[Source], folder: Path) -> tuple[BatchItem, ...]:
     plain = [source.name.casefold() for source in sources]
     items = []
     for source in sources:
-        key = _key(source)
+        key = stack_key(source)
         if key not in names:
             above = source.paths[0].absolute().parent
             above = above.parent if len(source.paths) > 1 else above
@@ -536,6 +563,14 @@ def _items(sources: Sequence[Source], folder: Path) -> tuple[BatchItem, ...]:
             taken.add(names[key].casefold())
         items.append(BatchItem(source, names[key], folder / names[key]))
     return tuple(items)
+
+
+def _has_room(folder: Path) -> bool:
+    """Whether the folder is still there, and its disk not full."""
+    try:
+        return os.path.isdir(folder) and shutil.disk_usage(folder).free > NO_ROOM
+    except OSError:
+        return False
 
 
 def _size(source: Source) -> float:
@@ -593,7 +628,7 @@ def _known(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def _old_outcome(
-    item: BatchItem, known: Mapping[str, Any], made_with: str, stack: FocalStack, report: Report
+    item: BatchItem, known: Mapping[str, Any], made_with: str, stack: FocalStack, stamps: str, report: Report
 ) -> Outcome | None:
     """Return the result of before if it is up to date.
 
@@ -602,9 +637,9 @@ def _old_outcome(
     if known.get("made_with") != made_with or known.get("folder") != item.folder.name:
         return None
     outcome = outcome_of(item.folder)
-    if outcome is None:
+    # another program, or a batch that was killed, may have written another result there
+    if outcome is None or known.get("result") != file_hash(item.folder / RESULT_NAME):
         return None
-    stamps = _stamps(stack)
     if stamps and known.get("stamps") == stamps:
         return outcome
     inputs = input_hashes(stack.source, part(report, 0.02, 0.1))

@@ -9,7 +9,6 @@ from dataclasses import fields
 from pathlib import Path
 from shlex import quote
 
-from toposcope.core.batch import BatchPlan
 from toposcope.core.estimate import find_method
 from toposcope.core.export import ExportOptions
 from toposcope.core.method import EstimateSettings
@@ -59,22 +58,6 @@ def batch_command(
         if value != one.default:
             found += ["--export-set", f"{one.name}={value}"]
     return [*found, "--again"] if anew else found
-
-
-def command_of(plan: BatchPlan) -> list[str]:
-    """Return the arguments of `toposcope batch` that do what ``plan`` does.
-
-    Raises
-    ------
-    SettingsError
-        If its stacks are read in different ways, or positions were typed in one by one.
-    """
-    readings = {item.source.reading for item in plan.items}
-    if len(readings) > 1 or plan.fallback != _PLAIN:
-        raise SettingsError("stacks that are read in different ways fit in no one command line.")
-    paths = [path for item in plan.items for path in item.source.paths]
-    reading = next(iter(readings), _PLAIN)
-    return batch_command(paths, plan.folder, plan.settings, reading, plan.formats, plan.export_options, plan.anew)
 
 
 def quoted(arguments: Sequence[str]) -> str:

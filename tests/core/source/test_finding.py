@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import tifffile
 
-from toposcope.core.source.finding import Source, find_stacks, sources_from
+from toposcope.core.source import OpenOptions
+from toposcope.core.source.finding import Found, Source, each_position, find_stacks, sources_from
 
 
 def series(folder: Path, n: int = 3, suffix: str = ".png") -> Path:
@@ -114,6 +115,15 @@ def test_what_cannot_be_opened_is_found_all_the_same(tmp_path: Path) -> None:
     assert find_stacks([tmp_path / "nowhere", raw]).sources == (Source((tmp_path / "nowhere",)), Source((raw,)))
 
 
+def test_here_and_above_have_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inner = series(tmp_path / "scan" / "inner")
+    monkeypatch.chdir(inner)
+    assert names(Path("."), Path("..")) == ["inner", "inner"]
+    assert Source((Path(".."),)).name == "scan"
+    monkeypatch.chdir(tmp_path)
+    assert Source((Path("a.png"), Path("b.png"))).name == tmp_path.name
+
+
 def test_a_link_in_a_circle_ends(tmp_path: Path) -> None:
     series(tmp_path / "all" / "scan")
     try:
@@ -121,3 +131,29 @@ def test_a_link_in_a_circle_ends(tmp_path: Path) -> None:
     except OSError:
         pytest.skip("this system makes no links")
     assert names(tmp_path / "all") == ["scan"]
+
+
+def test_each_position_of_a_file_is_a_stack(tmp_path: Path) -> None:
+    (tmp_path / "alone").mkdir()
+    paths = (tmp_path / "plate.ome.tif", tmp_path / "alone" / "one.ome.tif", tmp_path / "twice.ome.tif")
+    for path, positions in zip(paths, (("A1/left", "A1/right"), ("a", "b"), ("p", "p")), strict=True):
+        with tifffile.TiffWriter(path, ome=True) as writer:
+            for name in positions:
+                frames = np.zeros((3, 8, 8), np.uint8)
+                writer.write(frames, photometric="minisblack", metadata={"axes": "ZYX", "Name": name})
+    single, broken = pages(tmp_path / "single.tif"), tmp_path / "broken.nd2"
+    broken.write_bytes(b"no microscope")
+    found = Found(tuple(Source((path,)) for path in (paths[0], paths[1].parent, paths[2], single, broken)))
+    each = each_position(found).sources
+    assert [one.name for one in each] == [
+        "plate_A1_left",
+        "plate_A1_right",
+        "alone_a",
+        "alone_b",
+        "twice_p_1",
+        "twice_p_2",
+        "single",
+        "broken",
+    ]
+    assert [one.reading.series for one in each] == [0, 1, 0, 1, 0, 1, None, None]
+    assert each_position(found, OpenOptions(series=1)) == found

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 from toposcope.core.jobs import Progress, Report, silent
 from toposcope.core.result import RESULT_NAME
+from toposcope.core.source.container import Container, choose
 from toposcope.core.source.folder import FRAME_SUFFIXES, read_headers
-from toposcope.core.source.image_file import ImageHeader, access_problem, system_path
-from toposcope.core.source.micro_manager import image_folders, ndtiff_folder
+from toposcope.core.source.image_file import ImageHeader, Unreadable, access_problem, system_path
+from toposcope.core.source.micro_manager import image_folders, ndtiff_folder, open_ndtiff
 from toposcope.core.source.naming import natural_key
-from toposcope.core.source.options import OpenOptions
-from toposcope.core.source.readers import READERS
+from toposcope.core.source.options import ChoiceNeeded, OpenOptions
+from toposcope.core.source.readers import READERS, open_container, reader_of
 from toposcope.core.source.sidecar import SIDECAR_NAME
+from toposcope.core.source.tiff import open_tiff
 from toposcope.core.stack import MIN_FRAMES
+from toposcope.errors import ToposcopeError
 
+TIFFS: Final = frozenset({".tif", ".tiff", ".lsm", ".stk"})
 FILES: Final = FRAME_SUFFIXES | {suffix for reader in READERS for suffix in reader.suffixes} | {".lsm", ".stk"}
 """Ends of the names of files that are stacks, or slices of one."""
 
@@ -36,16 +41,21 @@ _RESULT_STEMS: Final = frozenset(
     {"depth", "depth16", "confidence", "all_in_focus", "all_in_focus_channels.ome", "surface_3d", "curve"}
 )
 """Names of pictures that results consist of, without their ends."""
+_NOT_IN_NAMES: Final = r'[\s/\\:*?"<>|]+'
 _DEPTH: Final = 5
 """Folders in folders that are looked into, at most."""
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One stack before it is opened: a folder or a file, or several files; and how it is read."""
+    """One stack before it is opened: a folder or a file, or several files; and how it is read.
+
+    ``position`` names the one that ``reading`` chooses of a file with several.
+    """
 
     paths: tuple[Path, ...]
     reading: OpenOptions = field(default_factory=OpenOptions)
+    position: str = ""
 
     @property
     def target(self) -> Path | list[Path]:
@@ -56,10 +66,13 @@ class Source:
     def name(self) -> str:
         """What to call it before it was opened."""
         first = self.paths[0]
+        if first.name in ("", "..") or len(first.parts) == 1:  # such as . and .., which say nothing
+            first = first.resolve()
         if len(self.paths) > 1:
             return first.parent.name
         # folders have names such as run_NA0.75, whose end is no suffix
-        return first.stem.removesuffix(".ome") if first.suffix.lower() in FILES else first.name
+        name = first.stem.removesuffix(".ome") if first.suffix.lower() in FILES else first.name
+        return f"{name}_{re.sub(_NOT_IN_NAMES, '_', self.position)}" if self.position else name
 
 
 def sources_from(paths: Sequence[Path]) -> list[Source]:
@@ -119,6 +132,59 @@ def find_stacks(paths: Sequence[Path], report: Report = silent) -> Found:
         else:
             search.add(path)
     return Found(tuple(Source(one) for one in search.found), tuple(search.left))
+
+
+def each_position(found: Found, reading: OpenOptions | None = None, report: Report = silent) -> Found:
+    """Return the stacks with each position (series, scene) of a file as one of its own; reads headers.
+
+    Where ``reading`` chooses one, there is nothing to do. What cannot be read stays as it is: opening it tells why.
+    """
+    reading = reading or OpenOptions()
+    if reading.series is not None:
+        return found
+    sources: list[Source] = []
+    for k, source in enumerate(found.sources):
+        report(Progress(k / len(found.sources), f"looking into {source.paths[0].name}"))
+        names = _positions(source.paths[0], reading) if len(source.paths) == 1 else ()
+        sources += [Source(source.paths, replace(source.reading, series=i), name) for i, name in enumerate(names)] or [
+            source
+        ]
+    return Found(tuple(sources), found.left_out)
+
+
+def _positions(path: Path, reading: OpenOptions) -> tuple[str, ...]:
+    """Return the names of the positions of a file; none where it has one, or is a series of images."""
+    try:
+        reader = reader_of(path)
+        if reader is not None:
+            _choose(path, open_container(reader, path), reading)
+        elif (folder := ndtiff_folder(path)) is not None:
+            _choose(path, open_ndtiff(folder), reading)
+        elif (file := _file_of_pages(path)) is not None:
+            open_tiff(file, reading)
+    except ChoiceNeeded as question:
+        told = next((choice.options for choice in question.choices if choice.name == "series"), ())
+        names = tuple(name.partition(" (")[0] for name in told)  # without the size
+        return names if len(set(names)) == len(names) else tuple(f"{name} {k + 1}" for k, name in enumerate(names))
+    except (ToposcopeError, Unreadable, OSError):
+        return ()
+    return ()
+
+
+def _file_of_pages(path: Path) -> Path | None:
+    """Return the TIFF file that ``path`` is, or that is opened for the folder; None for a series of images."""
+    if not os.path.isdir(system_path(path)):
+        return path if path.suffix.lower() in TIFFS else None
+    inner = sorted(one for one in os.listdir(system_path(path)) if Path(one).suffix.lower() in TIFFS)
+    is_one = len(inner) == 1 or (inner and all("_mmstack" in name.lower() for name in inner))
+    return path / inner[0] if is_one else None
+
+
+def _choose(path: Path, container: Container, reading: OpenOptions) -> None:
+    try:
+        choose(path.name, container, reading)
+    finally:
+        container.close()
 
 
 class _Search:
@@ -187,7 +253,7 @@ class _Search:
 
     def _stacks_of_pages(self, folder: Path, images: Sequence[str], has_others: bool) -> list[str]:
         """Return the TIFF files that are a stack each: more than one, or one among ``others``."""
-        tiffs = [name for name in images if Path(name).suffix.lower() in (".tif", ".tiff")]
+        tiffs = [name for name in images if Path(name).suffix.lower() in TIFFS]
         if not tiffs or (len(tiffs) == 1 and not has_others) or any("_mmstack" in name.lower() for name in tiffs):
             return []
         if not any(self._has_pages(folder / name) for name in {tiffs[0], tiffs[-1]}):
