@@ -401,6 +401,13 @@ def test_a_fault_in_the_sweep_is_one_message_and_the_sweep_goes_on(qtbot: QtBot,
     assert (tmp_path / "a.ome.tif").is_file()
 
 
+@pytest.mark.parametrize("way", ["close", "reject"])
+def test_the_window_closes_by_its_cross_and_by_escape(make: Make, way: str) -> None:
+    dialog = make()._dialog
+    getattr(dialog, way)()
+    assert not dialog.isVisible()
+
+
 def test_a_microscope_that_cannot_be_connected_is_told_of(qtbot: QtBot, make: Make) -> None:
     def connect(configuration: Path | None) -> SimulatedMicroscope:
         broken = small()

@@ -225,6 +225,10 @@ def test_stop_and_closing_end_the_watch(qtbot: QtBot, controller: WatchingContro
     qtbot.waitUntil(lambda: controller.state.n == 1, timeout=10_000)
     controller._dialog.close()
     assert not controller.state.watching
+    assert not controller._dialog.isVisible()
+    controller._dialog.show()
+    controller._dialog.reject()
+    assert not controller._dialog.isVisible()
 
 
 def put_plain(folder: Path, i: int, n: int = 15) -> None:

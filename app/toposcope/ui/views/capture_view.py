@@ -474,7 +474,7 @@ class CaptureDialog(QDialog):
             return
         if self._state is not None and self._state.live:
             self.liveToggled.emit(False)  # nobody looks
-        super().closeEvent(event)
+        event.accept()  # a dialog's own way is to call reject, which leads here
 
 
 def framed(picture: Picture, region: tuple[int, int] | None) -> Picture:

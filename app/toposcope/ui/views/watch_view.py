@@ -249,7 +249,7 @@ class WatchDialog(QDialog):
 
     def closeEvent(self, event: QCloseEvent) -> None:
         self.stopRequested.emit()
-        super().closeEvent(event)
+        event.accept()  # a dialog's own way is to call reject, which leads here
 
     def reject(self) -> None:
         """Escape closes the window, and with it the watch."""
