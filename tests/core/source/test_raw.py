@@ -249,6 +249,24 @@ def test_exif_is_read_from_each_makers_own_shell() -> None:
     assert not are_whole(io.BytesIO(b""), 0)
 
 
+@needs_rawpy
+def test_opening_decodes_no_more_than_three_photographs(shots: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    import rawpy
+
+    decoded = []
+
+    class Counting(rawpy.RawPy):  # type: ignore[misc]
+        def unpack(self) -> None:
+            decoded.append(1)
+            super().unpack()
+
+    monkeypatch.setattr(rawpy, "RawPy", Counting)
+    stack = open_stack(shots(9))
+    assert len(decoded) == 3
+    stack.read(1)
+    assert len(decoded) == 4
+
+
 # ---- pairs
 
 
