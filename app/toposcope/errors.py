@@ -5,7 +5,8 @@
     ToposcopeError              everything that a user may meet; its text is meant to be read
     ├── StackError              this is no focal stack, or not a usable one
     │   ├── FrameError          one frame of it cannot be read; the others may be fine
-    │   └── IsResultError       what was found is not a stack but what was computed from one
+    │   ├── IsResultError       what was found is not a stack but what was computed from one
+    │   └── MissingStackError   the frames of a project are gone
     ├── CalibrationError        positions, units or pixel size contradict themselves
     ├── SettingsError           a setting is out of its range or unknown
     ├── OutputError             a result cannot be written
@@ -55,6 +56,14 @@ class IsResultError(StackError):
     def __init__(self, text: str, folder: Path) -> None:
         super().__init__(text)
         self.folder = folder
+
+
+class MissingStackError(StackError):
+    """The frames that a project was made on are not at ``path`` any more."""
+
+    def __init__(self, text: str, path: Path) -> None:
+        super().__init__(text)
+        self.path = path
 
 
 class CalibrationError(ToposcopeError):

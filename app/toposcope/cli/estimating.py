@@ -32,6 +32,7 @@ from toposcope.errors import OutputError, SettingsError
 if TYPE_CHECKING:  # numpy and OpenCV are loaded by the command that needs them
     from toposcope.core.advising import SweepAdvice
     from toposcope.core.curve import FocusCurve
+    from toposcope.core.project import Project
     from toposcope.core.result import DepthResult
     from toposcope.core.stack import FocalStack
 
@@ -45,7 +46,7 @@ def add_info(commands: Commands) -> None:
     """Add `toposcope info`."""
     text = "say what a stack or a height map is, and where each value comes from"
     info = add_command(commands, "info", _info, text)
-    add_stack(info)
+    add_stack(info, projects=True)
     info.add_argument("--frames", action="store_true", help="list the frames with their positions, too")
     info.add_argument(
         "--list-readers", action=ListAction, text=reader_list, help="list the formats that can be opened, and stop"
@@ -62,8 +63,8 @@ def reader_list() -> str:
 def add_depth(commands: Commands) -> None:
     """Add `toposcope depth`."""
     depth = add_command(commands, "depth", _depth, "compute depth, confidence and an all-in-focus picture")
-    add_stack(depth)
-    add_method(depth)
+    add_stack(depth, projects=True)
+    add_method(depth, unless="a project")
     depth.add_argument("-o", "--output", required=True, type=Path, metavar="OUT", help="folder for the results")
     depth.add_argument(
         "--image", choices=("tif", "png", "jpg"), help="format of the all-in-focus picture (default: that of the stack)"
@@ -84,10 +85,14 @@ def add_depth(commands: Commands) -> None:
 def add_curve(commands: Commands) -> None:
     """Add `toposcope curve`."""
     curve = add_command(commands, "curve", _curve, "print the focus curve of pixels as CSV, with a verdict in words")
-    add_stack(curve)
-    add_method(curve)
+    add_stack(curve, projects=True)
+    add_method(curve, unless="a project")
     curve.add_argument(
-        "--at", required=True, action="append", type=_pixel, metavar="ROW,COL", help="pixel; may be given several times"
+        "--at",
+        action="append",
+        type=_pixel,
+        metavar="ROW,COL",
+        help="pixel; may be given several times (default: the pins of a project)",
     )
     curve.add_argument("-o", "--output", type=Path, metavar="FILE", help="write the CSV here instead")
     curve.add_argument("--picture", type=Path, metavar="PNG", help="draw the curve of the first pixel, too")
@@ -131,10 +136,24 @@ def _info(options: argparse.Namespace, report: Report) -> Answer:
         except IsResultError as found:
             return _stored_answer(found.folder)
     lines = _stack_lines(facts)
+    if (project := getattr(options, "project", None)) is not None:
+        lines = [*_project_lines(named, project), *lines]
+        facts["project"] = {
+            "method": project.method,
+            "contents": project.contents,
+            "paths": list(map(str, project.paths)),
+        }
     if options.frames:
         positions = facts["positions"]["value"]
         lines += [f"{position:>14g}  {name}" for position, name in zip(positions, facts["names"], strict=True)]
     return Answer("\n".join(lines), facts)
+
+
+def _project_lines(path: Path | list[Path], project: Project) -> list[str]:
+    """Say what a project is, beside its stack."""
+    rows = [("project", str(path)), ("method", project.method)]
+    rows += [("with", project.contents)] if project.contents else []
+    return [f"{name:<12}{text}" for name, text in rows]
 
 
 def _height_map_answer(path: Path, report: Report) -> Answer:
@@ -186,6 +205,11 @@ def _depth(options: argparse.Namespace, report: Report) -> Answer:
 
 def _curve(options: argparse.Namespace, report: Report) -> Answer:
     with opened(options, part(report, 0, 0.02)) as stack:
+        project: Project | None = getattr(options, "project", None)
+        if options.at is None:
+            options.at = [(pin.row, pin.column) for pin in project.pins] if project is not None else []
+        if not options.at:
+            raise SettingsError("no pixel is named whose curve is wanted. Give one with --at ROW,COL.")
         _check_pixels(options.at, stack)
         result = estimated(options, stack, part(report, 0.02, 1), keep_volume=True)
         try:
@@ -259,13 +283,16 @@ def _all_times(options: argparse.Namespace, report: Report) -> Answer:
             if options.pictures:
                 write_pictures(result, folder)
 
+        project: Project | None = getattr(options, "project", None)
+        laid = "" if project is None else f", {project.edit}, {project.left_out}"
         series = estimate_times(
             stack,
             estimate_settings(options),
             options.output,
             part(report, 0.01, 1),
             options.image,
-            also=f"all channels {options.all_channels}, pictures {options.pictures}",
+            prepare=(lambda one: one) if project is None else project.laid_over,
+            also=f"all channels {options.all_channels}, pictures {options.pictures}{laid}",
             more=more,
         )
         described = _stack_lines(describe(stack))

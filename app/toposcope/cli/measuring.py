@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from toposcope.errors import SettingsError
 if TYPE_CHECKING:
     from toposcope.core.height_map import HeightMap
     from toposcope.core.result import DepthResult
-    from toposcope.core.surface import Area, Measurement, Parameter
+    from toposcope.core.surface import Area, Measurement, Parameter, Plan, SurfaceSettings
 
 Corners = tuple[tuple[float, float], tuple[float, float]]
 
@@ -37,6 +38,12 @@ def add_measure(commands: Commands) -> None:
         help="folder for parameters.csv, profile_1.csv ..., surface.tif (the heights that were measured) and "
         "measure.json (default: nothing is written)",
     )
+    parser.add_argument(
+        "--like",
+        type=Path,
+        metavar="PROJECT",
+        help="filters, area, lines and step of a project of the window; what is typed here wins",
+    )
     group = parser.add_argument_group("what is done before (to a copy: the result stays as it is)")
     group.add_argument(
         "--area",
@@ -44,12 +51,11 @@ def add_measure(commands: Commands) -> None:
         metavar="ROW,COL:ROW,COL",
         help="only these pixels, by two opposite corners (default: all)",
     )
-    group.add_argument("--outliers", action="store_true", help="leave out spikes")
+    group.add_argument("--outliers", action="store_true", default=None, help="leave out spikes")
     group.add_argument(
         "--form",
         choices=("none", "plane", "quadratic", "cubic"),
-        default="plane",
-        help="removed by least squares (default: %(default)s)",
+        help="removed by least squares (default: plane)",
     )
     group.add_argument(
         "--s-filter", type=length, metavar="LENGTH", help="remove what is finer, such as 2.5um (default: nothing)"
@@ -66,9 +72,7 @@ def add_measure(commands: Commands) -> None:
         metavar="ROW,COL:ROW,COL",
         help="heights along a line, and their parameters",
     )
-    group.add_argument(
-        "--profile-width", type=count, default=1, metavar="N", help="mean over so many parallel lines (default: 1)"
-    )
+    group.add_argument("--profile-width", type=count, metavar="N", help="mean over so many parallel lines (default: 1)")
     group.add_argument(
         "--step",
         action="append",
@@ -92,15 +96,9 @@ def corners(text: str) -> Corners:
 
 def _measure(options: argparse.Namespace, report: Report) -> Answer:
     from toposcope.core.height_map import HeightMap
-    from toposcope.core.surface import Plan, height_surface, measure, surface_of, write_measurement
+    from toposcope.core.surface import height_surface, measure, surface_of, write_measurement
 
-    plan = Plan(
-        _settings(options),
-        options.area and _area(options.area),
-        tuple(options.profile),
-        options.profile_width,
-        tuple((_area(a), _area(b)) for a, b in options.step),
-    )
+    plan = _plan(options)
     if options.output is not None:
         check_folder(options.output)
     source = read_heights(options.result, part(report, 0.0, 0.1))
@@ -113,17 +111,39 @@ def _measure(options: argparse.Namespace, report: Report) -> Answer:
     return Answer(text, {**found.facts(), "files": {name: str(path) for name, path in files.items()}})
 
 
-def _settings(options: argparse.Namespace) -> Any:
-    from toposcope.core.calibration import MICROMETRES
+def _plan(options: argparse.Namespace) -> Plan:
+    """Return what is to be measured: as the options say, and where they say nothing as a project does."""
+    from toposcope.core.marks import Marks
+    from toposcope.core.project import read_project
     from toposcope.core.surface import SurfaceSettings
 
-    fine, coarse = (
-        given[0] * MICROMETRES[given[1]] if given else 0.0 for given in (options.s_filter, options.l_filter)
-    )
-    for name, value in (("--s-filter", fine), ("--l-filter", coarse)):
-        if value < 0:
-            raise SettingsError(f"{name} is a length above 0, found {value:g} µm.")
-    return SurfaceSettings(options.form, fine, coarse, options.outliers)
+    project = read_project(options.like) if options.like is not None else None
+    usual = SurfaceSettings() if project is None else project.surface
+    plan = Marks().plan(usual, 1) if project is None else project.marks.plan(usual, project.profile_width)
+    given: dict[str, Any] = {"settings": _settings(options, usual)}
+    if options.area is not None:
+        given["area"] = _area(options.area)
+    if options.profile_width is not None:
+        given["width_px"] = options.profile_width
+    if options.profile:
+        given |= {"lines": tuple(options.profile), "numbers": ()}
+    if options.step:
+        given["steps"] = tuple((_area(a), _area(b)) for a, b in options.step)
+    return replace(plan, **given)
+
+
+def _settings(options: argparse.Namespace, usual: SurfaceSettings) -> SurfaceSettings:
+    """Return ``usual`` with what the options say."""
+    from toposcope.core.calibration import MICROMETRES
+
+    changes: dict[str, Any] = {}
+    for name, field, given in (("--s-filter", "s_um", options.s_filter), ("--l-filter", "l_um", options.l_filter)):
+        if given:
+            changes[field] = value = given[0] * MICROMETRES[given[1]]
+            if value < 0:
+                raise SettingsError(f"{name} is a length above 0, found {value:g} µm.")
+    given = {"form": options.form, "outliers": options.outliers}
+    return replace(usual, **changes, **{name: value for name, value in given.items() if value is not None})
 
 
 def _area(two: Corners) -> Area:

@@ -19,6 +19,7 @@ from toposcope.errors import FrameError, OutputError, SettingsError, ToposcopeEr
 
 if TYPE_CHECKING:  # numpy and OpenCV are loaded by the command that needs them
     from toposcope.core.method import EstimateSettings
+    from toposcope.core.project import Project
     from toposcope.core.result import DepthResult
     from toposcope.core.source import OpenOptions
     from toposcope.core.stack import FocalStack
@@ -99,10 +100,11 @@ def add_command(commands: Commands, name: str, run: Command, text: str) -> argpa
     return parser
 
 
-def add_stack(parser: argparse.ArgumentParser) -> None:
-    """Add the stack, and how it is read; `opened` opens what these say."""
+def add_stack(parser: argparse.ArgumentParser, projects: bool = False) -> None:
+    """Add the stack, or also a project, and how it is read; `opened` opens what these say."""
+    kinds = "a folder of images, an image file with many pages, or all the files"
     parser.add_argument(
-        "stack", nargs="+", metavar="STACK", help="a folder of images, an image file with many pages, or all the files"
+        "stack", nargs="+", metavar="STACK", help=f"{kinds}; or a project of the window" if projects else kinds
     )
     add_reading(parser)
 
@@ -257,10 +259,18 @@ def length(text: str) -> tuple[float, Any]:
 
 @contextmanager
 def opened(options: argparse.Namespace, report: Report) -> Iterator[FocalStack]:
-    """Open the stack that the options describe, and close it at the end."""
+    """Open the stack that the options describe, and close it at the end.
+
+    A project becomes ``options.project``, and its stack has what was typed and left out in it.
+    """
+    from toposcope.core.project import is_project, open_project
     from toposcope.core.source import open_stack
 
-    stack = open_stack(paths(options.stack), open_options(options), report)
+    named = paths(options.stack)
+    if isinstance(named, Path) and is_project(named):
+        options.project, stack = open_project(named, report, open_options(options))
+    else:
+        stack = open_stack(named, open_options(options), report)
     try:
         yield stack
     finally:
@@ -317,18 +327,23 @@ def estimated(options: argparse.Namespace, stack: FocalStack, report: Report, ke
 
 
 def estimate_settings(options: argparse.Namespace) -> EstimateSettings:
-    """Return how to estimate by the options that `add_method` adds."""
+    """Return how to estimate by the options that `add_method` adds, and by the project where they say nothing."""
     from toposcope.core.adapted import weights_file
     from toposcope.core.estimate import EstimateSettings, find_method
 
-    card = find_method(options.method)
+    project: Project | None = getattr(options, "project", None)
+    card = find_method(options.method or (project.method if project is not None else "default"))
+    chosen: dict[str, Any] = {}
+    weights = options.weights and weights_file(options.weights)
+    if project is not None and find_method(project.method).name == card.name:
+        chosen, weights = dict(project.options or {}), weights or project.weights
     return EstimateSettings(
         method=card.name,
-        options=card.checked(dict(options.set)),
-        align=options.align,
+        options=card.checked(chosen | dict(options.set)),
+        align=options.align or (project.align if project is not None else "auto"),
         threads=options.threads,
         device=options.device,
-        weights=options.weights and weights_file(options.weights),
+        weights=weights,
     )
 
 

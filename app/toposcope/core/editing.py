@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from toposcope.core.calibration import TYPED, Kind, Side, Sourced, Unit
+from toposcope.core.source import OpenOptions
 from toposcope.core.stack import FocalStack
 
 
@@ -22,6 +23,15 @@ class CalibrationEdit:
     kind: Kind | None = None
     near: Side | None = None
     pixel_um: float | None = None
+
+
+def without(edit: CalibrationEdit, wished: OpenOptions) -> CalibrationEdit:
+    """Return what was typed before without what ``wished`` says anew; positions go with their unit."""
+    places = (wished.positions, wished.positions_file, wished.z_step, wished.unit)
+    if any(one is not None for one in places):
+        edit = replace(edit, positions=None, unit=None)
+    said = {name: None for name in ("kind", "near", "pixel_um") if getattr(wished, name) is not None}
+    return replace(edit, **said)
 
 
 def edited_stack(opened: FocalStack, edit: CalibrationEdit) -> FocalStack:

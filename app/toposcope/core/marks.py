@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from toposcope.core.surface import Area
+from toposcope.core.surface import Area, Plan, SurfaceSettings
 
 Mark = tuple[Literal["line", "area"], int]
 """A line by its number, or an area by its place: 0 the evaluated one, 1 and 2 those of a step."""
@@ -38,6 +38,12 @@ class Marks:
     lines: tuple[Line, ...] = ()
     area: Area | None = None
     step: tuple[Area, ...] = ()
+
+    def plan(self, settings: SurfaceSettings, width_px: int) -> Plan:
+        """Return what they ask to be measured, profiles as means of ``width_px`` lines."""
+        steps = ((self.step[0], self.step[1]),) if len(self.step) == 2 else ()
+        lines = tuple((line.start, line.end) for line in self.lines)
+        return Plan(settings, self.area, lines, width_px, steps, tuple(line.number for line in self.lines))
 
     def has(self, mark: Mark) -> bool:
         """Whether there is such a line or area."""

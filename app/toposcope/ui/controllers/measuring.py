@@ -22,7 +22,6 @@ from toposcope.core.marks import Line, Mark, Marks
 from toposcope.core.surface import (
     Area,
     Parameter,
-    Plan,
     Step,
     Surface,
     SurfaceSettings,
@@ -75,14 +74,6 @@ class _Asked:
     marks: Marks
     width_px: int
     wants_parameters: bool
-
-    @property
-    def plan(self) -> Plan:
-        marks = self.marks
-        steps = ((marks.step[0], marks.step[1]),) if len(marks.step) == 2 else ()
-        lines = tuple((line.start, line.end) for line in marks.lines)
-        numbers = tuple(line.number for line in marks.lines)
-        return Plan(self.settings, marks.area, lines, self.width_px, steps, numbers)
 
     def same_surface(self, other: _Asked | None) -> bool:
         """Whether what is prepared for the one is what the other needs."""
@@ -345,7 +336,7 @@ class MeasuringController(QObject):
         def work(report: Report) -> Mapping[str, Path]:
             surface = asked.surface(part(report, 0.0, 0.1))
             origin = measured_facts(asked.height_map or run.result, run.title)
-            found = measure(surface, asked.plan, origin, part(report, 0.1, 0.9))
+            found = measure(surface, asked.marks.plan(asked.settings, asked.width_px), origin, part(report, 0.1, 0.9))
             return write_measurement(found, folder, part(report, 0.9, 1.0))
 
         self.writer.start(work)
@@ -404,7 +395,7 @@ def _same_way(line: Line, start: tuple[float, float], end: tuple[float, float]) 
 
 def measured(asked: _Asked, known: Measured | None, report: Report) -> Measured:
     """Measure what is asked for; what is ``known`` of the same surface is not found out again."""
-    plan = asked.plan
+    plan = asked.marks.plan(asked.settings, asked.width_px)
     parameters: tuple[Parameter, ...] = ()
     try:
         if known is not None and asked.same_surface(known.asked) and known.surface is not None:
