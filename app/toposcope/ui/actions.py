@@ -24,7 +24,6 @@ class Command:
     tip: str = ""
     checkable: bool = False
     picture: bool = False
-    toolbar: bool = False
 
 
 SEPARATOR: Final = "-"
@@ -36,7 +35,12 @@ RUN_OTHER: Final = "Run an&other method"
 
 COMMANDS: Final[tuple[Command | str, ...]] = (
     Command(
-        "open_folder", "&File", "&Open folder …", ("Ctrl+O",), "folder-open", "Open a folder of images", toolbar=True
+        "open_folder",
+        "&File",
+        "&Open folder …",
+        ("Ctrl+O",),
+        "folder-open",
+        "Open a folder of images",
     ),
     Command(
         "open_files",
@@ -58,6 +62,15 @@ COMMANDS: Final[tuple[Command | str, ...]] = (
         "eye",
         "See the depth grow while a microscope writes slices into a folder",
     ),
+    Command(
+        "save_project",
+        "&File",
+        "Sa&ve project",
+        ("Ctrl+S",),
+        "floppy-disk",
+        "What is open, calibration, method, pins, lines: to go on with later",
+    ),
+    Command("save_project_as", "&File", "Save pro&ject as …", ("Ctrl+Shift+S",), "floppy-disk"),
     Command("reopen", "&File", "&Reload", ("F5",), "arrow-clockwise", "Read the files again"),
     Command(
         "other_part",
@@ -69,13 +82,13 @@ COMMANDS: Final[tuple[Command | str, ...]] = (
     ),
     Command("close_stack", "&File", "&Close the stack", ("Ctrl+W",), "x"),
     SEPARATOR,
-    Command("export", "&File", "&Export …", ("Ctrl+E",), "export", "Write depth, pictures and surfaces", toolbar=True),
-    Command("save_picture", "&File", "Save &picture as …", ("Ctrl+S",), "image", "What is shown, with its legend"),
+    Command("export", "&File", "&Export …", ("Ctrl+E",), "export", "Write depth, pictures and surfaces"),
+    Command("save_picture", "&File", "Save &picture as …", ("Ctrl+Shift+E",), "image", "With its legend"),
     Command(
         "save_numbers",
         "&File",
         "Save the &difference as …",
-        ("Ctrl+Shift+S",),
+        ("Ctrl+Alt+E",),
         "floppy-disk",
         "A − B as numbers, a 32-bit TIFF",
     ),
@@ -123,7 +136,12 @@ COMMANDS: Final[tuple[Command | str, ...]] = (
     Command("full_screen", "&View", "F&ull screen", ("F11",), "monitor", checkable=True),
     Command("reset_layout", "&View", "Panels as they &come", ()),
     Command(
-        "run", "&Compute", "&Compute depth", ("Ctrl+R",), "play", "With the settings of the method panel", toolbar=True
+        "run",
+        "&Compute",
+        "&Compute depth",
+        ("Ctrl+R",),
+        "play",
+        "With the settings of the method panel",
     ),
     Command("cancel", "&Compute", "&Stop", ("Esc",), "stop-circle"),
     SEPARATOR,
@@ -208,7 +226,7 @@ COMMANDS: Final[tuple[Command | str, ...]] = (
     Command("adapt_cancel", ADAPT_MENU, "&Cancel adapting", (), "stop-circle", "What was done is kept"),
     SEPARATOR,
     Command("adapt_bring_in", ADAPT_MENU, "&Bring in a network …", (), "download-simple", "One that somebody shares"),
-    Command("guide", "&Help", "&Guide", ("F1",), "book-open", "How to use Toposcope", toolbar=True),
+    Command("guide", "&Help", "&Guide", ("F1",), "book-open", "How to use Toposcope"),
     Command("shortcuts", "&Help", "&Keyboard shortcuts", ("Ctrl+/",), "keyboard"),
     SEPARATOR,
     Command("about", "&Help", "&About Toposcope", (), "info"),

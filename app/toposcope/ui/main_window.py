@@ -7,11 +7,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from PySide6.QtCore import QByteArray, QEvent, QPoint, QSize, Qt, QTimer, QUrl
 from PySide6.QtGui import (
@@ -43,6 +44,7 @@ from toposcope.core.adapted import Adapted
 from toposcope.core.curve import FocusCurve
 from toposcope.core.height_map import HEIGHT_MAP_SUFFIXES
 from toposcope.core.marks import Marks
+from toposcope.core.project import PROJECT_SUFFIX
 from toposcope.core.result import RESULT_NAME
 from toposcope.core.source import OpenOptions
 from toposcope.errors import ToposcopeError
@@ -70,12 +72,14 @@ from toposcope.ui.controllers.measuring import MeasuringController
 from toposcope.ui.controllers.opening import OpeningController, problem
 from toposcope.ui.controllers.pictures import PicturesController
 from toposcope.ui.controllers.pins import PinsController
+from toposcope.ui.controllers.projects import ProjectsController
 from toposcope.ui.controllers.surface import SurfaceController
 from toposcope.ui.controllers.times import TimesController
 from toposcope.ui.controllers.watching import WatchingController
 from toposcope.ui.engine import Engine
 from toposcope.ui.images import image_of
 from toposcope.ui.preferences import Preferences
+from toposcope.ui.project_state import is_modified
 from toposcope.ui.pyramid import Picture
 from toposcope.ui.resolve import ViewState, opened_name, reference_run, resolve, shown_kinds
 from toposcope.ui.session import MODES, Kinds, Offer, Session, State, Tool
@@ -106,9 +110,11 @@ from toposcope.ui.workers import LatestRunner
 _SUFFIXES: Final = "tif tiff jpg jpeg png bmp webp czi nd2 lif lof xlef oif oib lsm stk".split()
 _IMAGES: Final = " ".join(f"*.{suffix} *.{suffix.upper()}" for suffix in _SUFFIXES)
 _HEIGHTS: Final = " ".join(f"*{suffix} *{suffix.upper()}" for suffix in HEIGHT_MAP_SUFFIXES)
+PROJECT_FILTER: Final = f"Projects of Toposcope (*{PROJECT_SUFFIX})"
 FILE_FILTER: Final = (
-    f"All that can be opened ({_IMAGES} {_HEIGHTS} {RESULT_NAME});;Images and microscopes' files ({_IMAGES})"
-    f";;Height maps ({_HEIGHTS});;Results of Toposcope ({RESULT_NAME});;All files (*)"
+    f"All that can be opened ({_IMAGES} {_HEIGHTS} {RESULT_NAME} *{PROJECT_SUFFIX})"
+    f";;Images and microscopes' files ({_IMAGES});;Height maps ({_HEIGHTS});;Results of Toposcope ({RESULT_NAME})"
+    f";;{PROJECT_FILTER};;All files (*)"
 )
 STACK_FILTER: Final = f"Images and microscopes' files ({_IMAGES});;All files (*)"
 RESULT_FILTER: Final = f"Results of Toposcope ({RESULT_NAME})"
@@ -207,6 +213,8 @@ class MainWindow(QMainWindow):
         self.opening = OpeningController(
             session, undo, self.preferences, engine.open_stack, self._ask_choice, sample, self, engine.preview
         )
+        self.projects = ProjectsController(session, undo, self.preferences, sample, self)
+        self.projects.saved.connect(lambda path: self.status.showMessage(f"Saved {path}", 6000))
         self.frames = FramesController(session, undo, self.strip, self)
         self.pictures = PicturesController(
             session, self.picture, engine.peak_counts, engine.compare, self, engine.fuse_channel
@@ -308,7 +316,7 @@ class MainWindow(QMainWindow):
         bar.setIconSize(QSize(18, 18))
         bar.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
         bar.setMovable(False)
-        bar.addActions([acts["open_folder"], acts["open_files"]])
+        bar.addActions([acts["open_folder"], acts["open_files"], acts["save_project"]])
         bar.addSeparator()
         bar.addActions(self._undo_actions)
         bar.addSeparator()
@@ -373,9 +381,11 @@ class MainWindow(QMainWindow):
             "open_sample": self.open_sample,
             "capture": self.show_capture,
             "watch": self.ask_watch,
+            "save_project": self.save_project,
+            "save_project_as": self.save_project_as,
             "reopen": self.opening.reload,
             "other_part": self.opening.choose_other,
-            "close_stack": self.opening.close,
+            "close_stack": self.close_stack,
             "export": self._on_export,
             "save_picture": self.save_picture,
             "save_numbers": self.save_numbers,
@@ -445,6 +455,7 @@ class MainWindow(QMainWindow):
         self.start_page.filesRequested.connect(self.ask_files)
         self.start_page.sampleRequested.connect(self.open_sample)
         self.start_page.recentRequested.connect(self.open)
+        self.start_page.lastRequested.connect(self.open_last)
         self.picture.modeRequested.connect(lambda mode: session.set(mode=mode))
         self.picture.colourMapRequested.connect(self._set_colour_map)
         self.picture.pairRequested.connect(lambda a, b: session.set(pair=(a, b)))
@@ -544,8 +555,9 @@ class MainWindow(QMainWindow):
         def differs(*names: str) -> bool:
             return before is None or any(getattr(before, name) != getattr(now, name) for name in names)
 
-        if differs("title"):
+        if differs("title", "modified"):
             self.setWindowTitle(now.title)
+            self.setWindowModified(now.modified)
         if differs("start_page"):
             self._show_start_page(now.start_page)
         if differs("frames", "subject"):
@@ -629,6 +641,7 @@ class MainWindow(QMainWindow):
                 self._note_timer.stop()
         enabling = (
             "start_page",
+            "can_save",
             "has_stack",
             "can_take_heights",
             "has_parts",
@@ -657,6 +670,8 @@ class MainWindow(QMainWindow):
             acts[name].setEnabled(now.has_stack)
         for name in ("reopen", "close_stack"):
             acts[name].setEnabled(opened)
+        for name in ("save_project", "save_project_as"):
+            acts[name].setEnabled(now.can_save)
         for name in ("zoom_in", "zoom_out", "zoom_fit", "zoom_pixels", "copy_picture", "save_picture"):
             acts[name].setEnabled(opened)
         acts["compare_heights"].setEnabled(now.can_take_heights)
@@ -702,10 +717,13 @@ class MainWindow(QMainWindow):
         """An empty window shows three ways to begin, and no empty panels."""
         if on:
             self.start_page.set_recent(self.preferences.recent)
+            self.start_page.set_last(self.projects.last())
             if self._view_state is not None and self._docks is None:
                 self._docks = self.saveState()
             for dock in self.docks.values():
                 dock.hide()
+            for tabs in self._dock_tabs():  # Qt leaves those of an arrangement that was restored before the first look
+                tabs.hide()
         elif self._docks is not None:
             self._restore_docks(self._docks)
             self._docks = None
@@ -715,13 +733,16 @@ class MainWindow(QMainWindow):
         if not on:
             self.picture.canvas.setFocus()
 
+    def _dock_tabs(self) -> list[QTabBar]:
+        return self.findChildren(QTabBar, options=Qt.FindChildOption.FindDirectChildrenOnly)
+
     def _restore_docks(self, state: QByteArray) -> None:
         """Arrange the panels as they were.
 
         Qt leaves the tab bars of before standing where they were, for ever: those that the new arrangement does not
         place again are put away.
         """
-        before = self.findChildren(QTabBar, options=Qt.FindChildOption.FindDirectChildrenOnly)
+        before = self._dock_tabs()
         for bar in before:
             bar.move(NOWHERE)
         self.restoreState(state)
@@ -734,15 +755,84 @@ class MainWindow(QMainWindow):
     # what the user asks for
 
     def open(self, paths: Path | Sequence[Path]) -> None:
-        """Open a stack, a height map or a stored result."""
-        self.opening.open(paths)
+        """Open a stack, a height map, a stored result or a project."""
+        if self._may_leave():
+            self.opening.open(paths)
 
     def open_sample(self) -> None:
         """Open the stack that comes with the program."""
         try:
-            self.opening.open(self.engine.sample_path())
+            self.open(self.engine.sample_path())
         except ToposcopeError as error:
             self.session.set(message=problem(error))
+
+    def open_last(self) -> None:
+        """Go on with what was done last."""
+        last = self.preferences.last_work
+        if last is not None:
+            self.open(last)
+
+    def close_stack(self) -> None:
+        """Close what is open and go back to the start page."""
+        if self._may_leave():
+            self.opening.close()
+
+    def save_project(self) -> None:
+        """Save the project where it lies, or ask where it shall."""
+        project = self.session.state.project
+        if project is None:
+            self.save_project_as()
+        else:
+            self.projects.save(project)
+
+    def save_project_as(self) -> None:
+        """Let the user choose where to save the project."""
+        path = self._ask_project()
+        if path is not None:
+            self.projects.save(path)
+
+    def _ask_project(self) -> Path | None:
+        state = self.session.state
+        beside = state.project or (state.origin.paths[0] if state.origin is not None else Path())
+        name = state.project.name if state.project is not None else _proposed_name(state, PROJECT_SUFFIX)
+        folder = beside.parent if os.access(beside.parent, os.W_OK) else Path(self.preferences.folder)
+        chosen, _ = QFileDialog.getSaveFileName(self, "Save the project as", str(folder / name), PROJECT_FILTER)
+        if not chosen:
+            return None
+        path = Path(chosen)
+        return path if path.suffix.lower() == PROJECT_SUFFIX else path.with_name(f"{path.name}{PROJECT_SUFFIX}")
+
+    def _may_leave(self) -> bool:
+        """Ask what becomes of the changes of an open project, if there are any; says whether to go on."""
+        state = self.session.state
+        if state.project is None or not is_modified(state):
+            return True
+        answer = self._ask_unsaved(state.project.name)
+        if answer == "save":
+            return self.projects.save_now(state.project)
+        return answer == "discard"
+
+    def _ask_unsaved(self, name: str) -> Literal["save", "discard", "stay"]:
+        button = QMessageBox.StandardButton
+        answer = QMessageBox.question(
+            self,
+            "Toposcope",
+            f"Save the changes of {name}?",
+            button.Save | button.Discard | button.Cancel,
+            button.Save,
+        )
+        return "save" if answer == button.Save else "discard" if answer == button.Discard else "stay"
+
+    def _find_stack(self, gone: Path) -> None:
+        """Let the user say where the frames of a project lie now."""
+        title, folder = f"Where is {gone.name} now?", self.preferences.folder
+        if gone.suffix:
+            name, _ = QFileDialog.getOpenFileName(self, title, folder, f"{gone.name} ({gone.name});;All files (*)")
+        else:
+            name = QFileDialog.getExistingDirectory(self, title, folder)
+        if name:
+            self.preferences.folder = str(Path(name).parent)
+            self.opening.open_found(Path(name))
 
     def ask_folder(self) -> None:
         """Let the user choose a folder."""
@@ -824,6 +914,8 @@ class MainWindow(QMainWindow):
         return self.watching
 
     def _open_watched(self, folder: Path, options: OpenOptions) -> None:
+        if not self._may_leave():
+            return
         self.opening.open(folder, options)
         self.raise_()
         self.activateWindow()
@@ -1128,7 +1220,14 @@ class MainWindow(QMainWindow):
             self.open(Path(offer.value))
         elif offer.action == "open_made_from":
             path, parts = offer.value
-            self.opening.open(path, parts=parts)
+            if self._may_leave():
+                self.opening.open(path, parts=parts)
+        elif offer.action == "find_stack":
+            self._find_stack(Path(offer.value))
+        elif offer.action == "save_project_as":
+            self.save_project_as()
+        elif offer.action == "bring_back":
+            self.projects.bring_back(offer.value)
         elif offer.action == "lay_over":
             self._compare_heights(Path(offer.value))
         elif offer.action == "compare_stored":
@@ -1312,6 +1411,9 @@ class MainWindow(QMainWindow):
             action.blockSignals(False)
 
     def closeEvent(self, event: QCloseEvent) -> None:
+        if not self._closed and not self._may_leave():
+            event.ignore()
+            return
         self.preferences.set_layout(self.saveGeometry(), self._docks or self.saveState())
         self.preferences.save()
         self.hide()  # a step of an adaptation may take some seconds to end
@@ -1322,6 +1424,7 @@ class MainWindow(QMainWindow):
         """Return all background runners."""
         controllers = (
             self.opening,
+            self.projects,
             self.frames,
             self.pins,
             self.surfaces,
@@ -1332,6 +1435,8 @@ class MainWindow(QMainWindow):
         return [
             *(controller.runner for controller in controllers),
             self.opening.looking,
+            self.projects.keeper,
+            self.projects.looker,
             self.heights.runner,
             self.times.runner,
             self.times.batch,
@@ -1348,6 +1453,7 @@ class MainWindow(QMainWindow):
         if self._closed:
             return
         self._closed = True
+        self.projects.keep_now()
         if self.capturing is not None:
             self.capturing.shutdown()
         if self.watching is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
+import platformdirs
 from PySide6.QtCore import QByteArray, QSettings
 
 from toposcope.ui.theme import THEMES, ThemeName
@@ -61,6 +62,32 @@ class Preferences:
     def clear_recent(self) -> None:
         """Forget all of them."""
         self._settings.remove("recent")
+
+    @property
+    def work_folder(self) -> Path:
+        """Where unsaved work is kept."""
+        if self._settings.format() == QSettings.Format.IniFormat:
+            return Path(self._settings.fileName()).with_name("work")
+        return platformdirs.user_state_path("Toposcope", appauthor=False) / "work"
+
+    @property
+    def last_work(self) -> Path | None:
+        """The file in `work_folder` that what was done last is kept in."""
+        name = str(self._settings.value("last_work", ""))
+        return self.work_folder / name if name else None
+
+    @last_work.setter
+    def last_work(self, path: Path) -> None:
+        self._settings.setValue("last_work", path.name)
+
+    @property
+    def last_title(self) -> str:
+        """What `last_work` is about, for users."""
+        return str(self._settings.value("last_title", ""))
+
+    @last_title.setter
+    def last_title(self, title: str) -> None:
+        self._settings.setValue("last_title", title)
 
     @property
     def folder(self) -> str:

@@ -26,6 +26,7 @@ from toposcope.core.surface import SurfaceSettings
 from toposcope.core.sweep import SweepNote
 from toposcope.core.words import number
 from toposcope.ui.adapt_state import AdaptView, adapt_view
+from toposcope.ui.project_state import is_modified, project_of
 from toposcope.ui.session import (
     KEPT_BYTES,
     KEPT_RUNS,
@@ -216,6 +217,8 @@ class ViewState:
     """All that the views show, beside pictures and curves, which arrive when they are ready."""
 
     title: str
+    modified: bool
+    can_save: bool
     start_page: bool
     frames: tuple[FrameRow, ...]
     slices: SliceState
@@ -265,7 +268,9 @@ def resolve(state: State, methods: Mapping[str, MethodCard] | None = None) -> Vi
     mode: Mode = state.mode if state.mode in modes else "slice" if "slice" in modes or not modes else "depth"
     left, right = wanted_pictures(state, mode)
     return ViewState(
-        title=" – ".join([*([opened_name(state)] if opened_name(state) else []), "Toposcope"]),
+        title=" – ".join(name for name in (_project_name(state), opened_name(state), "Toposcope") if name),
+        modified=is_modified(state),
+        can_save=project_of(state) is not None,
         start_page=state.subject is None,
         frames=frame_rows(stack, state.skipped) if stack else (),
         slices=slice_state(stack, state.slice_index),
@@ -321,6 +326,11 @@ def measured_pixel(state: State) -> Sourced[float] | None:
     if state.height_map is None:
         return None
     return state.pixel_um or Sourced(0.0, "the file does not tell")
+
+
+def _project_name(state: State) -> str:
+    """Return the open project for the window's title, in which Qt puts its mark of changes for [*]."""
+    return f"{state.project.stem}[*]" if state.project is not None else ""
 
 
 def opened_name(state: State) -> str:

@@ -21,7 +21,9 @@ from toposcope.core.estimate import EstimateSettings
 from toposcope.core.height_map import HeightMap
 from toposcope.core.jobs import Progress
 from toposcope.core.marks import Mark, Marks, Pin
+from toposcope.core.project import Project
 from toposcope.core.result import DepthResult
+from toposcope.core.source import OpenOptions
 from toposcope.core.stack import FocalStack
 from toposcope.core.surface import SurfaceSettings
 from toposcope.ui.adapt_state import AdaptState
@@ -96,6 +98,14 @@ class StoredResult:
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """Where what is open was read from, and how."""
+
+    paths: tuple[Path, ...]
+    reading: OpenOptions
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """A running piece of work that the user may cancel."""
 
@@ -124,6 +134,9 @@ class Offer:
         "adapt_go_on",
         "adapt_discard",
         "adapt_use",
+        "find_stack",
+        "save_project_as",
+        "bring_back",
     ]
     value: Any = None
 
@@ -143,7 +156,8 @@ class State:
     """Everything the window knows, in one frozen value.
 
     ``opened`` is the stack as it was read, ``stack`` the same with ``edit`` applied; ``height_map`` is what is open
-    instead of a stack, its heights as a result being the first run, and so is ``stored``; ``skipped`` and
+    instead of a stack, its heights as a result being the first run, and so is ``stored``; ``origin`` says where it was
+    read from, ``project`` is the file that all this is saved in, ``saved`` what it holds; ``skipped`` and
     ``slice_index`` count the frames of the stack. ``pair`` are the numbers of the runs A and B, ``compared``
     what is shown of them side by side (None: what suits them), ``split`` where the line between them stands,
     0..1 of the width. ``channel`` is what the all-in-focus picture shows, None for that of the stack. ``ranges``
@@ -156,6 +170,9 @@ class State:
     stack: FocalStack | None = None
     height_map: HeightMap | None = None
     stored: StoredResult | None = None
+    origin: Origin | None = None
+    project: Path | None = None
+    saved: Project | None = None
     edit: CalibrationEdit = field(default_factory=CalibrationEdit)
     skipped: frozenset[int] = frozenset()
     settings: EstimateSettings = field(default_factory=lambda: EstimateSettings(keep_volume=True))

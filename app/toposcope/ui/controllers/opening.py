@@ -6,27 +6,32 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from types import MappingProxyType
+from typing import Any, Final, Protocol, get_args
 
 from PySide6.QtCore import QObject
 from PySide6.QtGui import QUndoStack
 
-from toposcope.core.editing import CalibrationEdit, edited_stack
+from toposcope.core.alike import over
+from toposcope.core.editing import CalibrationEdit, edited_stack, worked_stack
+from toposcope.core.estimate import EstimateSettings
 from toposcope.core.export import read_result, stack_of
 from toposcope.core.height_map import METHOD, HeightMap, as_result, described, is_height_map, read_height_map
 from toposcope.core.jobs import Progress, Report, part
 from toposcope.core.marks import Marks
+from toposcope.core.project import Project, check_there, is_project, read_project
 from toposcope.core.result import DepthResult
 from toposcope.core.source import Choice, ChoiceNeeded, OpenOptions, preview
 from toposcope.core.stack import FocalStack
-from toposcope.errors import FrameError, IsResultError, ToposcopeError
+from toposcope.errors import FrameError, IsResultError, MissingStackError, SettingsError, ToposcopeError
 from toposcope.ui.controllers.looking import Looker, Previewer
 from toposcope.ui.preferences import Preferences
 from toposcope.ui.resolve import stored_facts
-from toposcope.ui.session import Job, Message, Offer, Run, Session, State, StoredResult
+from toposcope.ui.session import MODES, Job, LayerKind, Message, Offer, Origin, Run, Session, State, StoredResult
 from toposcope.ui.workers import LatestRunner
 
 Paths = Path | tuple[Path, ...]
+NOTHING_LAID: Final[Mapping[str, Any]] = MappingProxyType({})
 Ask = Callable[[str, Sequence[Choice], Mapping[str, int], Looker], Mapping[str, int] | None]
 """Puts a file's questions, given what is chosen in the beginning and who looks at what is chosen."""
 
@@ -56,8 +61,27 @@ class _Stored:
     facts: str
 
 
+_Read = FocalStack | _Heights | _Stored
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Work:
+    """A project that was read, and what it is about.
+
+    ``path`` is its file and ``saved`` what that holds, both None for work that was never saved; ``settings`` is how to
+    estimate, None with a ``trouble`` where its method is not there.
+    """
+
+    read: _Read
+    project: Project
+    path: Path | None
+    saved: Project | None
+    settings: EstimateSettings | None
+    trouble: str
+
+
 class OpeningController(QObject):
-    """Opens what the user points at: stacks, height maps and stored results.
+    """Opens what the user points at: stacks, height maps, stored results and projects.
 
     ``ask`` puts the file's questions and returns answers, or None.
     ``sample`` is the stack that comes with the program: it needs no place among recent files.
@@ -79,6 +103,7 @@ class OpeningController(QObject):
         self._session, self._undo, self._preferences = session, undo, preferences
         self._open_stack, self._ask = open_stack, ask
         self._wanted: tuple[Paths, OpenOptions] | None = None
+        self._instead: Path | None = None  # where the frames of the project lie now
         self._parts: Mapping[str, str] = {}
         self._reloading = False
         self._alone = 0  # height maps and stored results that were opened
@@ -102,26 +127,69 @@ class OpeningController(QObject):
                 return
             wanted = wanted[0] if len(wanted) == 1 else wanted
         options = options or OpenOptions()
-        self._wanted, self._parts, self._reloading = (wanted, options), parts or {}, False
+        self._wanted, self._parts, self._reloading, self._instead = (wanted, options), parts or {}, False, None
+        self._begin()
+
+    def open_found(self, where: Path) -> None:
+        """Open the project that was wanted last once more, with its frames where they lie now."""
+        if self._wanted is not None:
+            self._instead = where
+            self._begin()
+
+    def _begin(self) -> None:
+        """Open what is wanted, in the background."""
+        if self._wanted is None:
+            return
+        (wanted, options), instead = self._wanted, self._instead
         self._session.set(message=None)
         self._session.set_job("open", Job("Opening", Progress(0.0, _name(wanted))))
         target = wanted if isinstance(wanted, Path) else list(wanted)
 
-        def work(report: Report) -> FocalStack | _Heights | _Stored:
-            if isinstance(target, Path) and is_height_map(target):
-                return _read_heights(target, report)
-            try:
-                return self._open_stack(target, options, report)
-            except IsResultError as found:
-                return _read_stored(found.folder)
+        work_folder = self._preferences.work_folder
+
+        def work(report: Report) -> _Read | Work:
+            if isinstance(target, Path) and is_project(target):
+                return self._read_project(target, options, instead, report, target.parent == work_folder)
+            return self._read(target, options, report)
 
         self.runner.start(work)
+
+    def _read(self, target: Path | list[Path], options: OpenOptions, report: Report) -> _Read:
+        if isinstance(target, Path) and is_height_map(target):
+            return _read_heights(target, report)
+        try:
+            return self._open_stack(target, options, report)
+        except IsResultError as found:
+            return _read_stored(found.folder)
+
+    def _read_project(
+        self, path: Path, options: OpenOptions, instead: Path | None, report: Report, is_kept: bool
+    ) -> Work:
+        """Read a project, saved or ``is_kept`` for the user, and what it is about."""
+        project = read_project(path)
+        named = project.file if is_kept else path
+        saved: Project | None = project
+        if is_kept:
+            saved = read_project(named) if named is not None and named.exists() else None
+        if instead is not None:
+            several = len(project.paths) > 1
+            paths = tuple(instead.parent / one.name if several else instead for one in project.paths)
+            project = replace(project, paths=paths)
+        check_there(project, path.name if named is None else named.name)
+        skip = (*project.reading.skip, *options.skip)
+        reading = replace(over(options, project.reading), skip=skip)
+        target = list(project.paths) if len(project.paths) > 1 else project.paths[0]
+        settings, trouble = settings_of(project)
+        read = self._read(target, reading, report)
+        return Work(read, replace(project, reading=reading), named, saved, settings, trouble)
 
     def retry(self, **changes: Any) -> None:
         """Open what was wanted last once more, with changed options."""
         if self._wanted is not None:
-            paths, options = self._wanted
-            self.open(paths, replace(options, **changes), self._parts)
+            (paths, options), instead = self._wanted, self._instead
+            self._wanted, self._reloading = (paths, replace(options, **changes)), False
+            self._instead = instead
+            self._begin()
 
     def reload(self) -> None:
         """Read what is open once more; pins stay where the pictures still have their size."""
@@ -172,6 +240,7 @@ class OpeningController(QObject):
             return
         paths, options = self._wanted
         self._wanted = paths, options.choosing({"time": time})
+        origin = before.origin and Origin(before.origin.paths, self._wanted[1])
         edit, message = before.edit, None
         try:
             edited = edited_stack(stack, edit)
@@ -180,6 +249,7 @@ class OpeningController(QObject):
         self._session.set(
             opened=stack,
             stack=edited,
+            origin=origin,
             edit=edit,
             skipped=frozenset(i for i in before.skipped if i < stack.n),
             runs=(run,) if run is not None else (),
@@ -198,15 +268,28 @@ class OpeningController(QObject):
     def _on_progressed(self, progress: Progress) -> None:
         self._session.set_job("open", Job("Opening", progress))
 
-    def _on_opened(self, stack: FocalStack | _Heights | _Stored) -> None:
+    def _on_opened(self, found: _Read | Work) -> None:
         self._session.set_job("open", None)
+        work = found if isinstance(found, Work) else None
+        stack = found.read if isinstance(found, Work) else found
+        if work is not None:  # from now on it is about what the project named
+            paths = work.project.paths
+            self._wanted, self._instead = (paths if len(paths) > 1 else paths[0], work.project.reading), None
+        laid, complaints = laid_over(work, self._session.state) if work is not None else ({}, [])
         if isinstance(stack, _Heights):
-            self._show_heights(stack)
-            return
-        if isinstance(stack, _Stored):
-            self._show_stored(stack)
-            return
-        self._replace(stack)
+            self._show_heights(stack, laid)
+        elif isinstance(stack, _Stored):
+            self._show_stored(stack, laid)
+        else:
+            self._show_stack(stack, laid)
+        if work is not None and work.path is not None:
+            self._preferences.add_recent(work.path)
+        if complaints:
+            self._session.set(message=Message("\n".join(complaints), "warning"))
+
+    def _show_stack(self, stack: FocalStack, laid: Mapping[str, Any]) -> None:
+        """Begin anew with a stack, and with what a project lays over it."""
+        self._replace(stack, laid=laid)
         if stack.path is not None and stack.path == self._sample:
             return
         if stack.path is not None:
@@ -214,23 +297,23 @@ class OpeningController(QObject):
         if stack.notes:
             self._session.set(message=Message("\n".join(stack.notes), "info"))
 
-    def _show_heights(self, read: _Heights) -> None:
+    def _show_heights(self, read: _Heights, laid: Mapping[str, Any]) -> None:
         """Begin anew with a height map: its heights are the only result."""
         inputs = replace(self._session.state.inputs, edit=CalibrationEdit(), skipped=frozenset())
         inputs = replace(inputs, settings=replace(inputs.settings, method=METHOD, options=None))
         title = f"1  {read.height_map.name}"
         run = Run(self._number_alone(), title, read.result, inputs, facts=read.facts, measured=True)
-        self._replace(None, read.height_map, run)
+        self._replace(None, read.height_map, run, laid)
         if read.height_map.path is not None:
             self._preferences.add_recent(read.height_map.path)
         if read.height_map.notes:
             self._session.set(message=Message(note_lines(read.height_map), "info"))
 
-    def _show_stored(self, read: _Stored) -> None:
+    def _show_stored(self, read: _Stored, laid: Mapping[str, Any]) -> None:
         """Begin anew with a stored result, and offer its stack."""
         inputs = replace(self._session.state.inputs, edit=CalibrationEdit(), skipped=frozenset())
         run = Run(self._number_alone(), f"1  {read.stored.name}", read.result, inputs, facts=read.facts, stored=True)
-        self._replace(None, read.stored, run)
+        self._replace(None, read.stored, run, laid)
         self._preferences.add_recent(read.stored.path)
         if read.stack is not None:
             offer = Offer("Open its stack", "open_made_from", (read.stack, dict(read.result.provenance.parts)))
@@ -245,35 +328,52 @@ class OpeningController(QObject):
         return -self._alone
 
     def _replace(
-        self, stack: FocalStack | None, alone: HeightMap | StoredResult | None = None, run: Run | None = None
+        self,
+        stack: FocalStack | None,
+        alone: HeightMap | StoredResult | None = None,
+        run: Run | None = None,
+        laid: Mapping[str, Any] = NOTHING_LAID,
     ) -> None:
-        """Begin anew with ``stack``, with what is open ``alone`` as ``run``, or with nothing; the rest is closed."""
+        """Begin anew with ``stack``, with what is open ``alone`` as ``run``, or with nothing; the rest is closed.
+
+        ``laid`` are fields of the state that a project brings along: all at once, so that its depth is computed once.
+        """
         before = self._session.state
         self._undo.clear()
         shape = stack.shape if stack is not None else run.result.shape if run is not None else None
         stay = self._reloading and shape == before.shape
-        self._session.set(
-            opened=stack,
-            stack=stack,
-            height_map=alone if isinstance(alone, HeightMap) else None,
-            stored=alone if isinstance(alone, StoredResult) else None,
-            edit=CalibrationEdit(),
-            skipped=frozenset(),
-            runs=(run,) if run is not None else (),
-            shown_run=run.number if run is not None else None,
-            pins=before.pins if stay else (),
-            chosen_pin=before.chosen_pin if stay else None,
-            tool=before.tool if stay else "pin",
-            marks=before.marks if stay else Marks(),
-            cursor=None,
-            ranges={},
-            mode=before.mode if stay else "slice" if run is None else "depth",
-            channel=None,
-            compared=None if alone is not None else before.compared,
-            slice_index=stack.n // 2 if stack else 0,
-            message=None,
-        )
+        anew: dict[str, Any] = {
+            "opened": stack,
+            "stack": stack,
+            "height_map": alone if isinstance(alone, HeightMap) else None,
+            "stored": alone if isinstance(alone, StoredResult) else None,
+            "origin": self._origin() if shape is not None else None,
+            "project": before.project if stay else None,
+            "saved": before.saved if stay else None,
+            "edit": CalibrationEdit(),
+            "skipped": frozenset(),
+            "runs": (run,) if run is not None else (),
+            "shown_run": run.number if run is not None else None,
+            "pins": before.pins if stay else (),
+            "chosen_pin": before.chosen_pin if stay else None,
+            "tool": before.tool if stay else "pin",
+            "marks": before.marks if stay else Marks(),
+            "cursor": None,
+            "ranges": {},
+            "mode": before.mode if stay else "slice" if run is None else "depth",
+            "channel": None,
+            "compared": None if alone is not None else before.compared,
+            "slice_index": stack.n // 2 if stack else 0,
+            "message": None,
+        }
+        self._session.set(**{**anew, **laid})
         _release(before)
+
+    def _origin(self) -> Origin | None:
+        if self._wanted is None:
+            return None
+        paths, options = self._wanted
+        return Origin((paths,) if isinstance(paths, Path) else paths, options)
 
     def _on_failed(self, error: Exception) -> None:
         self._session.set_job("open", None)
@@ -290,6 +390,10 @@ class OpeningController(QObject):
             self._put(f"{what}. Which one?", error.choices, {}, {})
             return
         again = Offer("Try again", "retry")
+        if isinstance(error, MissingStackError):
+            found = Offer("Say where it lies …", "find_stack", error.path)
+            self._session.set(message=problem(error, [found, again]))
+            return
         is_frame = isinstance(error, FrameError)
         message = problem(error, [Offer("Skip all that cannot be read", "skip_all"), again] if is_frame else [again])
         # not of the stack that is still open, whose frames may be called the same
@@ -299,6 +403,53 @@ class OpeningController(QObject):
             # without its only file there is nothing to go on with
             message = replace(message, offers=(again,))
         self._session.set(message=message)
+
+
+def settings_of(project: Project) -> tuple[EstimateSettings | None, str]:
+    """Return how a project estimates; None, and why, where its method or a setting of it does not exist here."""
+    try:
+        return project.settings(keep_volume=True), ""
+    except SettingsError as error:
+        return None, str(error)
+
+
+def laid_over(work: Work, state: State) -> tuple[dict[str, Any], list[str]]:
+    """Return the fields of the state that a project brings along, and sentences about what of it does not fit."""
+    project, read, complaints = work.project, work.read, []
+    shape = read.shape if isinstance(read, FocalStack) else read.result.shape
+    view = project.view
+    pins = tuple(pin for pin in project.pins if pin.row < shape[0] and pin.column < shape[1])
+    if len(pins) < len(project.pins):
+        complaints.append("The picture was larger: pins of the project that lie outside of it are left out.")
+    laid: dict[str, Any] = {
+        "project": work.path,
+        "saved": work.saved,
+        "pins": pins,
+        "chosen_pin": pins[-1].number if pins else None,
+        "marks": project.marks,
+        "profile_width": project.profile_width,
+        "surface": project.surface,
+        "colour_map": view.colour_map,
+        "ranges": {kind: limits for kind, limits in view.ranges.items() if kind in get_args(LayerKind)},
+        "mode": view.mode if view.mode in MODES else "depth",
+    }
+    if not isinstance(read, FocalStack):
+        return laid, complaints
+    laid |= {"skipped": project.skipped(read), "slice_index": min(max(view.slice_index, 0), read.n - 1)}
+    try:
+        laid |= {"stack": edited_stack(read, project.edit), "edit": project.edit}
+    except ToposcopeError as error:  # such as positions of another number of frames
+        complaints.append(f"{_sentence(str(error))} What the files say is taken instead.")
+    try:
+        worked_stack(read, laid["skipped"])
+    except ToposcopeError as error:
+        complaints.append(f"{_sentence(str(error))} None is left out now.")
+        laid["skipped"] = frozenset()
+    if work.settings is not None:
+        laid["settings"] = replace(work.settings, keep_volume=state.settings.keep_volume)
+    else:
+        complaints.append(f"{_sentence(work.trouble)} The method of before is taken instead.")
+    return laid, complaints
 
 
 def note_lines(height_map: HeightMap) -> str:

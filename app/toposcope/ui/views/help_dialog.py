@@ -30,6 +30,7 @@ PAGES: Final = (
     "evaluating",
     "heights",
     "measuring",
+    "projects",
     "adapting",
     "sweep",
     "capture",

@@ -19,6 +19,7 @@ class StartPage(QWidget):
     filesRequested = Signal()
     sampleRequested = Signal()
     recentRequested = Signal(object)  # Path
+    lastRequested = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -30,7 +31,7 @@ class StartPage(QWidget):
         hint = QLabel(
             "Drop a folder of photographs, a multi-page TIFF or several files anywhere in this window.\n"
             "JPEG, PNG, TIFF, BMP, WebP and microscopes' files such as CZI and ND2; grey or colour; 8 or 16 bit.\n"
-            "Height maps such as X3P and GWY, and stored results, too.",
+            "Height maps such as X3P and GWY, stored results and projects, too.",
             alignment=Qt.AlignmentFlag.AlignCenter,
         )
         hint.setProperty("role", "muted")
@@ -45,6 +46,10 @@ class StartPage(QWidget):
         for button in self._buttons:
             row.addWidget(button)
         row.addStretch(1)
+        self._last = QPushButton()
+        self._last.setToolTip("With its calibration, method, pins and lines, saved or not")
+        self._last.setMinimumHeight(38)
+        self._last.clicked.connect(self.lastRequested)
         self._heading = QLabel("Recent")
         self._heading.setProperty("role", "heading")
         self._recent = QListWidget()
@@ -60,11 +65,13 @@ class StartPage(QWidget):
         for widget in (self._picture, title, hint):
             layout.addWidget(widget)
         layout.addLayout(row)
+        layout.addWidget(self._last, 0, Qt.AlignmentFlag.AlignHCenter)
         layout.addSpacing(12)
         layout.addWidget(self._heading, 0, Qt.AlignmentFlag.AlignHCenter)
         layout.addWidget(self._recent, 0, Qt.AlignmentFlag.AlignHCenter)
         layout.addStretch(3)
         self.set_recent(())
+        self.set_last("")
         self.apply_theme()
 
     def _button(self, text: str, tip: str, signal: object) -> QPushButton:
@@ -80,6 +87,12 @@ class StartPage(QWidget):
         self._picture.setPixmap(theme.icon("stack", c.accent).pixmap(72, 72))
         for button, name in zip(self._buttons, ("folder-open", "image", "sparkle"), strict=True):
             button.setIcon(theme.icon(name))
+        self._last.setIcon(theme.icon("arrow-counter-clockwise"))
+
+    def set_last(self, text: str) -> None:
+        """Offer to go on with what was done last; nothing is offered where ``text`` is empty."""
+        self._last.setText(f"Go on with {text}")
+        self._last.setVisible(bool(text))
 
     def set_recent(self, paths: Sequence[Path]) -> None:
         """Show what was open before."""
