@@ -22,7 +22,7 @@ from toposcope.core.source import OpenOptions
 from toposcope.core.source.folder import FolderSource
 from toposcope.core.stack import FocalStack
 from toposcope.errors import FrameError
-from toposcope.ui import theme
+from toposcope.ui import main_window, theme
 from toposcope.ui.actions import COMMANDS
 from toposcope.ui.main_window import MainWindow
 from toposcope.ui.session import Offer
@@ -537,3 +537,9 @@ def test_no_tab_bar_is_left_where_no_panels_are(qtbot: QtBot, make: Make) -> Non
         qtbot.waitUntil(lambda: bars() == usual)
         window.opening.close()
         qtbot.waitUntil(lambda: bars() == [])
+
+
+def test_file_dialogs_offer_what_readers_read() -> None:
+    for pattern in ("*.jpg *.JPG", "*.dng *.DNG", "*.cr3 *.CR3", "*.heic *.HEIC", "*.avif *.AVIF", "*.czi *.CZI"):
+        assert pattern in main_window.FILE_FILTER
+        assert pattern in main_window.STACK_FILTER

@@ -46,7 +46,7 @@ from toposcope.core.height_map import HEIGHT_MAP_SUFFIXES
 from toposcope.core.marks import Marks
 from toposcope.core.project import PROJECT_SUFFIX
 from toposcope.core.result import RESULT_NAME
-from toposcope.core.source import OpenOptions
+from toposcope.core.source import FRAME_SUFFIXES, OpenOptions
 from toposcope.errors import ToposcopeError
 from toposcope.ui import theme
 from toposcope.ui.actions import (
@@ -107,8 +107,8 @@ from toposcope.ui.views.sweep_panel import SweepPanel
 from toposcope.ui.views.watch_view import WatchDialog
 from toposcope.ui.workers import LatestRunner
 
-_SUFFIXES: Final = "tif tiff jpg jpeg png bmp webp czi nd2 lif lof xlef oif oib lsm stk".split()
-_IMAGES: Final = " ".join(f"*.{suffix} *.{suffix.upper()}" for suffix in _SUFFIXES)
+_SUFFIXES: Final = (*sorted(FRAME_SUFFIXES), *".czi .nd2 .lif .lof .xlef .oif .oib .lsm .stk".split())
+_IMAGES: Final = " ".join(f"*{suffix} *{suffix.upper()}" for suffix in _SUFFIXES)
 _HEIGHTS: Final = " ".join(f"*{suffix} *{suffix.upper()}" for suffix in HEIGHT_MAP_SUFFIXES)
 PROJECT_FILTER: Final = f"Projects of Toposcope (*{PROJECT_SUFFIX})"
 FILE_FILTER: Final = (

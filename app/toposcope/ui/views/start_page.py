@@ -30,7 +30,7 @@ class StartPage(QWidget):
         title.setFont(font)
         hint = QLabel(
             "Drop a folder of photographs, a multi-page TIFF or several files anywhere in this window.\n"
-            "JPEG, PNG, TIFF, BMP, WebP and microscopes' files such as CZI and ND2; grey or colour; 8 or 16 bit.\n"
+            "JPEG, PNG, TIFF, HEIC, camera RAW and microscopes' files such as CZI and ND2; grey or colour.\n"
             "Height maps such as X3P and GWY, stored results and projects, too.",
             alignment=Qt.AlignmentFlag.AlignCenter,
         )
