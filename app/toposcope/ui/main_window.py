@@ -107,7 +107,12 @@ from toposcope.ui.views.sweep_panel import SweepPanel
 from toposcope.ui.views.watch_view import WatchDialog
 from toposcope.ui.workers import LatestRunner
 
-_SUFFIXES: Final = (*sorted(FRAME_SUFFIXES), *".czi .nd2 .lif .lof .xlef .oif .oib .lsm .stk".split())
+_USUAL: Final = ".tif .tiff .jpg .jpeg .png .dng .heic".split()
+_SUFFIXES: Final = (
+    *_USUAL,  # dialogs show the first ones only
+    *".czi .nd2 .lif .lof .xlef .oif .oib .lsm .stk".split(),
+    *sorted(FRAME_SUFFIXES.difference(_USUAL)),
+)
 _IMAGES: Final = " ".join(f"*{suffix} *{suffix.upper()}" for suffix in _SUFFIXES)
 _HEIGHTS: Final = " ".join(f"*{suffix} *{suffix.upper()}" for suffix in HEIGHT_MAP_SUFFIXES)
 PROJECT_FILTER: Final = f"Projects of Toposcope (*{PROJECT_SUFFIX})"
