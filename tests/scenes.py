@@ -114,6 +114,21 @@ def occlusion(**look: Any) -> Scene:
     return _occlusion(Look(**look))
 
 
+def film(**look: Any) -> Scene:
+    """Return a level film at 70 % of the sweep, half transparent, and a ground below it that rises from 15 to 35 %.
+
+    The truth is that of the ground.
+    """
+    return _film(Look(**look))
+
+
+@lru_cache(maxsize=32)
+def _film(look: Look) -> Scene:
+    _, columns = _grid(look)
+    ground, film = 0.15 + 0.2 * columns, np.full_like(columns, 0.7)
+    return _photograph(look, [(ground, _texture(look), None), (film, _texture(look, 1), np.full_like(film, 0.5))])
+
+
 @lru_cache(maxsize=32)
 def _tilted_plane(look: Look) -> Scene:
     _, columns = _grid(look)

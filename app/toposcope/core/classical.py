@@ -19,6 +19,7 @@ from toposcope.core import focus, tft
 from toposcope.core.align import align
 from toposcope.core.fuse import Fuser
 from toposcope.core.jobs import Progress, Report, part
+from toposcope.core.layers import LAYERS, take_layer
 from toposcope.core.method import EstimateSettings, MethodCard, compose
 from toposcope.core.noise import NoiseLevel
 from toposcope.core.provenance import input_hashes
@@ -57,6 +58,13 @@ class DepthSettings:
         choices=("smoothed", "three-point"),
     )
     smooth: float = _smoothing(0.0)
+    layer: str = setting(
+        "strongest",
+        "Surface",
+        "where one is seen through another, as through glass or varnish: the one that shows most at each pixel, or "
+        "that nearest to the lens, or farthest from it",
+        choices=LAYERS,
+    )
     fill: bool = setting(
         False, "Fill voids", "give pixels without texture the depth of their surroundings, at confidence 0"
     )
@@ -161,13 +169,25 @@ def _classical(
     stack, alignment = align(stack, settings.align, part(report, 0.0, 0.25))
     fuser = Fuser(stack.shape, stack.source.channels, stack.source.dtype, stack.n)
     examiner = SweepExaminer(stack, alignment)
-    volume = MeasureVolume((stack.n, *stack.shape), settings.scratch) if settings.keep_volume else None
+    needed = settings.keep_volume or options.layer != "strongest"
+    volume = MeasureVolume((stack.n, *stack.shape), settings.scratch) if needed else None
     gains = [motion.gain for motion in alignment.motions]
     try:
         told = part(report, 0.25, 0.96)
         depth = _depth_map(
-            survey, options.smooth, stack, (fuser.add, examiner.add), volume, settings.threads, gains, told
+            survey,
+            options.smooth,
+            stack,
+            (fuser.add, examiner.add),
+            volume,
+            settings.threads,
+            gains,
+            told,
+            options.layer,
         )
+        if volume is not None and not settings.keep_volume:
+            volume.close()
+            volume = None
         if options.fill:
             depth = DepthMap(fill_voids(depth.index, depth.confidence), depth.confidence)
         report(Progress(0.96, "fusing"))
@@ -194,22 +214,28 @@ def _depth_map(
     threads: int,
     gains: Sequence[float],
     report: Report,
+    layer: str = "strongest",
 ) -> DepthMap:
     """Return slice indices and confidence (H, W) of an aligned stack by one pass, NaN where nothing is known.
 
     ``consumers`` see each frame, ``volume`` receives the measures and is settled. ``smoothing`` in pixels, 0 for none;
-    ``threads`` of 0 means all cores; ``gains`` are those of the alignment.
+    ``threads`` of 0 means all cores; ``gains`` are those of the alignment; another ``layer`` than the strongest needs
+    the volume.
     """
     with ThreadPoolExecutor(threads or os.cpu_count() or 1, "measure") as pool:
-        depth, noise = survey(stack, consumers, volume, pool, part(report, 0.0, 0.96), gains)
+        measured = 0.96 if layer == "strongest" else 0.8
+        depth, noise = survey(stack, consumers, volume, pool, part(report, 0.0, measured), gains)
+        if volume is not None:
+            volume.settle(noise.typical, noise.scatter[0] * noise.typical)
+            if layer != "strongest":
+                from_last = (layer == "nearest") == (stack.near.value == "high")
+                depth = take_layer(depth, volume, from_last, part(report, measured, 0.96))
         if smoothing:
             report(Progress(0.96, "smoothing"))
             depth = smooth(depth, smoothing, pool)
     if stack.void is not None:
         depth.confidence[stack.void] = 0
     depth.index[depth.confidence == 0] = np.nan
-    if volume is not None:
-        volume.settle(noise.typical, noise.scatter[0] * noise.typical)
     return depth
 
 

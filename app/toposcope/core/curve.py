@@ -215,7 +215,7 @@ def peak_counts(volume: FocusVolume, report: Report = silent) -> NDArray[np.uint
         np.minimum(bottom, plane, out=bottom)
         past = plane
         report(Progress(0.5 * (i + 1) / n, "counting peaks"))
-    needed = _needed_prominence(top, bottom, variation, first, past, n)
+    needed = needed_prominence(top, bottom, variation, first, past, n)
     counts = np.zeros((height, width), np.uint8)
     rising, falling = np.zeros((height, width), np.bool_), np.zeros((height, width), np.bool_)
     top[:], bottom[:] = first, first
@@ -240,7 +240,7 @@ def flat_curves(curves: NDArray[np.floating]) -> NDArray[np.bool_]:
     """Return which of the (N, ...) curves have no peak that stands out."""
     variation = np.abs(np.diff(curves, axis=0)).sum(axis=0)
     top, bottom = curves.max(axis=0), curves.min(axis=0)
-    flat: NDArray[np.bool_] = np.isinf(_needed_prominence(top, bottom, variation, curves[0], curves[-1], len(curves)))
+    flat: NDArray[np.bool_] = np.isinf(needed_prominence(top, bottom, variation, curves[0], curves[-1], len(curves)))
     return flat
 
 
@@ -261,7 +261,7 @@ def _number(value: float, resolution: float) -> str:
     return minus(text) if float(text) else text.lstrip("-")
 
 
-def _needed_prominence(top: Any, bottom: Any, variation: Any, first: Any, last: Any, n: int) -> Any:
+def needed_prominence(top: Any, bottom: Any, variation: Any, first: Any, last: Any, n: int) -> Any:
     """Return the prominence that a peak needs, for one curve or for planes; inf where the curve is flat.
 
     ``top`` and ``bottom`` are the extremes, ``variation`` the sum of all absolute steps.
@@ -278,7 +278,7 @@ def _peak_indices(curve: Floats) -> list[int]:
     """Return the slices of the peaks that stand out, ascending: the steps of `peak_counts` for one curve."""
     variation = np.abs(np.diff(curve)).sum()
     # numpy's double: a Python float would be rounded to the precision of the curve when compared with it
-    needed = np.float64(_needed_prominence(curve.max(), curve.min(), variation, curve[0], curve[-1], len(curve)))
+    needed = np.float64(needed_prominence(curve.max(), curve.min(), variation, curve[0], curve[-1], len(curve)))
     if np.isinf(needed):
         return []
     found = []
