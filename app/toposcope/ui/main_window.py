@@ -41,6 +41,8 @@ from PySide6.QtWidgets import (
 
 from dffnets.shipped import shipped_cards
 from toposcope.core.adapted import Adapted
+from toposcope.core.alike import calibrating_like, over
+from toposcope.core.command_line import depth_command, quoted
 from toposcope.core.curve import FocusCurve
 from toposcope.core.height_map import HEIGHT_MAP_SUFFIXES
 from toposcope.core.marks import Marks
@@ -61,10 +63,11 @@ from toposcope.ui.actions import (
 )
 from toposcope.ui.commands import push
 from toposcope.ui.controllers.adapting import AdaptingController
+from toposcope.ui.controllers.batch import BatchController, WhenClosed
 from toposcope.ui.controllers.calibrating import CalibratingController
 from toposcope.ui.controllers.capturing import CapturingController
 from toposcope.ui.controllers.estimating import EstimatingController
-from toposcope.ui.controllers.exporting import ExportingController
+from toposcope.ui.controllers.exporting import ExportingController, proposed_folder
 from toposcope.ui.controllers.frames import FramesController
 from toposcope.ui.controllers.heights import HeightsController
 from toposcope.ui.controllers.looking import Looker
@@ -81,10 +84,11 @@ from toposcope.ui.images import image_of
 from toposcope.ui.preferences import Preferences
 from toposcope.ui.project_state import is_modified
 from toposcope.ui.pyramid import Picture
-from toposcope.ui.resolve import ViewState, opened_name, reference_run, resolve, shown_kinds
+from toposcope.ui.resolve import LONG_JOBS, ViewState, opened_name, reference_run, resolve, shown_kinds
 from toposcope.ui.session import MODES, Kinds, Offer, Session, State, Tool
 from toposcope.ui.theme import ThemeName
 from toposcope.ui.views.adapt_panel import AdaptPanel
+from toposcope.ui.views.batch_view import BatchDialog
 from toposcope.ui.views.calibration_panel import CalibrationPanel, PositionsDialog
 from toposcope.ui.views.capture_view import CaptureDialog
 from toposcope.ui.views.curve_view import CurveView
@@ -136,6 +140,9 @@ NOWHERE: Final = QPoint(-10_000, -10_000)
 """Where no tab bar is ever placed."""
 NOTE_MS: Final = 12_000
 """How long a note stays, in milliseconds."""
+CLOSE_BATCH: Final = (
+    "A batch is still running. Close Toposcope all the same? What is finished stays, and the same batch goes on later."
+)
 THEME_TITLES: Final[dict[ThemeName, str]] = {"dark": "&Dark", "light": "&Light"}
 
 
@@ -158,6 +165,7 @@ class MainWindow(QMainWindow):
         self._closed = False
         self.capturing: CapturingController | None = None
         self.watching: WatchingController | None = None
+        self.batch: BatchController | None = None
         self._make_views()
         self._make_controllers()
         self.actions_by_name = make_actions(self)
@@ -411,6 +419,8 @@ class MainWindow(QMainWindow):
             "zoom_pixels": self.picture.canvas.zoom_to_pixels,
             "reset_layout": self._reset_layout,
             "run": self.estimating.run,
+            "batch": self.show_batch,
+            "copy_command": self.copy_command,
             "all_times": self.times.run,
             "next_time": lambda: self.times.step(1),
             "previous_time": lambda: self.times.step(-1),
@@ -689,6 +699,7 @@ class MainWindow(QMainWindow):
         acts["save_channels"].setEnabled(now.can_save_channels)
         for name in ("all_times", "next_time", "previous_time"):
             acts[name].setEnabled(now.times is not None)
+        acts["copy_command"].setEnabled(now.has_stack)
         acts["export"].setEnabled(now.can_export)
         acts["copy_advice"].setEnabled(bool(now.sweep))
         for name in ("draw_line", "draw_area", "draw_step", "save_measured", "copy_measured"):
@@ -918,6 +929,53 @@ class MainWindow(QMainWindow):
         self.watching.start(folder)
         return self.watching
 
+    def show_batch(self) -> BatchController:
+        """Show the window for many stacks; it is made when it is asked for."""
+        if self.batch is None:
+            self.batch_dialog = BatchDialog(self.engine.formats, self.preferences.folder, STACK_FILTER, self)
+            self.batch = BatchController(
+                self.session, self.batch_dialog, self.methods, self.engine.estimate, self._ask_about_batch, self
+            )
+            self.batch.openRequested.connect(self._open_captured)
+            self.batch.copyRequested.connect(self._copy)
+            self.batch_dialog.stacksAdded.connect(lambda paths: self._remember_folder(paths[0]))
+            self.batch_dialog.showFolderRequested.connect(_open_folder)
+        self.batch_dialog.show()
+        self.batch_dialog.raise_()
+        self.batch_dialog.activateWindow()
+        return self.batch
+
+    def _ask_about_batch(self) -> WhenClosed:
+        """Ask what becomes of a running batch whose window is closed."""
+        box = QMessageBox(
+            QMessageBox.Icon.Question,
+            "Batch",
+            "The batch is still running. What is finished stays in any case.",
+            parent=self.batch_dialog,
+        )
+        go_on = box.addButton("Go on in the &background", QMessageBox.ButtonRole.AcceptRole)
+        stop = box.addButton("&Stop it", QMessageBox.ButtonRole.DestructiveRole)
+        box.addButton("&Keep the window open", QMessageBox.ButtonRole.RejectRole)
+        box.exec()
+        clicked = box.clickedButton()
+        box.deleteLater()
+        return "go on" if clicked is go_on else "stop" if clicked is stop else "stay"
+
+    def copy_command(self) -> None:
+        """Copy the command line that computes the depth of the open stack by the same settings."""
+        state = self.session.state
+        if state.stack is None or state.origin is None:
+            return
+        names, reading = state.stack.source.names, state.origin.reading
+        reading = replace(reading, skip=(*reading.skip, *(names[k] for k in sorted(state.skipped))))
+        reading = reading.choosing({part.name: part.chosen for part in state.stack.parts})
+        typed = over(calibrating_like(state.stack).typed, reading)
+        output = proposed_folder(state.stack.path, state.stack.name)
+        try:
+            self._copy(quoted(depth_command(state.origin.paths, output, state.settings, typed)))
+        except ToposcopeError as error:
+            self.session.set(message=problem(error))
+
     def _open_watched(self, folder: Path, options: OpenOptions) -> None:
         if not self._may_leave():
             return
@@ -959,6 +1017,8 @@ class MainWindow(QMainWindow):
             self.capture_dialog.apply_theme()
         if self.watching is not None:
             self.watch_dialog.apply_theme()
+        if self.batch is not None:
+            self.batch_dialog.apply_theme()
         self._set_icons()
         # pins and lines carry colours of the theme
         self.picture.canvas.set_pins((), None)
@@ -1194,8 +1254,11 @@ class MainWindow(QMainWindow):
             return
         if not jobs and self.isFullScreen():
             self.actions_by_name["full_screen"].setChecked(False)
-        if set(jobs) == {"adapt"}:  # what takes hours is not stopped by the way
-            self.adapting.cancel()
+        if jobs and set(jobs) <= LONG_JOBS:  # what takes hours is not stopped by the way
+            if "batch" in jobs and self.batch is not None:
+                self.batch.cancel()
+            else:
+                self.adapting.cancel()
             return
         self.adapting.stop_looking()
         self.opening.runner.cancel()
@@ -1416,7 +1479,8 @@ class MainWindow(QMainWindow):
             action.blockSignals(False)
 
     def closeEvent(self, event: QCloseEvent) -> None:
-        if not self._closed and not self._may_leave():
+        running = self.batch is not None and self.batch.state.busy
+        if not self._closed and ((running and not self._confirm(CLOSE_BATCH)) or not self._may_leave()):
             event.ignore()
             return
         self.preferences.set_layout(self.saveGeometry(), self._docks or self.saveState())
@@ -1463,6 +1527,8 @@ class MainWindow(QMainWindow):
             self.capturing.shutdown()
         if self.watching is not None:
             self.watching.shutdown()
+        if self.batch is not None:
+            self.batch.shutdown()
         runners = self.runners()
         for runner in runners:
             runner.drop()  # all at once, so that they stop side by side

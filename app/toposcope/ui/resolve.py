@@ -74,6 +74,8 @@ NOT_STORED: Final = frozenset({"slice", "sweep"})
 """What a stored result has no pictures of."""
 FIRST_METHODS: Final = ("default", "hybrid", "light")
 """The methods that are worth a second opinion, in this order, before all others."""
+LONG_JOBS: Final = frozenset({"adapt", "batch"})
+"""Names of jobs that take hours, and go on beside all others."""
 SINGLE: Final = 1e-6
 """Differences below this part of the depths themselves are rounding of single precision."""
 NEAR_REASONS: Final[dict[Side, str]] = {
@@ -351,7 +353,8 @@ def reference_run(state: State) -> Run | None:
 
 def shown_job(jobs: Mapping[str, Job]) -> Job | None:
     """Return the job that the status bar shows: what takes seconds before what takes hours."""
-    return next((job for name, job in jobs.items() if name != "adapt"), jobs.get("adapt"))
+    short = next((job for name, job in jobs.items() if name not in LONG_JOBS), None)
+    return short or jobs.get("batch") or jobs.get("adapt")
 
 
 def available_modes(state: State) -> frozenset[Mode]:
@@ -707,7 +710,16 @@ def stored_facts(result: DepthResult) -> str:
 
 def run_title(inputs: Inputs, methods: Mapping[str, MethodCard], number: int) -> str:
     """Return the title of a result: its place in the history, method and what differs from the defaults."""
-    settings = inputs.settings
+    words = method_words(inputs.settings, methods)
+    if inputs.skipped:
+        words.append(f"without {len(inputs.skipped)} frame{'s' if len(inputs.skipped) > 1 else ''}")
+    if inputs.edit != CalibrationEdit():
+        words.append("calibration typed in")
+    return f"{number}  {', '.join(words)}"
+
+
+def method_words(settings: EstimateSettings, methods: Mapping[str, MethodCard]) -> list[str]:
+    """Return the method and what differs from its defaults, in words."""
     card = methods.get(settings.method)
     words = [card.title if card else settings.method]
     if card is not None and settings.options is not None:
@@ -718,11 +730,7 @@ def run_title(inputs: Inputs, methods: Mapping[str, MethodCard], number: int) ->
                 words.append(f"{label} {_setting_text(value)}")
     if settings.align == "none":
         words.append("not aligned")
-    if inputs.skipped:
-        words.append(f"without {len(inputs.skipped)} frame{'s' if len(inputs.skipped) > 1 else ''}")
-    if inputs.edit != CalibrationEdit():
-        words.append("calibration typed in")
-    return f"{number}  {', '.join(words)}"
+    return words
 
 
 def _setting_text(value: object) -> str:

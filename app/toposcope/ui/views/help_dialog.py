@@ -35,6 +35,7 @@ PAGES: Final = (
     "sweep",
     "capture",
     "export",
+    "batch",
     "command_line",
     "python",
     "keyboard",
