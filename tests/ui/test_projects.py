@@ -241,6 +241,33 @@ def test_kept_work_of_a_project_goes_on_as_that_project(qtbot: QtBot, make: Make
     assert len(again.session.state.pins) == 3
 
 
+def test_what_was_typed_stays_when_files_are_read_again(qtbot: QtBot, make: Make, scan: Path, tmp_path: Path) -> None:
+    window = show(make)
+    work_on(qtbot, window, scan)
+    window.projects.save(tmp_path / "work.toposcope")
+    qtbot.waitUntil(lambda: window.session.state.project is not None)
+    before, opened = worked(window), window.session.state.opened
+    window.actions_by_name["reopen"].trigger()
+    qtbot.waitUntil(lambda: window.session.state.opened is not opened and full(window))
+    assert worked(window) == before
+    assert not window.isWindowModified()
+    assert not window.preferences.work_folder.exists(), "it goes on, so there is nothing to keep yet"
+
+
+def test_a_file_of_that_name_is_not_replaced_unasked(
+    qtbot: QtBot, make: Make, scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    window = show(make)
+    work_on(qtbot, window, scan)
+    (tmp_path / "work.toposcope").write_text("precious")
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *arguments: (str(tmp_path / "work"), ""))
+    asked: list[str] = []
+    window._confirm = lambda question: bool(asked.append(question))  # type: ignore[method-assign,func-returns-value]
+    window.save_project_as()
+    assert asked == ["work.toposcope is there already. Replace it?"]
+    assert (tmp_path / "work.toposcope").read_text() == "precious"
+
+
 def test_missing_frames_are_looked_for_where_the_user_says(
     qtbot: QtBot, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -85,9 +85,11 @@ class Project:
         return ", ".join(told)
 
     def key(self) -> str:
-        """Return what tells the frames of one project from those of others, as a name for files."""
-        reading = self.reading
-        parts = (reading.series, reading.channel, reading.time)
+        """Return what tells the frames of one project from those of others, as a name for files.
+
+        Time points of a series share it, since work goes on from one to the next.
+        """
+        parts = (self.reading.series, self.reading.channel)
         return hashlib.sha256(repr((*map(str, self.paths), parts)).encode()).hexdigest()[:20]
 
     def settings(self, **machine: Any) -> EstimateSettings:

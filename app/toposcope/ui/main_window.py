@@ -816,7 +816,11 @@ class MainWindow(QMainWindow):
         if not chosen:
             return None
         path = Path(chosen)
-        return path if path.suffix.lower() == PROJECT_SUFFIX else path.with_name(f"{path.name}{PROJECT_SUFFIX}")
+        if path.suffix.lower() == PROJECT_SUFFIX:
+            return path
+        path = path.with_name(f"{path.name}{PROJECT_SUFFIX}")  # which the dialog has not asked about
+        replaces = path.exists() and not self._confirm(f"{path.name} is there already. Replace it?")
+        return None if replaces else path
 
     def _may_leave(self) -> bool:
         """Ask what becomes of the changes of an open project, if there are any; says whether to go on."""

@@ -26,6 +26,7 @@ from toposcope.core.stack import FocalStack
 from toposcope.errors import FrameError, IsResultError, MissingStackError, SettingsError, ToposcopeError
 from toposcope.ui.controllers.looking import Looker, Previewer
 from toposcope.ui.preferences import Preferences
+from toposcope.ui.project_state import project_of
 from toposcope.ui.resolve import stored_facts
 from toposcope.ui.session import MODES, Job, LayerKind, Message, Offer, Origin, Run, Session, State, StoredResult
 from toposcope.ui.workers import LatestRunner
@@ -192,7 +193,7 @@ class OpeningController(QObject):
             self._begin()
 
     def reload(self) -> None:
-        """Read what is open once more; pins stay where the pictures still have their size."""
+        """Read what is open once more; pins and what was typed stay where the pictures still have their size."""
         self.retry()
         self._reloading = self._wanted is not None
 
@@ -275,7 +276,8 @@ class OpeningController(QObject):
         if work is not None:  # from now on it is about what the project named
             paths = work.project.paths
             self._wanted, self._instead = (paths if len(paths) > 1 else paths[0], work.project.reading), None
-        laid, complaints = laid_over(work, self._session.state) if work is not None else ({}, [])
+        again = work or self._read_again(stack)
+        laid, complaints = laid_over(again, self._session.state) if again is not None else ({}, [])
         if isinstance(stack, _Heights):
             self._show_heights(stack, laid)
         elif isinstance(stack, _Stored):
@@ -286,6 +288,14 @@ class OpeningController(QObject):
             self._preferences.add_recent(work.path)
         if complaints:
             self._session.set(message=Message("\n".join(complaints), "warning"))
+
+    def _read_again(self, stack: _Read) -> Work | None:
+        """Return what was done on a stack that was read once more, where its pictures still have their size."""
+        state = self._session.state
+        done = project_of(state) if self._reloading and isinstance(stack, FocalStack) else None
+        if done is None or not isinstance(stack, FocalStack) or stack.shape != state.shape:
+            return None
+        return Work(stack, done, state.project, state.saved, state.settings, "")
 
     def _show_stack(self, stack: FocalStack, laid: Mapping[str, Any]) -> None:
         """Begin anew with a stack, and with what a project lays over it."""

@@ -135,8 +135,11 @@ class ProjectsController(QObject):
 
     def _on_changed(self, before: State, now: State) -> None:
         if now.subject is not before.subject:
-            self._keep_of(before)
-            if now.origin is not None and (before.origin is None or now.origin.paths != before.origin.paths):
+            same = now.origin is not None and before.origin is not None and now.origin.paths == before.origin.paths
+            going_on = project_of(now) if same else None  # as at the next time point, or read again
+            if going_on is None or not going_on.contents:
+                self._keep_of(before)
+            if now.origin is not None and not same:
                 self._look(now)
         if now.subject is not None:
             self._calm.start()
