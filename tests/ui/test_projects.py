@@ -58,6 +58,12 @@ def work_on(qtbot: QtBot, window: MainWindow, scan: Path) -> None:
     qtbot.waitUntil(lambda: full(window) and window.session.state.run.inputs == window.session.state.inputs)  # type: ignore[union-attr]
 
 
+def save(qtbot: QtBot, window: MainWindow, path: Path) -> None:
+    """Save the project and wait for it."""
+    window.projects.save(path)
+    qtbot.waitUntil(lambda: window.session.state.project == path)
+
+
 def worked(window: MainWindow) -> tuple[Any, ...]:
     """Return what `work_on` did, as the window has it."""
     s = window.session.state
@@ -67,8 +73,7 @@ def worked(window: MainWindow) -> tuple[Any, ...]:
 def test_a_saved_project_comes_back_as_it_was(qtbot: QtBot, make: Make, scan: Path, tmp_path: Path) -> None:
     window = show(make)
     work_on(qtbot, window, scan)
-    window.projects.save(tmp_path / "work.toposcope")
-    qtbot.waitUntil(lambda: window.session.state.project is not None)
+    save(qtbot, window, tmp_path / "work.toposcope")
     assert window.windowTitle() == "work[*] – tiny – Toposcope"
     assert not window.isWindowModified()
     assert window.preferences.recent[0] == tmp_path / "work.toposcope"
@@ -94,8 +99,7 @@ def test_a_saved_project_comes_back_as_it_was(qtbot: QtBot, make: Make, scan: Pa
 def test_changes_are_marked_and_looking_about_is_none(qtbot: QtBot, make: Make, scan: Path, tmp_path: Path) -> None:
     window = show(make)
     work_on(qtbot, window, scan)
-    window.projects.save(tmp_path / "work.toposcope")
-    qtbot.waitUntil(lambda: window.session.state.project is not None)
+    save(qtbot, window, tmp_path / "work.toposcope")
     window.session.set(mode="slice", slice_index=1, ranges={"depth": (10.0, 12.0)})
     assert not window.isWindowModified()
     window.pins.add(1, 1)
@@ -115,8 +119,7 @@ def test_changes_are_asked_about_before_they_are_left(
     path = tmp_path / "work.toposcope"
     window = show(make)
     work_on(qtbot, window, scan)
-    window.projects.save(path)
-    qtbot.waitUntil(lambda: window.session.state.project is not None)
+    save(qtbot, window, path)
     asked: list[str] = []
     window._ask_unsaved = lambda name: asked.append(name) or answer  # type: ignore[method-assign,assignment,func-returns-value]
     window.pins.add(1, 1)
@@ -132,8 +135,7 @@ def test_changes_are_asked_about_before_they_are_left(
 def test_the_window_stays_open_when_it_is_asked_to(qtbot: QtBot, make: Make, scan: Path, tmp_path: Path) -> None:
     window = show(make)
     work_on(qtbot, window, scan)
-    window.projects.save(tmp_path / "work.toposcope")
-    qtbot.waitUntil(lambda: window.session.state.project is not None)
+    save(qtbot, window, tmp_path / "work.toposcope")
     window.pins.add(1, 1)
     window._ask_unsaved = lambda name: "stay"  # type: ignore[method-assign]
     assert not window.close()
@@ -227,8 +229,7 @@ def test_the_next_stack_does_not_take_the_place_of_work_on_the_one_before(
 def test_kept_work_of_a_project_goes_on_as_that_project(qtbot: QtBot, make: Make, scan: Path, tmp_path: Path) -> None:
     window = show(make)
     work_on(qtbot, window, scan)
-    window.projects.save(tmp_path / "work.toposcope")
-    qtbot.waitUntil(lambda: window.session.state.project is not None)
+    save(qtbot, window, tmp_path / "work.toposcope")
     window.pins.add(1, 1)
     window._ask_unsaved = lambda name: "discard"  # type: ignore[method-assign]
     window.close()
@@ -244,8 +245,7 @@ def test_kept_work_of_a_project_goes_on_as_that_project(qtbot: QtBot, make: Make
 def test_what_was_typed_stays_when_files_are_read_again(qtbot: QtBot, make: Make, scan: Path, tmp_path: Path) -> None:
     window = show(make)
     work_on(qtbot, window, scan)
-    window.projects.save(tmp_path / "work.toposcope")
-    qtbot.waitUntil(lambda: window.session.state.project is not None)
+    save(qtbot, window, tmp_path / "work.toposcope")
     before, opened = worked(window), window.session.state.opened
     window.actions_by_name["reopen"].trigger()
     qtbot.waitUntil(lambda: window.session.state.opened is not opened and full(window))
@@ -353,8 +353,7 @@ def test_a_stored_result_and_its_lines_are_a_project_too(qtbot: QtBot, make: Mak
     window.open(tmp_path / "scan-depth")
     qtbot.waitUntil(lambda: full(window))
     window.measuring.add_line((5.0, 5.0), (20.0, 30.0))
-    window.projects.save(tmp_path / "lines.toposcope")
-    qtbot.waitUntil(lambda: window.session.state.project is not None)
+    save(qtbot, window, tmp_path / "lines.toposcope")
     lines = window.session.state.marks
     window.close_stack()
     assert window.session.state.marks == Marks()
