@@ -15,7 +15,9 @@ import pytest
 from command_runs import Run, sentence, write_stack
 from scenes import tilted_plane
 from toposcope import cli
+from toposcope.core.editing import CalibrationEdit
 from toposcope.core.export import read_result
+from toposcope.core.project import Project, write_project
 
 QUICK = ("--method", "sml", "--align", "none")
 
@@ -121,6 +123,28 @@ def test_like_a_stored_result_and_options_win(run: Run, stacks: list[Path], tmp_
     assert other.code == cli.DONE, other.err
     assert read_result(tmp_path / "c" / "scan_2").provenance.method == "tenengrad"
     assert "no result" in sentence(run("batch", *stacks, "-o", tmp_path / "d", "--like", stacks[0], "-q"))
+
+
+def test_like_a_project(run: Run, stacks: list[Path], tmp_path: Path) -> None:
+    project = Project(
+        (stacks[0],),
+        edit=CalibrationEdit(positions=(0.0, 4.0, 8.0, 12.0, 16.0), unit="um", pixel_um=0.3),
+        left_out=("frame1.png",),
+        method="sml",
+        options={"window": 5},
+        align="none",
+    )
+    write_project(project, tmp_path / "mine.toposcope")
+    like = ("--like", tmp_path / "mine.toposcope")
+    assert run("batch", *stacks[1:], "-o", tmp_path / "out", *like).code == cli.DONE
+    result = read_result(tmp_path / "out" / "scan_3")
+    assert result.positions.value.tolist() == [0, 4, 8, 12, 16]
+    assert (result.provenance.method, result.provenance.settings["window"]) == ("sml", 5)
+    assert result.pixel_um is not None
+    assert result.pixel_um.value == 0.3
+    other = run("batch", stacks[1], "-o", tmp_path / "other", *like, "--method", "tenengrad")
+    assert other.code == cli.DONE, other.err
+    assert read_result(tmp_path / "other" / "scan_2").provenance.method == "tenengrad"
 
 
 def test_debug_shows_where_an_error_comes_from(run: Run, stacks: list[Path], tmp_path: Path) -> None:

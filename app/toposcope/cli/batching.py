@@ -58,8 +58,8 @@ def add_batch(commands: Commands) -> None:
         "--like",
         type=Path,
         metavar="RESULT",
-        help="method, settings, alignment and calibration of a stored result; what is typed here wins, and what its "
-        "files told of its calibration counts where a stack tells nothing",
+        help="method, settings, alignment and calibration of a stored result, or of a project; what is typed wins, "
+        "and what its files told of its calibration counts where a stack tells nothing",
     )
     batch.add_argument(
         "--image",
@@ -145,12 +145,13 @@ def _wished(options: argparse.Namespace) -> tuple[EstimateSettings, OpenOptions,
     from toposcope.core.adapted import weights_file
     from toposcope.core.alike import Like, like_result, over
     from toposcope.core.estimate import EstimateSettings, find_method
+    from toposcope.core.project import is_project, like_project
     from toposcope.core.source import OpenOptions
 
     typed, weights = open_options(options), options.weights and weights_file(options.weights)
     like: Like | None = None
     if options.like is not None:
-        like = like_result(options.like, options.method, weights)
+        like = (like_project if is_project(options.like) else like_result)(options.like, options.method, weights)
         settings = like.settings
     else:
         settings = EstimateSettings(options.method or "default", weights=weights)

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from toposcope import __version__
 from toposcope.core.align import AlignMode
-from toposcope.core.alike import over
+from toposcope.core.alike import Like, calibrating_like, over
 from toposcope.core.editing import CalibrationEdit, edited_stack, without, worked_stack
 from toposcope.core.estimate import find_method
 from toposcope.core.export import write_bytes
@@ -193,6 +193,28 @@ def check_there(project: Project, name: str) -> None:
         raise MissingStackError(
             f"{gone[0]} is gone, which {name} was made on. Put it back, or say where it lies now.", gone[0]
         )
+
+
+def like_project(path: Path | str, chosen: str | None = None, weights: Path | None = None) -> Like:
+    """Return how other stacks are computed and read like that of a project; see `toposcope.core.alike.like_result`.
+
+    Raises
+    ------
+    StackError, CalibrationError, SettingsError
+        As `open_project` and `Project.settings`.
+    """
+    project = read_project(path)
+    check_there(project, Path(path).name)
+    paths = list(project.paths)
+    stack = open_stack(paths[0] if len(paths) == 1 else paths, project.reading)
+    try:
+        calibrating = calibrating_like(edited_stack(stack, project.edit))
+    finally:
+        stack.close()
+    if chosen is not None and chosen != project.method:
+        return Like(EstimateSettings(chosen, align=project.align, weights=weights), calibrating)
+    settings = project.settings()
+    return Like(replace(settings, weights=weights or settings.weights), calibrating)
 
 
 def open_project(

@@ -95,10 +95,11 @@ def test_results_and_notes_are_left_out(tmp_path: Path) -> None:
         (result / name).write_bytes(b"")
     batch = series(tmp_path / "batch")
     (batch / "batch.json").write_text("{}")
-    (tmp_path / "notes.txt").write_text("12 µm")
+    for name in ("notes.txt", "mine.toposcope"):
+        (tmp_path / name).write_text("12 µm")
     found = find_stacks(sorted(tmp_path.iterdir()))
     assert [source.name for source in found.sources] == ["scan"]
-    assert len(found.left_out) == 3
+    assert len(found.left_out) == 4
     assert names(tmp_path) == ["scan"]
 
 

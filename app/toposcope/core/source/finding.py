@@ -29,9 +29,7 @@ FILES: Final = FRAME_SUFFIXES | {suffix for reader in READERS for suffix in read
 """Ends of the names of files that are stacks, or slices of one."""
 
 
-NOTES: Final = frozenset(
-    {".csv", ".doc", ".docx", ".htm", ".html", ".ini", ".json", ".log", ".md", ".pdf", ".rtf", ".txt", ".xlsx", ".xml"}
-)
+NOTES: Final = frozenset(".csv .doc .docx .htm .html .ini .json .log .md .pdf .rtf .toposcope .txt .xlsx .xml".split())
 """Ends of the names of files that users leave beside folders of stacks."""
 PICTURES: Final = FRAME_SUFFIXES - {".tif", ".tiff"}
 """Ends of the names of files with one image each: several of them are the slices of one stack."""
@@ -127,6 +125,8 @@ def find_stacks(paths: Sequence[Path], report: Report = silent) -> Found:
             search.folder(path.parent, 0)
         elif path.suffix.lower() in PICTURES and path.exists():
             search.picture(path)
+        elif path.suffix.lower() == ".toposcope" and path.exists():
+            search.left.append(f"{path}: a project, no stack")
         elif path.suffix.lower() in NOTES and path.exists() and path.name.lower() != "metadata.txt":
             search.left.append(f"{path}: no images")
         else:
