@@ -237,7 +237,14 @@ class MainWindow(QMainWindow):
         self.measuring = MeasuringController(session, undo, self.measure, self.profiles, self)
         self.calibrating = CalibratingController(session, undo, self.calibration, self._ask_positions, self)
         self.exporting = ExportingController(
-            session, self.export_panel, engine.export, self._pinned_curves, sample, self
+            session,
+            self.export_panel,
+            engine.export,
+            self._pinned_curves,
+            sample,
+            self,
+            {card.name: card.file_name for card in engine.formats},
+            lambda question: self._confirm(question),
         )
         # last, so that everybody knows of a new stack before its depth is computed
         self.estimating = EstimatingController(session, undo, engine.estimate, self.methods, self)

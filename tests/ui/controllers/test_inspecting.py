@@ -556,6 +556,38 @@ def test_export_writes_all_formats_and_says_so(qtbot: QtBot, tmp_path: Path, clo
     assert not session.state.jobs
 
 
+def test_files_of_others_are_not_replaced_unasked(qtbot: QtBot, tmp_path: Path, closing: list[Any]) -> None:
+    stack = make_stack()
+    session, panel = Session(state_of(stack, make_run(stack))), MagicMock(spec=ExportPanel)
+
+    def export(
+        result: DepthResult, name: str, folder: Path, curves: Sequence[FocusCurve], options: Any, report: Report
+    ) -> list[Path]:
+        (folder / f"{name}.x").write_text("ours")
+        return [folder / f"{name}.x"]
+
+    asked: list[str] = []
+    answers = [False, True]
+
+    def confirm(question: str) -> bool:
+        asked.append(question)
+        return answers.pop(0)
+
+    names = {"depth": "depth.x", "ply": "ply.x"}
+    controller = ExportingController(session, panel, export, lambda: [], names=names, confirm=confirm)
+    closing.append(controller.runner)
+    (tmp_path / "ply.x").write_text("of somebody else")
+    controller.export(("depth", "ply"), tmp_path)
+    assert asked == [f"{tmp_path} holds ply.x already. Replace it?"]
+    assert not (tmp_path / "depth.x").exists()
+    controller.export(("depth", "ply"), tmp_path)
+    qtbot.waitUntil(lambda: panel.set_written.call_count == 1)
+    assert (tmp_path / "ply.x").read_text() == "ours"
+    controller.export(("depth", "ply"), tmp_path)  # our own may be written anew
+    qtbot.waitUntil(lambda: panel.set_written.call_count == 2)
+    assert len(asked) == 2
+
+
 def test_export_that_fails_says_why(qtbot: QtBot, tmp_path: Path, closing: list[Any]) -> None:
     stack = make_stack()
     session, panel = Session(state_of(stack, make_run(stack))), MagicMock(spec=ExportPanel)

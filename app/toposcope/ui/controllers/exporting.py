@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 from PySide6.QtCore import QObject
 
@@ -22,6 +23,8 @@ from toposcope.ui.workers import LatestRunner
 Exporter = Callable[[DepthResult | HeightMap, str, Path, Sequence[FocusCurve], Any, Report], Sequence[Path]]
 """Writes one format into a folder, with the curves of the pins where it takes them; returns the files."""
 
+NO_NAMES: Final[Mapping[str, str]] = MappingProxyType({})
+
 
 @dataclass(frozen=True, slots=True)
 class _Written:
@@ -34,7 +37,8 @@ class _Written:
 class ExportingController(QObject):
     """Writes what the export panel asks for.
 
-    ``curves`` gives the curves of the pins now. Nothing is proposed beside ``sample``, the shipped stack.
+    ``curves`` gives the curves of the pins now. Nothing is proposed beside ``sample``, the shipped stack. ``names`` are
+    the usual file names of formats; ``confirm`` is asked before files that were there before are replaced.
     """
 
     def __init__(
@@ -45,9 +49,12 @@ class ExportingController(QObject):
         curves: Callable[[], Sequence[FocusCurve]],
         sample: Path | None = None,
         parent: QObject | None = None,
+        names: Mapping[str, str] = NO_NAMES,
+        confirm: Callable[[str], bool] = lambda question: True,
     ) -> None:
         super().__init__(parent)
-        self._sample = sample
+        self._sample, self._names, self._confirm = sample, names, confirm
+        self._ours: set[Path] = set()  # what was written of what is open: written anew without a question
         self._session, self._panel, self._export, self._curves = session, panel, export, curves
         self.runner = LatestRunner("export", self)
         self.runner.returned.connect(self._on_written)
@@ -61,6 +68,8 @@ class ExportingController(QObject):
         """Write the shown result in these formats; of an open height map, what its file holds."""
         run = self._session.state.run
         if run is None or not formats:
+            return
+        if not self._may_replace(formats, folder):
             return
         result, curves = self._session.state.shown_height_map or run.result, tuple(self._curves())
         self._session.set(message=None)
@@ -80,7 +89,18 @@ class ExportingController(QObject):
 
         self.runner.start(work)
 
+    def _may_replace(self, formats: Sequence[str], folder: Path) -> bool:
+        """Ask about files of the same names that are not from what is open, if there are any."""
+        paths = [folder / self._names[name] for name in formats if name in self._names]
+        there = [path.name for path in paths if path not in self._ours and path.exists()]
+        if not there:
+            return True
+        few = f"{', '.join(there[:3])}{' and others' if len(there) > 3 else ''}"
+        return self._confirm(f"{folder} holds {few} already. Replace {'it' if len(there) == 1 else 'them'}?")
+
     def _on_changed(self, before: State, now: State) -> None:
+        if now.subject is not before.subject:
+            self._ours.clear()
         if now.opened is not before.opened and now.opened is not None:
             path = None if now.opened.path == self._sample else now.opened.path
             self._panel.set_folder(proposed_folder(path, now.opened.name))
@@ -95,6 +115,7 @@ class ExportingController(QObject):
     def _on_written(self, answer: _Written) -> None:
         self._session.set_job("export", None)
         if answer.paths:
+            self._ours.update(answer.paths)
             self._panel.set_written(answer.paths)
         if answer.failed:
             names, error = list(answer.failed), next(iter(answer.failed.values()))
