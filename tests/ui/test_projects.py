@@ -242,6 +242,22 @@ def test_kept_work_of_a_project_goes_on_as_that_project(qtbot: QtBot, make: Make
     assert len(again.session.state.pins) == 3
 
 
+def test_kept_work_of_a_project_that_is_damaged_comes_back(
+    qtbot: QtBot, make: Make, scan: Path, tmp_path: Path
+) -> None:
+    window = show(make)
+    work_on(qtbot, window, scan)
+    save(qtbot, window, tmp_path / "work.toposcope")
+    window.pins.add(1, 1)
+    window.close()
+    (tmp_path / "work.toposcope").write_text("{")
+    again = show(make)
+    again.open_last()
+    qtbot.waitUntil(lambda: full(again))
+    assert len(again.session.state.pins) == 3
+    assert again.isWindowModified()
+
+
 def test_what_was_typed_stays_when_files_are_read_again(qtbot: QtBot, make: Make, scan: Path, tmp_path: Path) -> None:
     window = show(make)
     work_on(qtbot, window, scan)

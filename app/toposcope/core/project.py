@@ -92,6 +92,16 @@ class Project:
         parts = (self.reading.series, self.reading.channel)
         return hashlib.sha256(repr((*map(str, self.paths), parts)).encode()).hexdigest()[:20]
 
+    @property
+    def target(self) -> Path | list[Path]:
+        """What is open, as `open_stack` takes it."""
+        return self.paths[0] if len(self.paths) == 1 else list(self.paths)
+
+    def read_by(self, wished: OpenOptions) -> Project:
+        """Return the project with what is ``wished`` of the reading; frames to skip come together."""
+        skip = (*self.reading.skip, *wished.skip)
+        return replace(self, reading=replace(over(wished, self.reading), skip=skip))
+
     def settings(self, **machine: Any) -> EstimateSettings:
         """Return how to estimate; ``machine`` are fields of `EstimateSettings` that a project does not hold.
 
@@ -237,10 +247,8 @@ def open_project(
     path, wished = Path(path), wished or OpenOptions()
     project = read_project(path)
     check_there(project, path.name)
-    reading = replace(over(wished, project.reading), skip=(*project.reading.skip, *wished.skip))
-    project = replace(project, reading=reading, edit=without(project.edit, wished))
-    paths = list(project.paths)
-    stack = open_stack(paths[0] if len(paths) == 1 else paths, project.reading, report)
+    project = replace(project.read_by(wished), edit=without(project.edit, wished))
+    stack = open_stack(project.target, project.reading, report)
     return project, project.laid_over(stack)
 
 

@@ -12,7 +12,6 @@ from typing import Any, Final, Protocol, get_args
 from PySide6.QtCore import QObject
 from PySide6.QtGui import QUndoStack
 
-from toposcope.core.alike import over
 from toposcope.core.editing import CalibrationEdit, edited_stack, worked_stack
 from toposcope.core.estimate import EstimateSettings
 from toposcope.core.export import read_result, stack_of
@@ -169,27 +168,22 @@ class OpeningController(QObject):
         """Read a project, saved or ``is_kept`` for the user, and what it is about."""
         project = read_project(path)
         named = project.file if is_kept else path
-        saved: Project | None = project
-        if is_kept:
-            saved = read_project(named) if named is not None and named.exists() else None
+        saved = _saved_in(named) if is_kept else project
         if instead is not None:
             several = len(project.paths) > 1
             paths = tuple(instead.parent / one.name if several else instead for one in project.paths)
             project = replace(project, paths=paths)
         check_there(project, path.name if named is None else named.name)
-        skip = (*project.reading.skip, *options.skip)
-        reading = replace(over(options, project.reading), skip=skip)
-        target = list(project.paths) if len(project.paths) > 1 else project.paths[0]
+        project = project.read_by(options)
         settings, trouble = settings_of(project)
-        read = self._read(target, reading, report)
-        return Work(read, replace(project, reading=reading), named, saved, settings, trouble)
+        read = self._read(project.target, project.reading, report)
+        return Work(read, project, named, saved, settings, trouble)
 
     def retry(self, **changes: Any) -> None:
         """Open what was wanted last once more, with changed options."""
         if self._wanted is not None:
-            (paths, options), instead = self._wanted, self._instead
+            paths, options = self._wanted
             self._wanted, self._reloading = (paths, replace(options, **changes)), False
-            self._instead = instead
             self._begin()
 
     def reload(self) -> None:
@@ -413,6 +407,14 @@ class OpeningController(QObject):
             # without its only file there is nothing to go on with
             message = replace(message, offers=(again,))
         self._session.set(message=message)
+
+
+def _saved_in(path: Path | None) -> Project | None:
+    """Return what a project file holds, None where there is none any more, or it is damaged."""
+    try:
+        return read_project(path) if path is not None else None
+    except ToposcopeError:
+        return None
 
 
 def settings_of(project: Project) -> tuple[EstimateSettings | None, str]:
