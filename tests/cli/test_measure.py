@@ -138,3 +138,38 @@ def test_the_result_stays_as_it_was(run: Run, tmp_path: Path) -> None:
     run("measure", folder, "--form", "cubic", "--outliers", "-o", folder)
     assert {path.name: path.read_bytes() for path in folder.iterdir() if path.name in before} == before
     assert np.isnan(tifffile.imread(folder / "surface.tif")[0]).all()
+
+
+def test_a_report_is_written_beside_the_numbers_or_alone(run: Run, tmp_path: Path) -> None:
+    one, out = stored(tmp_path / "one"), tmp_path / "out"
+    words = ("--title", "Ring <7>", "--author", "A. Turner", "--note", "dry")
+    done = run("measure", one, "-o", out, "--report", *words)
+    assert done.code == cli.DONE
+    assert f"written     {out / 'report.html'}" in done.out
+    text = (out / "report.html").read_text("utf-8")
+    for expected in ("Ring &lt;7&gt;", "A. Turner", "dry", f"toposcope measure {one}", "result.json"):
+        assert expected in text
+    assert (out / "measure.json").exists()
+    alone = tmp_path / "alone.HTML"
+    facts = run("measure", measured(tmp_path), "--report", alone, "--json").facts
+    assert facts["files"] == {"report": str(alone)}
+    assert "egg_box.x3p" in alone.read_text("utf-8")
+
+
+def test_a_report_that_cannot_be_is_one_sentence(run: Run, tmp_path: Path) -> None:
+    one, out = stored(tmp_path / "one"), tmp_path / "out"
+    for options, message in (
+        (("--report",), "--report needs the name of a file"),
+        (("--report", tmp_path / "a.pdf"), "the command line writes reports as HTML"),
+        (("--report", tmp_path / "a.txt"), "a report is an HTML file, and a.txt is named otherwise"),
+        (("--title", "x"), "--title is what a report says, and none is asked for"),
+    ):
+        done = run("measure", one, *options)
+        assert done.code == cli.USAGE
+        assert message in done.err
+    bare = stored(tmp_path / "bare", pixel_um=None)
+    assert "the size of its pixels is needed" in sentence(run("measure", bare, "-o", out, "--report"))
+    (tmp_path / "a.html").mkdir()
+    done = run("measure", one, "-o", out, "--report", tmp_path / "a.html")
+    assert "it is a folder" in sentence(done)
+    assert not (out / "measure.json").exists()  # all or none

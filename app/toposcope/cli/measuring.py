@@ -17,7 +17,10 @@ from toposcope.errors import SettingsError
 if TYPE_CHECKING:
     from toposcope.core.height_map import HeightMap
     from toposcope.core.result import DepthResult
-    from toposcope.core.surface import Area, Measurement, Parameter, Plan, SurfaceSettings
+    from toposcope.core.surface import Area, Measurement, Parameter, Plan, Surface, SurfaceSettings
+
+REPORT_NAME = "report.html"
+"""Of a report in the folder of what is measured."""
 
 Corners = tuple[tuple[float, float], tuple[float, float]]
 
@@ -82,6 +85,18 @@ def add_measure(commands: Commands) -> None:
         metavar="ROW,COL:ROW,COL",
         help="height of the second area over the first",
     )
+    group = parser.add_argument_group("report (one HTML file to read, print and hand on)")
+    group.add_argument(
+        "--report",
+        nargs="?",
+        type=Path,
+        const=Path(),
+        metavar="FILE.html",
+        help="write what was measured, how, pictures and numbers; without FILE: report.html in the folder of -o",
+    )
+    group.add_argument("--title", metavar="TEXT", help="of the report (default: the name of what was measured)")
+    group.add_argument("--author", metavar="TEXT", help="who measured")
+    group.add_argument("--note", metavar="TEXT", help="what the report shall say besides")
 
 
 def corners(text: str) -> Corners:
@@ -95,20 +110,71 @@ def corners(text: str) -> Corners:
 
 
 def _measure(options: argparse.Namespace, report: Report) -> Answer:
+    from toposcope.core.export import made_folder, together
     from toposcope.core.height_map import HeightMap
     from toposcope.core.surface import height_surface, measure, surface_of, write_measurement
 
     plan = _plan(options)
     if options.output is not None:
         check_folder(options.output)
+    page = _report_path(options)
     source = read_heights(options.result, part(report, 0.0, 0.1))
     surface = height_surface(source, part(report, 0.1, 0.2)) if isinstance(source, HeightMap) else surface_of(source)
-    found = measure(surface, plan, _origin(options.result, source), part(report, 0.2, 0.9))
+    found = measure(surface, plan, _origin(options.result, source), part(report, 0.2, 0.7))
     files: dict[str, Path] = {}
-    if options.output is not None:
-        files = write_measurement(found, options.output, part(report, 0.9, 1.0))
+    with together():
+        if page is not None:
+            made_folder(page.parent)
+            _write_report(page, options, source, surface, found, part(report, 0.7, 0.9))
+            files["report"] = page
+        if options.output is not None:
+            files |= write_measurement(found, options.output, part(report, 0.9, 1.0))
     text = "\n".join([*_lines(found), *([written_lines(files)] if files else [])])
     return Answer(text, {**found.facts(), "files": {name: str(path) for name, path in files.items()}})
+
+
+def _report_path(options: argparse.Namespace) -> Path | None:
+    """Return where the report goes, None where none is wanted.
+
+    Raises
+    ------
+    SettingsError
+        If the options do not say where, or ask for something else than HTML.
+    """
+    path: Path | None = options.report
+    if path is None:
+        for name in ("title", "author", "note"):
+            if getattr(options, name) is not None:
+                raise SettingsError(f"--{name} is what a report says, and none is asked for. Add --report FILE.html.")
+        return None
+    if path == Path():
+        if options.output is None:
+            raise SettingsError("--report needs the name of a file, such as report.html, where there is no folder -o.")
+        return Path(options.output) / REPORT_NAME
+    if path.suffix.lower() == ".pdf":
+        raise SettingsError(
+            f"{path.name}: the command line writes reports as HTML; end the name in .html. A browser prints that as "
+            "PDF, and so does the window: Measure > Save a report."
+        )
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise SettingsError(f"a report is an HTML file, and {path.name} is named otherwise. End the name in .html.")
+    return path
+
+
+def _write_report(
+    path: Path,
+    options: argparse.Namespace,
+    source: DepthResult | HeightMap,
+    surface: Surface,
+    found: Measurement,
+    report: Report,
+) -> None:
+    from toposcope.core.report import About, measurement_report, write_report
+
+    about = About(options.title or "", options.author or "", options.note or "")
+    file = _measured_file(options.result)
+    name = str(found.origin["measured"])
+    write_report(measurement_report(source, surface, found, about, name, file, report=report), path)
 
 
 def _plan(options: argparse.Namespace) -> Plan:
@@ -156,12 +222,18 @@ def _origin(path: Path, source: DepthResult | HeightMap) -> dict[str, Any]:
     """Return what was measured, for machines: enough to find it again."""
     from toposcope.core.height_map import HeightMap
     from toposcope.core.provenance import file_hash
-    from toposcope.core.result import RESULT_NAME
     from toposcope.core.surface import measured_facts
 
-    file = path / RESULT_NAME if path.is_dir() else path
+    file = _measured_file(path)
     name = source.name if isinstance(source, HeightMap) else result_name(path, source)
     return {**measured_facts(source, name), "path": str(path), "sha256": {file.name: file_hash(file)}}
+
+
+def _measured_file(path: Path) -> Path:
+    """Return the file that what was measured was read from."""
+    from toposcope.core.result import RESULT_NAME
+
+    return path / RESULT_NAME if path.is_dir() else path
 
 
 def _lines(found: Measurement) -> list[str]:

@@ -13,6 +13,7 @@ from toposcope.core.estimate import find_method
 from toposcope.core.export import ExportOptions
 from toposcope.core.method import EstimateSettings
 from toposcope.core.source import OpenOptions
+from toposcope.core.surface import Area, Plan, SurfaceSettings
 from toposcope.errors import SettingsError
 
 _PLAIN = OpenOptions()
@@ -58,6 +59,35 @@ def batch_command(
         if value != one.default:
             found += ["--export-set", f"{one.name}={value}"]
     return [*found, "--again"] if anew else found
+
+
+def measure_command(result: Path, plan: Plan) -> list[str]:
+    """Return the arguments of `toposcope measure` for a stored result or a height map, the program's name first."""
+    found, settings = ["toposcope", "measure", str(result)], plan.settings
+    if plan.area is not None:
+        found += ["--area", _corners(plan.area)]
+    found += ["--outliers"] if settings.outliers else []
+    if settings.form != SurfaceSettings().form:
+        found += ["--form", settings.form]
+    for name, value in (("--s-filter", settings.s_um), ("--l-filter", settings.l_um)):
+        found += [name, f"{_plain(value)}um"] if value else []
+    for line in plan.lines:
+        found += ["--profile", ":".join(f"{_plain(row)},{_plain(column)}" for row, column in line)]
+    if plan.lines and plan.width_px != 1:
+        found += ["--profile-width", str(plan.width_px)]
+    for first, second in plan.steps:
+        found += ["--step", _corners(first), _corners(second)]
+    return found
+
+
+def _corners(area: Area) -> str:
+    return f"{area.top},{area.left}:{area.bottom - 1},{area.right - 1}"
+
+
+def _plain(value: float) -> str:
+    """Return a number in full digits and without an exponent."""
+    text = f"{value:.6f}".rstrip("0").rstrip(".")
+    return "0" if text == "-0" else text
 
 
 def quoted(arguments: Sequence[str]) -> str:

@@ -39,6 +39,26 @@ SECOND: Colour = (230, 159, 0)
 FITTED: Colour = (0, 184, 138)
 WARNING: Colour = (221, 134, 178)
 
+
+@dataclass(frozen=True, slots=True)
+class Inks:
+    """The colours that a drawing is made of: its ground, voids, writing, side remarks and the lines of a grid.
+
+    ``light`` multiplies the ground of 3D pictures at their upper and their lower edge.
+    """
+
+    paper: Colour = PAPER
+    void: Colour = VOID
+    ink: Colour = INK
+    faint: Colour = FAINT
+    grid: Colour = GRID
+    light: tuple[float, float] = (1.45, 0.8)
+
+
+SCREEN = Inks()
+PRINT = Inks((255, 255, 255), (205, 205, 205), (0, 0, 0), (90, 90, 90), (214, 214, 214), (1.0, 1.0))
+"""Black on white, for paper."""
+
 FINEST = 2048
 """Pixels a side of the field that a 3D picture is drawn from; more would not be seen."""
 
@@ -197,6 +217,7 @@ def framed_picture(
     legend: Legend = (),
     caption: str = "",
     pixel_um: float | None = None,
+    inks: Inks = SCREEN,
 ) -> Picture:
     """Put a picture into a frame that says what is seen; its own pixels stay as they are, but for the scale bar.
 
@@ -208,13 +229,14 @@ def framed_picture(
     bar, legend : to the right
     caption : below, in as many lines as it needs
     pixel_um : side of a pixel on the object, None for no scale bar
+    inks : colours of all but the picture itself
     """
     height, width = picture.shape[:2]
     size = max(15, height // 36)
-    font, gap, line = _font(size), size, round(size * 1.6)
+    font, gap, line = font_of(size), size, round(size * 1.6)
     heading = _lines_for(heading, width - gap, font)
     marks = ticks(bar.low, bar.high) if bar else []
-    texts = _tick_texts(marks)
+    texts = tick_texts(marks)
     side = max(
         [font.getlength(text) for text in [*texts, *([bar.unit] if bar else []), *(t for t, _ in legend)]] or [0]
     )
@@ -223,21 +245,23 @@ def framed_picture(
     inner = width + (gap + column if column else 0)
     lines = _wrapped(caption, inner - gap, font) if caption else []
     rows = max(height, line * len(legend), (8 if bar else 0) * size)
-    canvas = Image.new("RGB", (2 * gap + inner - (gap if column else 0), top + rows + gap + line * len(lines)), PAPER)
+    canvas = Image.new(
+        "RGB", (2 * gap + inner - (gap if column else 0), top + rows + gap + line * len(lines)), inks.paper
+    )
     canvas.paste(Image.fromarray(picture).convert("RGB"), (gap, top))
     draw = ImageDraw.Draw(canvas)
     for i, (first, second) in enumerate(heading):
-        draw.text((gap, gap + i * line), _shortened(first, width, font), INK, font)
-        draw.text((gap + width, gap + i * line), _shortened(second, width, font), INK, font, anchor="ra")
+        draw.text((gap, gap + i * line), _shortened(first, width, font), inks.ink, font)
+        draw.text((gap + width, gap + i * line), _shortened(second, width, font), inks.ink, font, anchor="ra")
     for i, text in enumerate(lines):
-        draw.text((gap, top + rows + size // 2 + i * line), text, INK, font)
+        draw.text((gap, top + rows + size // 2 + i * line), text, inks.ink, font)
     left = gap + width + gap
     if bar:
-        _draw_bar(draw, canvas, bar, list(zip(marks, texts, strict=True)), (left, top, height), font)
+        _draw_bar(draw, canvas, bar, list(zip(marks, texts, strict=True)), (left, top, height), font, inks.ink)
     for i, (text, colour) in enumerate(legend):
         y = top + i * line
-        draw.rectangle([left, y, left + size, y + size], colour, FAINT)
-        draw.text((left + round(size * 1.6), y + size / 2), text, INK, font, anchor="lm")
+        draw.rectangle([left, y, left + size, y + size], colour, inks.faint)
+        draw.text((left + round(size * 1.6), y + size / 2), text, inks.ink, font, anchor="lm")
     if pixel_um:
         _draw_scale_bar(draw, (gap, top, width, height), pixel_um, font)
     return np.asarray(canvas)
@@ -264,17 +288,18 @@ def _draw_bar(
     marks: Sequence[tuple[float, str]],
     place: tuple[int, int, int],
     font: ImageFont.FreeTypeFont,
+    ink: Colour,
 ) -> None:
     left, top, height = place
     size = round(font.size)
     width, first, last = round(size * 1.4), top + round(1.8 * size), top + height - 1
     ramp = np.linspace(255, 0, max(2, last - first)).round().astype(np.uint8)
     canvas.paste(Image.fromarray(np.repeat(colour_table(bar.name)[ramp][:, None], width, axis=1)), (left, first))
-    draw.text((left, top), bar.unit, INK, font)
+    draw.text((left, top), bar.unit, ink, font)
     for mark, text in marks:
         y = last - (mark - bar.low) / (bar.high - bar.low) * (last - first)
-        draw.line([(left + width, y), (left + width + size // 3, y)], INK, max(1, size // 12))
-        draw.text((left + width + size // 2, y), text, INK, font, anchor="lm")
+        draw.line([(left + width, y), (left + width + size // 3, y)], ink, max(1, size // 12))
+        draw.text((left + width + size // 2, y), text, ink, font, anchor="lm")
 
 
 def _lines_for(
@@ -310,7 +335,7 @@ def _wrapped(text: str, room: float, font: ImageFont.FreeTypeFont) -> list[str]:
 
 
 @lru_cache(maxsize=8)
-def _font(size: int) -> ImageFont.FreeTypeFont:
+def font_of(size: int) -> ImageFont.FreeTypeFont:
     """Return a font that has µ, × and −, which Pillow's own has not; vispy brings one."""
     vispy = importlib.util.find_spec("vispy")  # not imported: it takes a while, and looks for a screen
     for folder in (vispy.submodule_search_locations if vispy else None) or ():
@@ -319,7 +344,8 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
     return cast("ImageFont.FreeTypeFont", ImageFont.load_default(size))  # Pillow's wheels all have FreeType
 
 
-def _tick_texts(marks: list[float]) -> list[str]:
+def tick_texts(marks: list[float]) -> list[str]:
+    """Return ``marks`` as texts with so many places that neighbours differ."""
     step = min((b - a for a, b in itertools.pairwise(marks)), default=1.0)
     decimals = max(0, -math.floor(math.log10(step) + 1e-9))
     return [minus(f"{mark:.{decimals}f}") for mark in marks]
@@ -351,7 +377,7 @@ def curve_picture(curve: FocusCurve, width: int = 1200, height: int = 560) -> Pi
     k = SMOOTHING
     canvas = Image.new("RGB", (width * k, height * k), PAPER)
     draw = ImageDraw.Draw(canvas)
-    font, small = _font(19 * k), _font(15 * k)
+    font, small = font_of(19 * k), font_of(15 * k)
     left, top, right, bottom = 76 * k, 78 * k, (width - 24) * k, (height - 64) * k
     low, high = float(curve.positions[0]), float(curve.positions[-1])
     peak = max([float(curve.probability.max()), *(float(p) for p in curve.fit[:, 1]), 1e-6]) * 1.08
@@ -363,12 +389,12 @@ def curve_picture(curve: FocusCurve, width: int = 1200, height: int = 560) -> Pi
     where = f"pixel at row {curve.row}, column {curve.column}"
     draw.text((left, 42 * k), where, FAINT, small)
     marks = ticks(low, high, 10)
-    for mark, text in zip(marks, _tick_texts(marks), strict=True):
+    for mark, text in zip(marks, tick_texts(marks), strict=True):
         x = place(mark, 0)[0]
         draw.line([(x, top), (x, bottom)], GRID, k)
         draw.text((x, bottom + 8 * k), text, FAINT, small, "ma")
     levels = ticks(0, peak, 4)
-    for level, text in zip(levels, _tick_texts(levels), strict=True):
+    for level, text in zip(levels, tick_texts(levels), strict=True):
         y = place(low, level)[1]
         draw.line([(left, y), (right, y)], GRID, k)
         draw.text((left - 8 * k, y), text, FAINT, small, "rm")
@@ -403,7 +429,7 @@ def curve_picture(curve: FocusCurve, width: int = 1200, height: int = 560) -> Pi
         x -= small.getlength(text)
         draw.text((x, 42 * k), text, colour, small)
         x -= 22 * k
-    return _averaged(canvas)
+    return averaged(canvas)
 
 
 @dataclass(frozen=True, slots=True)
@@ -428,7 +454,7 @@ def plot_picture(panels: Sequence[Panel], across: str, width: int = 1200, panel_
     k = SMOOTHING
     canvas = Image.new("RGB", (width * k, (panel_height * len(panels) + 56) * k), PAPER)
     draw = ImageDraw.Draw(canvas)
-    small = _font(15 * k)
+    small = font_of(15 * k)
     left, right = 76 * k, (width - 24) * k
     places = [float(x) for panel in panels for line in panel.lines for x in line.places]
     low, high = (min(places), max(places)) if places else (0.0, 1.0)
@@ -441,9 +467,9 @@ def plot_picture(panels: Sequence[Panel], across: str, width: int = 1200, panel_
         def place(x: float, y: float, top: int = top, bottom: int = bottom, peak: float = peak) -> tuple[float, float]:
             return left + (x - low) / (high - low) * (right - left), bottom - y / peak * (bottom - top)
 
-        draw.text((left, top - 38 * k), panel.title, INK, _font(19 * k))
+        draw.text((left, top - 38 * k), panel.title, INK, font_of(19 * k))
         for marks, is_down in ((ticks(low, high, 10), False), (ticks(0, peak, 4), True)):
-            for mark, text in zip(marks, _tick_texts(marks), strict=True):
+            for mark, text in zip(marks, tick_texts(marks), strict=True):
                 x, y = place(low, mark) if is_down else place(mark, 0)
                 draw.line([(left, y), (right, y)] if is_down else [(x, top), (x, bottom)], GRID, k)
                 if is_down:
@@ -463,7 +489,7 @@ def plot_picture(panels: Sequence[Panel], across: str, width: int = 1200, panel_
                 draw.text((at, top - 34 * k), line.name, colour, small)
                 at -= 22 * k
     draw.text(((left + right) / 2, canvas.height - 12 * k), across, FAINT, small, "ms")
-    return _averaged(canvas)
+    return averaged(canvas)
 
 
 def _resized(picture: Picture, width: int, height: int) -> Picture:
@@ -492,14 +518,33 @@ def _dashed(
             t, walked = t + step, walked + step + 1e-9
 
 
-def _averaged(canvas: Image.Image) -> Picture:
+def averaged(canvas: Image.Image) -> Picture:
+    """Return a drawing that was made `SMOOTHING` times too large at its size, its edges rounded off."""
     return _resized(np.asarray(canvas), canvas.width // SMOOTHING, canvas.height // SMOOTHING)
 
 
 def surface_picture(
     heights: Map, texture: Plane | None, pixel: float | None, unit: str, view: View | None = None
 ) -> Picture:
-    """Draw a surface in 3D, lit, with voids as holes, in parallel projection.
+    """Draw a surface in 3D, as `surface_drawing` does, with its relief and exaggeration written into the picture."""
+    view = view or View()
+    drawn, text = surface_drawing(heights, texture, pixel, unit, view)
+    picture = Image.fromarray(drawn)
+    size = max(14, view.height // 50)
+    ImageDraw.Draw(picture).text((size, view.height - size), text, FAINT, font_of(size), "ls")
+    return np.asarray(picture)
+
+
+def surface_drawing(
+    heights: Map,
+    texture: Plane | None,
+    pixel: float | None,
+    unit: str,
+    view: View | None = None,
+    name: str = "viridis",
+    inks: Inks = SCREEN,
+) -> tuple[Picture, str]:
+    """Draw a surface in 3D, lit, with voids as holes, in parallel projection; say how high it is drawn, too.
 
     Parameters
     ----------
@@ -507,6 +552,8 @@ def surface_picture(
     texture : (H, W) or (H, W, 3) of any depth, or None to colour by height
     pixel : side of a pixel in the unit of ``heights``, None where unknown: then the relief is drawn
         a quarter as high as the surface is wide
+    name : colour map of the heights
+    inks : colours of the ground
     """
     view = view or View()
     fine = reduce_map(heights, FINEST)
@@ -516,17 +563,13 @@ def surface_picture(
     pixel = pixel and pixel * heights.shape[1] / fine.shape[1]
     relief, exaggeration = _relief(fine, low, high, pixel, view.exaggeration)
     projection = _Projection.fit(fine.shape, float(np.nanmax(relief, initial=0)), view)
-    colours = colour_map(fine, "viridis", low, high) if texture is None else to_picture(texture)
+    colours = colour_map(fine, name, low, high) if texture is None else to_picture(texture)
     if colours.shape[:2] != fine.shape:
         colours = _resized(colours, fine.shape[1], fine.shape[0])
-    canvas = projection.draw(relief, _lit(relief, colours, view), view)
-    picture = Image.fromarray(_resized(canvas, view.width, view.height))
+    canvas = projection.draw(relief, _lit(relief, colours, view), view, inks)
     text = f"relief {number(high - low)} {unit}"
     text += f", heights drawn × {number(exaggeration, 3)}" if pixel else ", not to scale: the pixel size is unknown"
-    size = max(14, view.height // 50)
-    font = _font(size)
-    ImageDraw.Draw(picture).text((size, view.height - size), text, FAINT, font, "ls")
-    return np.asarray(picture)
+    return _resized(canvas, view.width, view.height), text
 
 
 def _relief(
@@ -640,9 +683,9 @@ class _Projection:
         bottom = (SMOOTHING * view.height - tall * scale) / 2
         return cls(matrix, scale, int(size[1]), int(size[0]), rise, bottom)
 
-    def draw(self, relief: NDArray[np.float32], light: NDArray[np.float32], view: View) -> Picture:
+    def draw(self, relief: NDArray[np.float32], light: NDArray[np.float32], view: View, inks: Inks) -> Picture:
         """Return the picture, `SMOOTHING` times too large, of a relief that has the given colours of light."""
-        canvas = _backdrop(SMOOTHING * view.height, SMOOTHING * view.width)
+        canvas = _backdrop(SMOOTHING * view.height, SMOOTHING * view.width, inks)
         left = (canvas.shape[1] - self.columns) // 2
         part = canvas[:, left : left + self.columns]
         seen, base = self._first_rows(relief, canvas.shape[0])
@@ -690,6 +733,6 @@ _RIM = 4
 """Pixels of the field that may be unknown between its edge and a surface that its base still reaches up to."""
 
 
-def _backdrop(height: int, width: int) -> Picture:
-    ramp = np.linspace(1.45, 0.8, height)[:, None, None]
-    return np.broadcast_to(np.clip(np.array(PAPER) * ramp, 0, 255), (height, width, 3)).astype(np.uint8)
+def _backdrop(height: int, width: int, inks: Inks) -> Picture:
+    ramp = np.linspace(*inks.light, height)[:, None, None]
+    return np.broadcast_to(np.clip(np.array(inks.paper) * ramp, 0, 255), (height, width, 3)).astype(np.uint8)

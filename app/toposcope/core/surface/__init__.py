@@ -20,14 +20,23 @@ from toposcope.core.surface.measurement import (
     step_parameters,
     write_measurement,
 )
-from toposcope.core.surface.model import Area, Parameter, Surface, height_surface, parameter_rows, surface_of
-from toposcope.core.surface.preparing import FINEST_TOLD_PX, FORMS, SurfaceSettings, prepared
+from toposcope.core.surface.model import (
+    PARAMETER_GROUPS,
+    Area,
+    Parameter,
+    Surface,
+    height_surface,
+    parameter_rows,
+    surface_of,
+)
+from toposcope.core.surface.preparing import FINEST_TOLD_PX, FORMS, SurfaceSettings, fineness_text, prepared
 from toposcope.core.surface.profile import Profile, profile_along, profile_csv, profile_parameters
 from toposcope.core.surface.step import Step, step_height
 
 __all__ = [
     "FINEST_TOLD_PX",
     "FORMS",
+    "PARAMETER_GROUPS",
     "Area",
     "Measurement",
     "Parameter",
@@ -37,6 +46,7 @@ __all__ = [
     "Surface",
     "SurfaceSettings",
     "areal_parameters",
+    "fineness_text",
     "height_surface",
     "measure",
     "measured_facts",

@@ -17,6 +17,15 @@ from toposcope.errors import CalibrationError
 FLAT_UM: Final = 1e-9
 """Root mean square height below which a surface is flat: what is left is rounding, and has no shape."""
 
+PARAMETER_GROUPS: Final = {
+    "height": "Height",
+    "hybrid": "Slope and area",
+    "spatial": "Texture",
+    "function": "Bearing curve",
+    "volume": "Volume",
+}
+"""Groups of areal parameters in the order in which they are told, with their titles."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Surface:

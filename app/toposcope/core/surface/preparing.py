@@ -13,7 +13,7 @@ from toposcope.core.settings import checked, setting
 from toposcope.core.surface.filters import FINEST_PX, SPIKE, SPIKE_PX, low_passed, spikes
 from toposcope.core.surface.fitting import polynomial_fitted
 from toposcope.core.surface.model import Area, Surface
-from toposcope.core.words import percent
+from toposcope.core.words import measured, percent
 from toposcope.errors import SettingsError, StackError
 
 FINEST_TOLD_PX: Final = 16
@@ -103,6 +103,20 @@ def prepared(surface: Surface, settings: SurfaceSettings, area: Area | None = No
         done.append(f"L: coarser than {settings.l_um:g} µm removed (Gaussian)")
     report(Progress(1.0, "surface"))
     return Surface(z, surface.pixel_um, tuple(done))
+
+
+def fineness_text(pixel_um: float | None, s_um: float) -> str:
+    """Say how fine a depth from focus with such pixels can be; nothing where the S-filter ``s_um`` sees to it.
+
+    None for heights that do not come from focus.
+    """
+    finest = FINEST_TOLD_PX * pixel_um if pixel_um is not None else 0.0
+    if s_um >= finest:
+        return ""
+    return (
+        f"Depth from focus smooths what is finer than about {FINEST_TOLD_PX} pixels, {measured(finest)} µm: such "
+        "roughness is told too small. An S-filter of that size makes it comparable."
+    )
 
 
 def _form_words(form: str) -> str:

@@ -22,20 +22,12 @@ from PySide6.QtWidgets import (
 )
 
 from toposcope.core.marks import Marks
-from toposcope.core.surface import FINEST_TOLD_PX, Area, Parameter, Step, SurfaceSettings
+from toposcope.core.surface import PARAMETER_GROUPS, Area, Parameter, Step, SurfaceSettings, fineness_text
 from toposcope.core.words import measured
 from toposcope.ui import theme
 from toposcope.ui.forms import SettingsForm
 from toposcope.ui.session import Tool
 
-GROUPS: Final = {
-    "height": "Height",
-    "hybrid": "Slope and area",
-    "spatial": "Texture",
-    "function": "Bearing curve",
-    "volume": "Volume",
-}
-"""Groups of parameters, in the order of the table."""
 EMPTY_TEXT: Final = "The parameters of the surface appear here, once the depth is computed."
 TOOLS: Final[dict[Tool, tuple[str, str, str]]] = {
     "line": ("line-segment", "Line", "Draw a line over the picture and see its profile (Ctrl+Shift+L)"),
@@ -185,12 +177,9 @@ class MeasurePanel(QWidget):
 
     def set_fineness(self, pixel_um: float | None, s_um: float) -> None:
         """Say how fine the measured depth can be, unless the S-filter says so; None for heights of an instrument."""
-        finest = FINEST_TOLD_PX * pixel_um if pixel_um is not None else 0.0
-        self._fineness.setVisible(s_um < finest)
-        self._fineness.setText(
-            f"Depth from focus smooths what is finer than about {FINEST_TOLD_PX} pixels, {measured(finest)} µm: such "
-            "roughness is told too small. An S-filter of that size makes it comparable."
-        )
+        text = fineness_text(pixel_um, s_um)
+        self._fineness.setVisible(bool(text))
+        self._fineness.setText(text)
 
     def set_step(self, step: Step | str | None) -> None:
         """Tell how high the step between the two areas is, or why that is not known."""
@@ -213,7 +202,7 @@ class MeasurePanel(QWidget):
         self._table.clear()
         bold = self._table.font()
         bold.setBold(True)
-        for group, title in GROUPS.items():
+        for group, title in PARAMETER_GROUPS.items():
             members = [one for one in parameters if one.group == group]
             if not members:
                 continue
