@@ -14,17 +14,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
 
+from sheets import sheet
 from toposcope.core.estimate import EstimateSettings, estimate
 from toposcope.core.pictures import Picture, colour_map, robust_range
 from toposcope.core.source import open_stack
 from toposcope.core.tuning import Tuned, TuneOptions, TuneSettings, adapt
 
 NETWORKS = {"light": "light network", "fad": "FAD"}
-TILE = 300
-TITLE = 24
-GAP = 6
 
 
 def learnt(base: str, stacks: list[Path], folder: Path, options: TuneOptions) -> Tuned:
@@ -45,7 +42,7 @@ def depth_by(stack: Path, base: str, weights: Path | None) -> NDArray[np.float32
     return estimate(open_stack(stack), EstimateSettings(base, weights=weights)).depth
 
 
-def sheet(stacks: list[Path], options: TuneOptions) -> Picture:
+def compared(stacks: list[Path], options: TuneOptions) -> Picture:
     """Return the sheet: a line for each stack."""
     lines = []
     with tempfile.TemporaryDirectory() as folder:
@@ -62,18 +59,7 @@ def sheet(stacks: list[Path], options: TuneOptions) -> Picture:
     titles = ["labels that count"]
     for title in NETWORKS.values():
         titles += [f"{title} before", "and after"]
-    heights = [round(TILE * line[0].shape[0] / line[0].shape[1]) for line in lines]
-    size = (len(titles) * (TILE + GAP) - GAP, TITLE + sum(heights) + GAP * (len(heights) - 1))
-    canvas = Image.new("RGB", size, "white")
-    draw, top = ImageDraw.Draw(canvas), TITLE
-    for column, title in enumerate(titles):
-        draw.text((column * (TILE + GAP), 3), title, "black", ImageFont.load_default(15))
-    for line, height in zip(lines, heights, strict=True):
-        for column, picture in enumerate(line):
-            small = cv2.resize(picture, (TILE, height), interpolation=cv2.INTER_AREA)
-            canvas.paste(Image.fromarray(small), (column * (TILE + GAP), top))
-        top += height + GAP
-    return np.asarray(canvas)
+    return sheet(titles, lines)
 
 
 def main() -> None:
@@ -83,7 +69,7 @@ def main() -> None:
     parser.add_argument("stacks", type=Path, nargs="+")
     parser.add_argument("--steps", type=int, default=TuneOptions().steps)
     chosen = parser.parse_args()
-    cv2.imwrite(str(chosen.sheet), sheet(chosen.stacks, TuneOptions(steps=chosen.steps))[..., ::-1])
+    cv2.imwrite(str(chosen.sheet), compared(chosen.stacks, TuneOptions(steps=chosen.steps))[..., ::-1])
 
 
 if __name__ == "__main__":
