@@ -18,6 +18,7 @@ from PIL import Image
 from PySide6.QtCore import QSettings
 from PySide6.QtWidgets import QApplication
 
+from toposcope import cli
 from toposcope.core.resources import sample_path
 from toposcope.core.surface import Area
 from toposcope.ui import theme
@@ -27,6 +28,7 @@ from toposcope.ui.preferences import Preferences
 from toposcope.ui.session import State
 
 SIZE: Final = (1480, 920)
+BATCH_SCENES: Final = ("dome", "step", "plane", "photograph")
 LARGEST: Final = 400_000
 """Bytes of one picture at most."""
 
@@ -101,6 +103,7 @@ def _take(window: MainWindow, folder: Path, stack: Path, private: Path) -> list[
     shoot("light")
     window.set_theme("dark")
     written.append(_take_capture(window, folder, private))
+    written.append(_take_batch(window, folder, private))
     adapt(window, stack)
     shoot("adapt")
     window.adapting.cancel()
@@ -147,6 +150,26 @@ def _take_capture(window: MainWindow, folder: Path, private: Path) -> Path:
     _until(lambda: controller.state.curve is not None and 14.5 in controller.state.curve.z)
     _rest()
     path = folder / "capture.png"
+    dialog.grab().save(str(path))
+    shrink(path)
+    dialog.close()
+    return path
+
+
+def _take_batch(window: MainWindow, folder: Path, private: Path) -> Path:
+    """Compute a few rendered parts, a frame of one of which is damaged."""
+    parts = private / "parts"
+    for number, scene in enumerate(BATCH_SCENES, 1):
+        cli.main(["simulate", "-o", str(parts / f"part_{number:02d}"), "--scene", scene, "--format", "png", "--quiet"])
+    min((parts / "part_02").glob("*.png")).write_bytes(b"no picture")
+    batch, dialog = window.show_batch(), window.batch_dialog
+    dialog.resize(1100, 520)
+    batch.add([parts])
+    _until(lambda: len(batch.state.rows) == len(BATCH_SCENES) and not batch.state.looking)
+    batch.start()
+    _until(lambda: not batch.state.busy)
+    _rest()
+    path = folder / "batch.png"
     dialog.grab().save(str(path))
     shrink(path)
     dialog.close()

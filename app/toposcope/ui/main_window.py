@@ -79,6 +79,7 @@ from toposcope.ui.controllers.projects import ProjectsController
 from toposcope.ui.controllers.surface import SurfaceController
 from toposcope.ui.controllers.times import TimesController
 from toposcope.ui.controllers.watching import WatchingController
+from toposcope.ui.dropping import dropped_paths
 from toposcope.ui.engine import Engine
 from toposcope.ui.images import image_of
 from toposcope.ui.preferences import Preferences
@@ -1472,13 +1473,11 @@ class MainWindow(QMainWindow):
     # window
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
-        if any(url.isLocalFile() for url in event.mimeData().urls()):
-            event.acceptProposedAction()
+        dropped_paths(event)
 
     def dropEvent(self, event: QDropEvent) -> None:
-        paths = [Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile()]
+        paths = dropped_paths(event)
         if paths:
-            event.acceptProposedAction()
             self.open(paths)
 
     def changeEvent(self, event: QEvent) -> None:

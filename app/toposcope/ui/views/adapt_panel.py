@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Final
 
 from PySide6.QtCore import QSignalBlocker, Qt, QTimer, Signal
@@ -32,6 +31,7 @@ from toposcope.core.adapted import LONGEST_TITLE, SUFFIX
 from toposcope.core.tuning import TuneOptions
 from toposcope.ui import theme
 from toposcope.ui.adapt_state import PAIRS, AdaptView
+from toposcope.ui.dropping import dropped_paths
 from toposcope.ui.forms import SettingsForm
 from toposcope.ui.pyramid import Pyramid
 from toposcope.ui.views.adapt_curves import AdaptCurves
@@ -531,15 +531,12 @@ class AdaptPanel(QWidget):
             super().keyPressEvent(event)
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
-        if any(url.isLocalFile() for url in event.mimeData().urls()):
-            event.acceptProposedAction()
+        dropped_paths(event)
 
     def dropEvent(self, event: QDropEvent) -> None:
-        paths = [Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile()]
+        paths = dropped_paths(event)
         weights = [path for path in paths if path.suffix.lower() == SUFFIX]
         stacks = [path for path in paths if path not in weights]
-        if paths:
-            event.acceptProposedAction()
         if weights:
             self.filesBroughtIn.emit(tuple(weights))
         if stacks:

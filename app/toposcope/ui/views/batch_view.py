@@ -46,6 +46,7 @@ from PySide6.QtWidgets import (
 from toposcope.core.batch import BatchRow
 from toposcope.ui import theme
 from toposcope.ui.batch_state import BatchState, cells
+from toposcope.ui.dropping import dropped_paths
 from toposcope.ui.views.elided_label import ElidedLabel
 from toposcope.ui.views.export_panel import Format
 from toposcope.ui.views.message_bar import MessageBar
@@ -438,13 +439,11 @@ class BatchDialog(QDialog):
     # window
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
-        if any(url.isLocalFile() for url in event.mimeData().urls()):
-            event.acceptProposedAction()
+        dropped_paths(event)
 
     def dropEvent(self, event: QDropEvent) -> None:
-        paths = [Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile()]
+        paths = dropped_paths(event)
         if paths:
-            event.acceptProposedAction()
             self.stacksAdded.emit(paths)
 
     def reject(self) -> None:
