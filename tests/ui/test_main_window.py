@@ -403,7 +403,7 @@ def test_everything_in_the_menus_has_a_working_command(qtbot: QtBot, make: Make)
     window.open(Path("any"))
     qtbot.waitUntil(lambda: _full(window))
     talking = {"open_folder", "open_files", "guide", "shortcuts", "about", "quit", "open_sample", "full_screen"}
-    talking |= {"adapt_folder", "adapt_files", "adapt_bring_in", "watch", "save_project", "save_project_as"}
+    talking |= {"adapt_folder", "adapt_files", "adapt_bring_in", "watch", "save_project", "save_project_as", "like"}
     for name in names:
         assert name in window.actions_by_name
         if name not in talking:

@@ -258,6 +258,27 @@ def test_kept_work_of_a_project_that_is_damaged_comes_back(
     assert again.isWindowModified()
 
 
+def test_another_stack_is_set_up_like_a_project(qtbot: QtBot, make: Make, scan: Path, tmp_path: Path) -> None:
+    window = show(make)
+    work_on(qtbot, window, scan)
+    save(qtbot, window, tmp_path / "work.toposcope")
+    before = worked(window)
+    (tmp_path / "other").mkdir()
+    window.open(tmp_path / "other")
+    qtbot.waitUntil(lambda: full(window) and window.session.state.origin.paths == (tmp_path / "other",))  # type: ignore[union-attr]
+    window._set_settings(replace(window.session.state.settings, method="default", options=None))
+    window.likeness.take(tmp_path / "work.toposcope")
+    qtbot.waitUntil(lambda: window.session.state.settings.method == "sml")
+    state = window.session.state
+    assert state.marks == before[1]
+    assert state.pins == ()
+    assert state.project is None
+    np.testing.assert_allclose(np.diff(state.stack.positions.value), 4.0)  # type: ignore[union-attr]
+    window.undo.undo()
+    state = window.session.state
+    assert (state.settings.method, state.marks, state.edit) == ("default", Marks(), CalibrationEdit())
+
+
 def test_what_was_typed_stays_when_files_are_read_again(qtbot: QtBot, make: Make, scan: Path, tmp_path: Path) -> None:
     window = show(make)
     work_on(qtbot, window, scan)

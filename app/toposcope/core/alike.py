@@ -11,6 +11,7 @@ import numpy as np
 
 from dffnets.shipped import shipped_cards
 from toposcope.core.calibration import MICROMETRES, TYPED, Floats, Sourced
+from toposcope.core.editing import CalibrationEdit
 from toposcope.core.estimate import find_method
 from toposcope.core.export import read_result
 from toposcope.core.method import EstimateSettings
@@ -97,6 +98,42 @@ def calibrating_like(one: FocalStack | DepthResult) -> Calibrating:
     if one.pixel_um is not None:
         take(one.pixel_um, pixel_um=one.pixel_um.value)
     return Calibrating(OpenOptions(**groups[True]), OpenOptions(**groups[False]))
+
+
+def edit_like(stack: FocalStack, like: Calibrating) -> CalibrationEdit:
+    """Return what to lay over ``stack`` to calibrate it like another.
+
+    That is all that was typed there, and what files told there where those of ``stack`` tell nothing. A list of
+    positions for another number of frames is left out.
+    """
+    told = like.told
+    if not stack.positions.guessed:
+        told = replace(told, unit=None, positions=None, z_step=None)
+    told = replace(
+        told,
+        kind=told.kind if stack.kind.guessed else None,
+        near=told.near if stack.near.guessed else None,
+        pixel_um=told.pixel_um if stack.pixel_um is None else None,
+    )
+    wished = over(like.typed, told)
+    positions = wished.positions
+    if wished.z_step is not None:
+        positions = tuple(float(value) for value in wished.z_step * np.arange(stack.n))
+    elif positions is not None and len(positions) != stack.n:
+        wished, positions = replace(wished, unit=None), None
+    return CalibrationEdit(positions, wished.unit, wished.kind, wished.near, wished.pixel_um)
+
+
+def typed_like(edit: CalibrationEdit) -> Calibrating:
+    """Return how to read other stacks with what was typed over one; evenly spaced positions become a step."""
+    places: dict[str, Any] = {}
+    if edit.positions is not None:
+        steps = np.diff(edit.positions)
+        even = np.allclose(steps, steps.mean(), rtol=0, atol=_EVEN * abs(float(steps.mean())))
+        places = {"z_step": round(float(steps.mean()), 9)} if even else {"positions": edit.positions}
+    return Calibrating(
+        OpenOptions(unit=edit.unit, kind=edit.kind, near=edit.near, pixel_um=edit.pixel_um or None, **places)
+    )
 
 
 def over(stated: OpenOptions, under: OpenOptions) -> OpenOptions:

@@ -45,6 +45,13 @@ class Marks:
         lines = tuple((line.start, line.end) for line in self.lines)
         return Plan(settings, self.area, lines, width_px, steps, tuple(line.number for line in self.lines))
 
+    def fit(self, shape: tuple[int, int]) -> bool:
+        """Whether all of them lie within a picture of ``shape`` (H, W)."""
+        ends = [end for line in self.lines for end in (line.start, line.end)]
+        areas = (*([self.area] if self.area is not None else []), *self.step)
+        corners = [(one.top, one.left) for one in areas] + [(one.bottom - 1, one.right - 1) for one in areas]
+        return all(0 <= row <= shape[0] - 1 and 0 <= column <= shape[1] - 1 for row, column in (*ends, *corners))
+
     def has(self, mark: Mark) -> bool:
         """Whether there is such a line or area."""
         kind, number = mark

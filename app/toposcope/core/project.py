@@ -215,8 +215,7 @@ def like_project(path: Path | str, chosen: str | None = None, weights: Path | No
     """
     project = read_project(path)
     check_there(project, Path(path).name)
-    paths = list(project.paths)
-    stack = open_stack(paths[0] if len(paths) == 1 else paths, project.reading)
+    stack = open_stack(project.target, project.reading)
     try:
         calibrating = calibrating_like(edited_stack(stack, project.edit))
     finally:

@@ -70,6 +70,7 @@ from toposcope.ui.controllers.estimating import EstimatingController
 from toposcope.ui.controllers.exporting import ExportingController, proposed_folder
 from toposcope.ui.controllers.frames import FramesController
 from toposcope.ui.controllers.heights import HeightsController
+from toposcope.ui.controllers.likeness import LikenessController
 from toposcope.ui.controllers.looking import Looker
 from toposcope.ui.controllers.measuring import MeasuringController
 from toposcope.ui.controllers.opening import OpeningController, problem
@@ -127,6 +128,7 @@ FILE_FILTER: Final = (
     f";;{PROJECT_FILTER};;All files (*)"
 )
 STACK_FILTER: Final = f"Images and microscopes' files ({_IMAGES});;All files (*)"
+LIKE_FILTER: Final = f"Projects and results of Toposcope (*{PROJECT_SUFFIX} {RESULT_NAME})"
 RESULT_FILTER: Final = f"Results of Toposcope ({RESULT_NAME})"
 HEIGHTS_FILTER: Final = f"Height maps ({_HEIGHTS});;All files (*)"
 PICTURE_FILTER: Final = "PNG (*.png);;TIFF (*.tif *.tiff);;JPEG (*.jpg *.jpeg)"
@@ -236,6 +238,7 @@ class MainWindow(QMainWindow):
         self.pins = PinsController(session, undo, self.curves, engine.curve_at, self)
         self.surfaces = SurfaceController(session, self.surface, self)
         self.measuring = MeasuringController(session, undo, self.measure, self.profiles, self)
+        self.likeness = LikenessController(session, undo, self)
         self.calibrating = CalibratingController(session, undo, self.calibration, self._ask_positions, self)
         self.exporting = ExportingController(
             session,
@@ -429,6 +432,7 @@ class MainWindow(QMainWindow):
             "run": self.estimating.run,
             "batch": self.show_batch,
             "copy_command": self.copy_command,
+            "like": self.ask_like,
             "all_times": self.times.run,
             "next_time": lambda: self.times.step(1),
             "previous_time": lambda: self.times.step(-1),
@@ -689,7 +693,7 @@ class MainWindow(QMainWindow):
 
     def _enable_actions(self, now: ViewState) -> None:
         acts, opened = self.actions_by_name, not now.start_page
-        for name in ("run", "next_slice", "previous_slice", "first_slice", "last_slice", "aligned"):
+        for name in ("run", "like", "next_slice", "previous_slice", "first_slice", "last_slice", "aligned"):
             acts[name].setEnabled(now.has_stack)
         for name in ("reopen", "close_stack"):
             acts[name].setEnabled(opened)
@@ -883,6 +887,14 @@ class MainWindow(QMainWindow):
         if name:
             self.preferences.folder = str(Path(name).parent)
             self._compare_heights(Path(name))
+
+    def ask_like(self) -> None:
+        """Let the user choose a project or a stored result to set the open stack up like."""
+        title = "Set up like a project, or a stored result"
+        name, _ = QFileDialog.getOpenFileName(self, title, self.preferences.folder, LIKE_FILTER)
+        if name:
+            self.preferences.folder = str(Path(name).parent)
+            self.likeness.take(Path(name))
 
     def ask_stored(self) -> None:
         """Let the user choose a stored result to compare the shown one with."""
@@ -1503,6 +1515,7 @@ class MainWindow(QMainWindow):
         """Return all background runners."""
         controllers = (
             self.opening,
+            self.likeness,
             self.projects,
             self.frames,
             self.pins,
