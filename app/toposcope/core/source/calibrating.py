@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +13,7 @@ from toposcope.core.calibration import MICROMETRES, TYPED, Floats, Kind, Side, S
 from toposcope.core.source.naming import positions_from_names
 from toposcope.core.source.options import OpenOptions
 from toposcope.core.source.sidecar import SIDECAR_NAME, PositionList, Sidecar, read_positions_file
+from toposcope.core.stack import FocalStack, FrameSource
 from toposcope.errors import CalibrationError
 
 
@@ -44,6 +47,12 @@ class Calibration:
     near: Sourced[Side] | None
     pixel_um: Sourced[float] | None
     notes: tuple[str, ...]
+
+    def of(self, source: FrameSource, name: str, path: Path | None, **more: Any) -> FocalStack:
+        """Return the stack of ``source`` with this calibration; ``more`` goes to `FocalStack.create`."""
+        return FocalStack.create(
+            source, self.positions, self.unit, self.kind, self.near, self.pixel_um, name, path, **more
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -234,19 +234,9 @@ def _container_stack(container: Container, path: Path, options: OpenOptions, rep
     if kept != tuple(range(len(names))):
         source = SelectedSource(source, kept)
     source, scaled = to_unit_range(source, report)
-    return FocalStack.create(
-        source,
-        calibration.positions,
-        calibration.unit,
-        calibration.kind,
-        calibration.near,
-        calibration.pixel_um,
-        path.name.split(".")[0] or path.name,
-        path,
-        (*broken, *chosen.notes, *more, *calibration.notes, *scaled),
-        chosen.scene.objective,
-        chosen.parts,
-    )
+    notes = (*broken, *chosen.notes, *more, *calibration.notes, *scaled)
+    name, objective = path.name.split(".")[0] or path.name, chosen.scene.objective
+    return calibration.of(source, name, path, notes=notes, objective=objective, parts=chosen.parts)
 
 
 def _whole_planes(
@@ -365,19 +355,9 @@ def _open_tiff(
     near = found.near if own is not None and positions is not None and own.origin == positions.origin else None
     source: FrameSource = found.source if kept == list(range(len(names))) else SelectedSource(found.source, tuple(kept))
     source, scaled = to_unit_range(source, report)
-    return FocalStack.create(
-        source,
-        calibration.positions,
-        calibration.unit,
-        calibration.kind,
-        calibration.near or near,
-        calibration.pixel_um,
-        name,
-        path,
-        (*more, *found.notes, *calibration.notes, *scaled),
-        found.objective,
-        found.parts,
-    )
+    notes = (*more, *found.notes, *calibration.notes, *scaled)
+    calibration = replace(calibration, near=calibration.near or near)
+    return calibration.of(source, name, path, notes=notes, objective=found.objective, parts=found.parts)
 
 
 def _open_pages(
@@ -393,17 +373,7 @@ def _open_pages(
     kind = _camera_kind(headers)
     calibration = calibrate(frames, options, sidecar, None, None, kind, None, read_names=False)
     source, _, more = make_source(headers, [names[order[place]] for place in places], options)
-    return FocalStack.create(
-        source,
-        calibration.positions,
-        calibration.unit,
-        calibration.kind,
-        calibration.near,
-        calibration.pixel_um,
-        name,
-        header.path,
-        (*notes, *more, *calibration.notes),
-    )
+    return calibration.of(source, name, header.path, notes=(*notes, *more, *calibration.notes))
 
 
 def _open_images(
@@ -442,17 +412,7 @@ def _open_images(
     frames = Frames(names, tuple(places[k] for k in good), tuple(order), options.only is not None)
     calibration = calibrate_headers(source.headers, frames, options, sidecar)
     ranged, scaled = to_unit_range(source, part(report, 0.5, 1.0))
-    return FocalStack.create(
-        ranged,
-        calibration.positions,
-        calibration.unit,
-        calibration.kind,
-        calibration.near,
-        calibration.pixel_um,
-        name,
-        path,
-        (*notes, *more, *calibration.notes, *scaled),
-    )
+    return calibration.of(ranged, name, path, notes=(*notes, *more, *calibration.notes, *scaled))
 
 
 def chosen_files(folder: Path, sidecar: Sidecar, only: Sequence[str]) -> tuple[tuple[Path, ...], Sidecar]:
