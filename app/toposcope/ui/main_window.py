@@ -44,11 +44,9 @@ from toposcope.core.adapted import Adapted
 from toposcope.core.alike import calibrating_like, over
 from toposcope.core.command_line import depth_command, quoted
 from toposcope.core.curve import FocusCurve
-from toposcope.core.height_map import HEIGHT_MAP_SUFFIXES
 from toposcope.core.marks import Marks
 from toposcope.core.project import PROJECT_SUFFIX
-from toposcope.core.result import RESULT_NAME
-from toposcope.core.source import FRAME_SUFFIXES, OpenOptions
+from toposcope.core.source import OpenOptions
 from toposcope.errors import ToposcopeError
 from toposcope.ui import theme
 from toposcope.ui.actions import (
@@ -82,6 +80,19 @@ from toposcope.ui.controllers.times import TimesController
 from toposcope.ui.controllers.watching import WatchingController
 from toposcope.ui.dropping import dropped_paths
 from toposcope.ui.engine import Engine
+from toposcope.ui.file_questions import (
+    CHANNELS_FILTER,
+    FILE_FILTER,
+    HEIGHTS_FILTER,
+    LIKE_FILTER,
+    NETWORK_FILTER,
+    NUMBERS_FILTER,
+    PICTURE_FILTER,
+    PROJECT_FILTER,
+    RESULT_FILTER,
+    STACK_FILTER,
+    FileQuestions,
+)
 from toposcope.ui.images import image_of
 from toposcope.ui.preferences import Preferences
 from toposcope.ui.project_state import is_modified
@@ -113,28 +124,6 @@ from toposcope.ui.views.sweep_panel import SweepPanel
 from toposcope.ui.views.watch_view import WatchDialog
 from toposcope.ui.workers import LatestRunner
 
-_USUAL: Final = ".tif .tiff .jpg .jpeg .png .dng .heic".split()
-_SUFFIXES: Final = (
-    *_USUAL,  # dialogs show the first ones only
-    *".czi .nd2 .lif .lof .xlef .oif .oib .lsm .stk".split(),
-    *sorted(FRAME_SUFFIXES.difference(_USUAL)),
-)
-_IMAGES: Final = " ".join(f"*{suffix} *{suffix.upper()}" for suffix in _SUFFIXES)
-_HEIGHTS: Final = " ".join(f"*{suffix} *{suffix.upper()}" for suffix in HEIGHT_MAP_SUFFIXES)
-PROJECT_FILTER: Final = f"Projects of Toposcope (*{PROJECT_SUFFIX})"
-FILE_FILTER: Final = (
-    f"All that can be opened ({_IMAGES} {_HEIGHTS} {RESULT_NAME} *{PROJECT_SUFFIX})"
-    f";;Images and microscopes' files ({_IMAGES});;Height maps ({_HEIGHTS});;Results of Toposcope ({RESULT_NAME})"
-    f";;{PROJECT_FILTER};;All files (*)"
-)
-STACK_FILTER: Final = f"Images and microscopes' files ({_IMAGES});;All files (*)"
-LIKE_FILTER: Final = f"Projects and results of Toposcope (*{PROJECT_SUFFIX} {RESULT_NAME})"
-RESULT_FILTER: Final = f"Results of Toposcope ({RESULT_NAME})"
-HEIGHTS_FILTER: Final = f"Height maps ({_HEIGHTS});;All files (*)"
-PICTURE_FILTER: Final = "PNG (*.png);;TIFF (*.tif *.tiff);;JPEG (*.jpg *.jpeg)"
-NETWORK_FILTER: Final = "Adapted networks (*.safetensors)"
-NUMBERS_FILTER: Final = "32-bit TIFF (*.tif *.tiff)"
-CHANNELS_FILTER: Final = "OME-TIFF (*.ome.tif)"
 LINE_STEP: Final = 0.02
 """Share of the width by which a key moves the line between A and B."""
 TALL_PANEL: Final = 480
@@ -160,6 +149,7 @@ class MainWindow(QMainWindow):
             State(colour_map=self.preferences.colour_map, automatic=self.preferences.automatic), self
         )
         self.undo = QUndoStack(self)
+        self._questions = FileQuestions(self, self.preferences)
         # grows and shrinks in place by the networks that the user adapts
         self.methods = dict(self.engine.methods)
         self._note_timer = QTimer(self, singleShot=True, interval=NOTE_MS)
@@ -857,52 +847,40 @@ class MainWindow(QMainWindow):
 
     def _find_stack(self, gone: Path) -> None:
         """Let the user say where the frames of a project lie now."""
-        title, folder = f"Where is {gone.name} now?", self.preferences.folder
-        if gone.suffix:
-            name, _ = QFileDialog.getOpenFileName(self, title, folder, f"{gone.name} ({gone.name});;All files (*)")
-        else:
-            name = QFileDialog.getExistingDirectory(self, title, folder)
-        if name:
-            self.preferences.folder = str(Path(name).parent)
-            self.opening.open_found(Path(name))
+        title, kinds = f"Where is {gone.name} now?", f"{gone.name} ({gone.name});;All files (*)"
+        found = self._questions.file(title, kinds) if gone.suffix else self._questions.folder(title)
+        if found is not None:
+            self.opening.open_found(found)
 
     def ask_folder(self) -> None:
         """Let the user choose a folder."""
-        folder = QFileDialog.getExistingDirectory(self, "Open a folder of images", self.preferences.folder)
-        if folder:
-            self.preferences.folder = str(Path(folder).parent)
-            self.open(Path(folder))
+        folder = self._questions.folder("Open a folder of images")
+        if folder is not None:
+            self.open(folder)
 
     def ask_files(self) -> None:
         """Let the user choose files."""
-        names, _ = QFileDialog.getOpenFileNames(self, "Open files", self.preferences.folder, FILE_FILTER)
-        if names:
-            self.preferences.folder = str(Path(names[0]).parent)
-            self.open([Path(name) for name in names])
+        files = self._questions.files("Open files", FILE_FILTER)
+        if files:
+            self.open(files)
 
     def ask_heights(self) -> None:
         """Let the user choose a height map to compare the shown result with."""
-        title = "Compare with a height map"
-        name, _ = QFileDialog.getOpenFileName(self, title, self.preferences.folder, HEIGHTS_FILTER)
-        if name:
-            self.preferences.folder = str(Path(name).parent)
-            self._compare_heights(Path(name))
+        path = self._questions.file("Compare with a height map", HEIGHTS_FILTER)
+        if path is not None:
+            self._compare_heights(path)
 
     def ask_like(self) -> None:
         """Let the user choose a project or a stored result to set the open stack up like."""
-        title = "Set up like a project, or a stored result"
-        name, _ = QFileDialog.getOpenFileName(self, title, self.preferences.folder, LIKE_FILTER)
-        if name:
-            self.preferences.folder = str(Path(name).parent)
-            self.likeness.take(Path(name))
+        path = self._questions.file("Set up like a project, or a stored result", LIKE_FILTER)
+        if path is not None:
+            self.likeness.take(path)
 
     def ask_stored(self) -> None:
         """Let the user choose a stored result to compare the shown one with."""
-        title = "Compare with a stored result"
-        name, _ = QFileDialog.getOpenFileName(self, title, self.preferences.folder, RESULT_FILTER)
-        if name:
-            self.preferences.folder = str(Path(name).parent)
-            self.heights.compare_stored(Path(name))
+        path = self._questions.file("Compare with a stored result", RESULT_FILTER)
+        if path is not None:
+            self.heights.compare_stored(path)
 
     def _compare_heights(self, path: Path) -> None:
         run = reference_run(self.session.state)
@@ -936,10 +914,9 @@ class MainWindow(QMainWindow):
 
     def ask_watch(self) -> None:
         """Let the user choose a folder to watch."""
-        folder = QFileDialog.getExistingDirectory(self, "Watch a folder that slices come into", self.preferences.folder)
-        if folder:
-            self.preferences.folder = str(Path(folder).parent)
-            self.watch(Path(folder))
+        folder = self._questions.folder("Watch a folder that slices come into")
+        if folder is not None:
+            self.watch(folder)
 
     def watch(self, folder: Path) -> WatchingController:
         """Show the window that watches a folder, and begin."""
@@ -1071,25 +1048,21 @@ class MainWindow(QMainWindow):
 
     def ask_adapt_folder(self) -> None:
         """Let the user choose a folder to learn from."""
-        folder = QFileDialog.getExistingDirectory(self, "Add a folder to learn from", self.preferences.folder)
-        if folder:
-            self.preferences.folder = str(Path(folder).parent)
-            self._adapt(lambda: self.adapting.add([Path(folder)]))
+        folder = self._questions.folder("Add a folder to learn from")
+        if folder is not None:
+            self._adapt(lambda: self.adapting.add([folder]))
 
     def ask_adapt_files(self) -> None:
         """Let the user choose files to learn from."""
-        names, _ = QFileDialog.getOpenFileNames(self, "Add stacks to learn from", self.preferences.folder, STACK_FILTER)
-        if names:
-            self.preferences.folder = str(Path(names[0]).parent)
-            self._adapt(lambda: self.adapting.add([Path(name) for name in names]))
+        files = self._questions.files("Add stacks to learn from", STACK_FILTER)
+        if files:
+            self._adapt(lambda: self.adapting.add(files))
 
     def ask_network(self) -> None:
         """Let the user choose the file of an adapted network that somebody shares."""
-        title = "Bring in an adapted network"
-        names, _ = QFileDialog.getOpenFileNames(self, title, self.preferences.folder, NETWORK_FILTER)
-        if names:
-            self.preferences.folder = str(Path(names[0]).parent)
-            self._adapt(lambda: self.adapting.bring_in([Path(name) for name in names]))
+        files = self._questions.files("Bring in an adapted network", NETWORK_FILTER)
+        if files:
+            self._adapt(lambda: self.adapting.bring_in(files))
 
     def _adapt(self, action: Callable[[], object]) -> None:
         self.show_adapt()
