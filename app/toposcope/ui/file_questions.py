@@ -32,6 +32,7 @@ LIKE_FILTER: Final = f"Projects and results of Toposcope (*{PROJECT_SUFFIX} {RES
 RESULT_FILTER: Final = f"Results of Toposcope ({RESULT_NAME})"
 HEIGHTS_FILTER: Final = f"Height maps ({_HEIGHTS});;All files (*)"
 PICTURE_FILTER: Final = "PNG (*.png);;TIFF (*.tif *.tiff);;JPEG (*.jpg *.jpeg)"
+REPORT_FILTER: Final = "PDF (*.pdf);;HTML, for browsers (*.html *.htm)"
 NETWORK_FILTER: Final = "Adapted networks (*.safetensors)"
 NUMBERS_FILTER: Final = "32-bit TIFF (*.tif *.tiff)"
 CHANNELS_FILTER: Final = "OME-TIFF (*.ome.tif)"

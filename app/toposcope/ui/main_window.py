@@ -46,6 +46,7 @@ from toposcope.core.command_line import depth_command, quoted
 from toposcope.core.curve import FocusCurve
 from toposcope.core.marks import Marks
 from toposcope.core.project import PROJECT_SUFFIX
+from toposcope.core.report.page import SUFFIXES
 from toposcope.core.source import OpenOptions
 from toposcope.errors import ToposcopeError
 from toposcope.ui import theme
@@ -75,6 +76,7 @@ from toposcope.ui.controllers.opening import OpeningController, problem
 from toposcope.ui.controllers.pictures import PicturesController
 from toposcope.ui.controllers.pins import PinsController
 from toposcope.ui.controllers.projects import ProjectsController
+from toposcope.ui.controllers.reporting import PDF, ReportingController, measured_name
 from toposcope.ui.controllers.surface import SurfaceController
 from toposcope.ui.controllers.times import TimesController
 from toposcope.ui.controllers.watching import WatchingController
@@ -89,6 +91,7 @@ from toposcope.ui.file_questions import (
     NUMBERS_FILTER,
     PICTURE_FILTER,
     PROJECT_FILTER,
+    REPORT_FILTER,
     RESULT_FILTER,
     STACK_FILTER,
     FileQuestions,
@@ -97,6 +100,7 @@ from toposcope.ui.images import image_of
 from toposcope.ui.preferences import Preferences
 from toposcope.ui.project_state import is_modified
 from toposcope.ui.pyramid import Picture
+from toposcope.ui.report_pdf import PAPERS
 from toposcope.ui.resolve import LONG_JOBS, ViewState, opened_name, reference_run, resolve, shown_kinds
 from toposcope.ui.session import MODES, Kinds, Offer, Session, State, Tool
 from toposcope.ui.theme import ThemeName
@@ -115,6 +119,7 @@ from toposcope.ui.views.method_panel import MethodPanel
 from toposcope.ui.views.open_dialog import OpenDialog
 from toposcope.ui.views.picture_view import PictureView
 from toposcope.ui.views.profile_view import ProfileView
+from toposcope.ui.views.report_dialog import ReportDialog, usual_paper
 from toposcope.ui.views.scrolled import scrolled
 from toposcope.ui.views.start_page import StartPage
 from toposcope.ui.views.status import StatusView
@@ -229,6 +234,7 @@ class MainWindow(QMainWindow):
         self.surfaces = SurfaceController(session, self.surface, self)
         self.measuring = MeasuringController(session, undo, self.measure, self.profiles, self)
         self.likeness = LikenessController(session, undo, self)
+        self.reporting = ReportingController(session, self)
         self.calibrating = CalibratingController(session, undo, self.calibration, self._ask_positions, self)
         self.exporting = ExportingController(
             session,
@@ -446,6 +452,7 @@ class MainWindow(QMainWindow):
             "copy_measured": lambda: self._copy(self.measuring.table()),
             "copy_profiles": lambda: self._copy(self.profiles.table()),
             "save_measured": self.save_measured,
+            "save_report": self.save_report,
             "adapt": self.show_adapt,
             "adapt_folder": self.ask_adapt_folder,
             "adapt_files": self.ask_adapt_files,
@@ -530,6 +537,7 @@ class MainWindow(QMainWindow):
         panel.stepRemoveRequested.connect(measuring.remove_step)
         panel.copyRequested.connect(lambda: self._copy(measuring.table()))
         panel.saveRequested.connect(self.save_measured)
+        panel.reportRequested.connect(self.save_report)
         self.docks["measure"].visibilityChanged.connect(measuring.look)
 
     def _connect_adapt(self) -> None:
@@ -704,7 +712,7 @@ class MainWindow(QMainWindow):
         acts["copy_command"].setEnabled(now.has_stack)
         acts["export"].setEnabled(now.can_export)
         acts["copy_advice"].setEnabled(bool(now.sweep))
-        for name in ("draw_line", "draw_area", "draw_step", "save_measured", "copy_measured"):
+        for name in ("draw_line", "draw_area", "draw_step", "save_measured", "save_report", "copy_measured"):
             acts[name].setEnabled(now.can_export)
         acts["measure"].setEnabled(opened)
         acts["measure_whole"].setEnabled(now.marks.area is not None)
@@ -1265,6 +1273,7 @@ class MainWindow(QMainWindow):
         self.times.cancel()
         self.surfaces.cancel()
         self.measuring.cancel()
+        self.reporting.cancel()
         self.pictures.cancel()
 
     def _on_offer(self, offer: Offer) -> None:
@@ -1329,6 +1338,26 @@ class MainWindow(QMainWindow):
         )
         if chosen:
             self.measuring.save(Path(chosen))
+
+    def save_report(self) -> None:
+        """Let the user say what a report shall say besides, and choose a file for it."""
+        state = self.session.state
+        if state.run is None or state.run.reduction > 1:
+            return
+        paper = next((one for one in PAPERS if one == self.preferences.paper), usual_paper())
+        dialog = ReportDialog(measured_name(state, state.run), self.preferences.author, paper, self)
+        accepted, about, paper = dialog.exec(), dialog.about, dialog.paper
+        dialog.deleteLater()
+        if not accepted:
+            return
+        self.preferences.author, self.preferences.paper = about.author, paper
+        path = self._ask_file("Save the report as", _proposed_name(state, f"-report{PDF}"), REPORT_FILTER)
+        if path is None:
+            return
+        if path.suffix.lower() not in (PDF, *SUFFIXES):
+            self.session.say(f"{path.name} names no report. End it in .pdf or .html.", "error")
+            return
+        self.reporting.save(path, about, paper)
 
     def _draw(self, tool: Tool) -> None:
         """Take a tool for drawing into the hand, or put it down."""
@@ -1496,6 +1525,7 @@ class MainWindow(QMainWindow):
             self.exporting,
             self.estimating,
             self.measuring,
+            self.reporting,
         )
         return [
             *(controller.runner for controller in controllers),

@@ -108,6 +108,24 @@ class Preferences:
     def microscope(self, path: Path | None) -> None:
         self._settings.setValue("microscope", "" if path is None else str(path))
 
+    @property
+    def author(self) -> str:
+        """Who measured, in the last report."""
+        return str(self._settings.value("author", ""))
+
+    @author.setter
+    def author(self, name: str) -> None:
+        self._settings.setValue("author", name)
+
+    @property
+    def paper(self) -> str:
+        """The paper of the last report; empty before the first one."""
+        return str(self._settings.value("paper", ""))
+
+    @paper.setter
+    def paper(self, name: str) -> None:
+        self._settings.setValue("paper", name)
+
     def layout(self) -> tuple[QByteArray | None, QByteArray | None]:
         """Return geometry and docks of the window."""
         values = (self._settings.value("geometry"), self._settings.value("docks"))

@@ -14,6 +14,8 @@ from toposcope.core.report.contents import Block, Document, Figure, Items, Kept,
 from toposcope.errors import OutputError
 
 SUFFIXES: Final = (".html", ".htm")
+WHOLE: Final = 60
+"""Signs of an argument that is not broken; a line holds some more."""
 _UNSEEN: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 """Signs that are none, or that turn the order of others around; names of files may hold them."""
 _CLASSES: Final = {"n": "number", "u": "unit", "k": "name", "c": "code", "t": "text"}
@@ -32,6 +34,7 @@ h2 { font-size: 12pt; margin: 9mm 0 2.5mm; padding-bottom: 1mm; border-bottom: .
 p { margin: 0 0 2mm; orphans: 3; widows: 3 }
 .note { white-space: pre-line; margin: 3mm 0 0; padding: 2mm 3mm; border-left: .8mm solid #999 }
 .small { font-size: 8.5pt; color: #333 }
+.command span { white-space: nowrap }
 .command { font: 8.5pt/1.4 Consolas, Menlo, "DejaVu Sans Mono", monospace; white-space: pre-wrap; background: #f3f3f3;
   padding: 2mm 3mm; break-inside: avoid }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .6mm 5mm; margin: 0 }
@@ -46,11 +49,12 @@ th.group { color: #000; font-size: 10pt; padding-top: 3mm; break-after: avoid }
 .only { padding-right: 3mm }
 .unit { white-space: nowrap; width: 1%; padding-right: 6mm }
 .name { width: 34mm; padding-right: 5mm }
-td.code { font: 7.5pt Consolas, Menlo, "DejaVu Sans Mono", monospace; color: #333 }
+td.code { white-space: nowrap; width: 1%; padding-right: 0; color: #333;
+  font: 7.5pt Consolas, Menlo, "DejaVu Sans Mono", monospace }
 tr.marked td { background: #fff3cf }
 ul, ol { margin: 0 0 3mm; padding-left: 6mm } li { margin-bottom: 1mm }
 figure { margin: 0 0 5mm; break-inside: avoid }
-figure img { display: block; max-width: 100%; max-height: 112mm; height: auto; width: auto }
+figure img { display: block; max-width: 100%; max-height: 107mm; height: auto; width: auto }
 figcaption { font-size: 8.5pt; color: #333; margin-top: 1.2mm }
 .together { break-inside: avoid }
 @media print { body { margin: 0; padding: 0; max-width: none } }
@@ -108,7 +112,8 @@ def _section(section: Section) -> str:
 
 def _block(block: Block) -> str:
     if isinstance(block, Text):
-        return f'<p class="{block.kind}">{escaped(block.text)}</p>'
+        text = _arguments(block.text) if block.kind == "command" else escaped(block.text)
+        return f'<p class="{block.kind}">{text}</p>'
     if isinstance(block, Items):
         tag = "ol" if block.numbered else "ul"
         return f"<{tag}>{''.join(f'<li>{escaped(one)}</li>' for one in block.items)}</{tag}>"
@@ -122,6 +127,16 @@ def _block(block: Block) -> str:
     if isinstance(block, Kept):
         return f'<div class="together">{"".join(_block(one) for one in block.blocks)}</div>'
     return _table(block)
+
+
+def _arguments(text: str) -> str:
+    """Return a command line that is broken between its arguments, where a browser would break after any hyphen."""
+    return re.sub(r"[^ \n]+", _whole, shown(text))
+
+
+def _whole(match: re.Match[str]) -> str:
+    argument = html.escape(match[0])
+    return f"<span>{argument}</span>" if len(match[0]) <= WHOLE else argument
 
 
 def _table(table: Table) -> str:

@@ -335,7 +335,7 @@ def _steps(found: Measurement) -> Iterator[Block]:
             (f"Area {a}", f"{first.text}; {_deviation(step, 0)}"),
             (f"Area {b}", f"{second.text}; {_deviation(step, 1)}"),
         )
-        yield Table((), rows, "kt")
+        yield Kept((Table((), rows, "kt"),))
     yield Text(
         "Two planes of one slope by least squares (after ISO 5436-1), and their distance along z; the deviations, root "
         "mean square, tell how even the areas are.",

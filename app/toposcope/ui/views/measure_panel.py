@@ -51,6 +51,7 @@ class MeasurePanel(QWidget):
     stepRemoveRequested = Signal()
     copyRequested = Signal()
     saveRequested = Signal()
+    reportRequested = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -78,8 +79,10 @@ class MeasurePanel(QWidget):
         self._table.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self._table.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self._copy, self._save = QPushButton("  Copy"), QPushButton("  Save …")
+        self._report = QPushButton("  Report …")
         self._copy.setToolTip("Copy the parameters for a spreadsheet")
         self._save.setToolTip("Write parameters, profiles and the prepared surface into a folder")
+        self._report.setToolTip("Write a PDF or HTML file to hand on (Ctrl+Alt+R)")
         self._build()
         self.set_tool("pin")
         self.set_result("")
@@ -129,6 +132,7 @@ class MeasurePanel(QWidget):
         buttons = QHBoxLayout()
         buttons.addWidget(self._copy, 1)
         buttons.addWidget(self._save, 1)
+        buttons.addWidget(self._report, 1)
         layout.addLayout(buttons)
         layout.addStretch(1)
         self._form.changed.connect(self.settingsEdited)
@@ -136,6 +140,7 @@ class MeasurePanel(QWidget):
         self._no_step.clicked.connect(self.stepRemoveRequested)
         self._copy.clicked.connect(self.copyRequested)
         self._save.clicked.connect(self.saveRequested)
+        self._report.clicked.connect(self.reportRequested)
 
     def apply_theme(self) -> None:
         """Take icons of the theme."""
@@ -143,6 +148,7 @@ class MeasurePanel(QWidget):
             self._tools[tool].setIcon(theme.icon(name))
         self._copy.setIcon(theme.icon("copy"))
         self._save.setIcon(theme.icon("floppy-disk"))
+        self._report.setIcon(theme.icon("file-text"))
 
     def set_settings(self, settings: SurfaceSettings) -> None:
         """Show how the surface is prepared."""
@@ -222,6 +228,7 @@ class MeasurePanel(QWidget):
         self._table.setVisible(bool(parameters))
         self._copy.setEnabled(bool(parameters))
         self._save.setEnabled(bool(parameters))
+        self._report.setEnabled(bool(parameters))
         self._operations.setText("; ".join(operations))
         self._operations.setVisible(bool(operations) and bool(parameters))
         self._problem.setText(problem or EMPTY_TEXT)
