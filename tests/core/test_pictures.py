@@ -101,6 +101,15 @@ def test_scale_bar_is_as_long_as_it_says(pixel_um: float, length_px: int) -> Non
     assert abs(int(white.max()) - length_px) <= 3
 
 
+def test_the_text_of_a_short_scale_bar_stays_inside() -> None:
+    narrow = np.full((900, 100, 3), (0, 90, 0), np.uint8)
+    framed = pictures.framed_picture(narrow, pixel_um=5.0)
+    gap = 25  # round the picture
+    outside = framed[:, : gap - 2]
+    assert is_colour(outside, pictures.PAPER).all()
+    assert is_colour(framed[:, gap : gap + 100], (255, 255, 255)).any()
+
+
 def test_16_bit_frames_are_shown_in_8() -> None:
     plane = np.array([[0, 32768, 65535]], np.uint16)
     assert pictures.to_picture(plane)[0, :, 0].tolist() == [0, 128, 255]

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from toposcope.core.compare import COLOURS, compare
-from toposcope.core.pictures import VOID, colour_table
+from toposcope.core.pictures import VOID, colour_table, display_range, to_display
 from toposcope.core.sweep import Lack
-from toposcope.ui.pyramid import display_range, make_pyramid, to_display
+from toposcope.ui.pyramid import make_pyramid
 from toposcope.ui.rendering import (
     LACK_TITLES,
     NOTHING_KNOWN,

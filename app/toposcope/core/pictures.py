@@ -160,6 +160,31 @@ def to_picture(plane: Plane) -> Picture:
     return plane if plane.ndim == 3 else np.repeat(plane[..., None], 3, axis=2)
 
 
+def display_range(plane: Plane) -> tuple[float, float]:
+    """Return the values to show as black and white.
+
+    8-bit frames are shown as they are. Deeper frames often use a part of their range only (12 of 16
+    bits): they are stretched between their 0.1 and 99.9 percentiles, from zero where that is near.
+    """
+    if plane.dtype == np.uint8:
+        return 0.0, 255.0
+    low, high = (float(v) for v in np.percentile(plane[::4, ::4], (0.1, 99.9)))
+    low = 0.0 if low < 0.2 * high else low
+    if high <= low:
+        return 0.0, full_scale(plane.dtype)
+    return low, high
+
+
+def to_display(plane: Plane, low: float, high: float) -> Picture:
+    """Return a frame as 8 bit, ``low`` black and ``high`` white."""
+    if plane.dtype == np.uint8 and (low, high) == (0.0, 255.0):
+        return plane
+    scaled: NDArray[Any] = cv2.convertScaleAbs(
+        np.clip(plane, low, high) if low > 0 else plane, alpha=255.0 / (high - low), beta=-low * 255.0 / (high - low)
+    )
+    return np.asarray(scaled, dtype=np.uint8)
+
+
 @dataclass(frozen=True, slots=True)
 class Bar:
     """A colour bar: the colour map ``name`` from ``low`` to ``high``, with ``unit`` written over it."""
@@ -367,9 +392,8 @@ def _draw_scale_bar(
     x, y, length = left + size, top + height - size, length_um / pixel_um
     draw.line([(x, y), (x + length, y)], (0, 0, 0), round(size / 3) + 2)
     draw.line([(x, y), (x + length, y)], (255, 255, 255), round(size / 3))
-    draw.text(
-        (x + length / 2, y - size * 0.5), text, (255, 255, 255), font, "mb", stroke_width=2, stroke_fill=(0, 0, 0)
-    )
+    middle = max(x + length / 2, left + size / 3 + font.getlength(text) / 2)  # of a text wider than a short bar, too
+    draw.text((middle, y - size * 0.5), text, (255, 255, 255), font, "mb", stroke_width=2, stroke_fill=(0, 0, 0))
 
 
 def curve_picture(curve: FocusCurve, width: int = 1200, height: int = 560) -> Picture:

@@ -34,10 +34,11 @@ from toposcope.core.capture import (
 )
 from toposcope.core.growing import GrowingDepth, SharpnessCurve
 from toposcope.core.jobs import Cancelled, CancelToken, PauseSwitch, Progress
+from toposcope.core.pictures import display_range, to_display
 from toposcope.core.stack import Plane, reduce_plane
 from toposcope.core.sweep import saturated
 from toposcope.errors import ToposcopeError
-from toposcope.ui.pyramid import Picture, display_range, to_display
+from toposcope.ui.pyramid import Picture
 from toposcope.ui.workers import throttled
 
 INTERVAL: Final = 0.1

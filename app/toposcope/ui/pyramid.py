@@ -7,13 +7,11 @@ area average of the one below it (figures: a 45 MP level costs 23 ms to build, d
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-
-from toposcope.core.stack import Plane, full_scale
 
 Picture = NDArray[np.uint8]
 """(H, W) grey or (H, W, 3) RGB, contiguous."""
@@ -68,28 +66,3 @@ def make_pyramid(picture: Picture, shape: tuple[int, int] | None = None) -> Pyra
         reduction *= 2
         levels.append((reduction, picture))
     return Pyramid(shape, tuple(levels))
-
-
-def display_range(plane: Plane) -> tuple[float, float]:
-    """Return the values to show as black and white.
-
-    8-bit frames are shown as they are. Deeper frames often use a part of their range only (12 of 16
-    bits): they are stretched between their 0.1 and 99.9 percentiles, from zero where that is near.
-    """
-    if plane.dtype == np.uint8:
-        return 0.0, 255.0
-    low, high = (float(v) for v in np.percentile(plane[::4, ::4], (0.1, 99.9)))
-    low = 0.0 if low < 0.2 * high else low
-    if high <= low:
-        return 0.0, full_scale(plane.dtype)
-    return low, high
-
-
-def to_display(plane: Plane, low: float, high: float) -> Picture:
-    """Return a frame as 8 bit, ``low`` black and ``high`` white."""
-    if plane.dtype == np.uint8 and (low, high) == (0.0, 255.0):
-        return plane
-    scaled: NDArray[Any] = cv2.convertScaleAbs(
-        np.clip(plane, low, high) if low > 0 else plane, alpha=255.0 / (high - low), beta=-low * 255.0 / (high - low)
-    )
-    return np.asarray(scaled, dtype=np.uint8)

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toposcope.core.compare import COLOURS, Difference
-from toposcope.core.pictures import VOID, colour_map, colour_table
+from toposcope.core.pictures import VOID, colour_map, colour_table, display_range, to_display
 from toposcope.core.result import DepthResult
 from toposcope.core.stack import Plane
 from toposcope.core.sweep import Lack
-from toposcope.ui.pyramid import Picture, Pyramid, display_range, make_pyramid, to_display
+from toposcope.ui.pyramid import Picture, Pyramid, make_pyramid
 from toposcope.ui.session import LayerKind
 
 COLOUR_MAPS: Final[dict[str, str]] = {

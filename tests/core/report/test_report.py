@@ -21,8 +21,8 @@ from toposcope.core.calibration import Objective, Sourced
 from toposcope.core.height_map import HeightMap, as_result
 from toposcope.core.jobs import Cancelled, CancelToken
 from toposcope.core.pictures import Picture
-from toposcope.core.report import About, Document, Kept, Table, html_page, measurement_report, write_report
-from toposcope.core.report.drawings import Places, profile_picture, with_places
+from toposcope.core.report import About, Document, Figure, Kept, Table, html_page, measurement_report, write_report
+from toposcope.core.report.drawings import Places, picture_figure, profile_picture, with_places
 from toposcope.core.result import DepthResult, Provenance
 from toposcope.core.source import OpenOptions
 from toposcope.core.stack import FrameTags
@@ -341,6 +341,30 @@ def test_a_table_row_has_a_cell_for_each_column() -> None:
         for block in (one for kept in section.blocks for one in (kept.blocks if isinstance(kept, Kept) else (kept,))):
             if isinstance(block, Table):
                 assert all(len(row) in (1, len(block.columns)) for row in block.rows)
+
+
+def test_twelve_of_sixteen_bits_are_shown_bright() -> None:
+    ramp = np.tile(np.linspace(0, 4095, 800).astype(np.uint16), (600, 1))
+    drawn = figure_of(picture_figure(ramp, None, Places(), ""))
+    assert drawn.convert("L").crop((700, 200, 800, 400)).getextrema()[0] > 200
+
+
+def figure_of(found: Figure) -> Image.Image:
+    return Image.open(io.BytesIO(found.png))
+
+
+def test_spikes_are_told_of_where_some_were_found() -> None:
+    smooth, rough = sweep_result(), sweep_result()
+    rough.depth[10, 10] = 200.0
+    spiky = SurfaceSettings(outliers=True)
+    for result, settings, words, others in (
+        (smooth, SurfaceSettings(), "made by single pixels", "Spikes were left out"),
+        (rough, spiky, "Spikes were left out", "made by single pixels"),
+        (smooth, spiky, "no spikes found", "Spikes were left out"),
+    ):
+        text = page_of(report_of(result, Plan(settings))).text
+        assert words in text
+        assert others not in text
 
 
 def test_a_surface_of_voids_is_drawn() -> None:

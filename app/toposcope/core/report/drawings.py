@@ -21,12 +21,14 @@ from toposcope.core.pictures import (
     Picture,
     averaged,
     colour_map,
+    display_range,
     font_of,
     framed_picture,
     reduce_map,
     robust_range,
     tick_texts,
     ticks,
+    to_display,
     to_picture,
 )
 from toposcope.core.report.contents import Figure
@@ -92,7 +94,8 @@ def picture_figure(picture: Plane, pixel_um: float | None, places: Places, capti
     size = (max(1, round(shape[1] * factor)), max(1, round(shape[0] * factor)))
     if factor < 1:
         picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
-    return _map_figure(_enlarged(to_picture(picture)), shape, pixel_um, places, caption)
+    grey = to_display(picture, *display_range(picture))  # 12 of 16 bits would be nearly black
+    return _map_figure(_enlarged(to_picture(grey)), shape, pixel_um, places, caption)
 
 
 def figure(picture: Picture, caption: str) -> Figure:

@@ -43,6 +43,8 @@ GLANCE: Final = ("Sa", "Sq", "Sz")
 """Parameters that are told on the first page already."""
 PACKAGES: Final = ("numpy", "scipy", "opencv-python-headless")
 """Packages whose versions may matter to the last digit."""
+SPIKES: Final = "spikes left out"
+"""How the operation begins that has found some."""
 _PLAIN: Final = OpenOptions()
 
 
@@ -128,7 +130,8 @@ def measurement_report(
         sections.append(Section("Profiles", tuple(_profiles(found, report))))
     if found.steps:
         sections.append(Section("Steps", tuple(_steps(found)), together=True))
-    sections.append(Section("What to keep in mind", (Items(tuple(_caveats(told, facts))),)))
+    if caveats := tuple(_caveats(told, facts)):
+        sections.append(Section("What to keep in mind", (Items(caveats),)))
     sections.append(Section("To make it again", tuple(_again(told))))
     report(Progress(1.0, "report"))
     return Document(
@@ -364,11 +367,10 @@ def _caveats(told: _Told, facts: Sequence[_Fact]) -> Iterator[str]:
             yield f"{lost} of {len(result.provenance.frames)} frames could not be aligned with the others."
     if found.known_share < 1:
         yield f"{percent(1 - found.known_share)} of the measured field is void: all numbers are of the rest."
-    yield (
-        "Sz, Sp and Sv are made by single pixels: a spike that was not left out is in them."
-        if not found.plan.settings.outliers
-        else "Spikes were left out: peaks and pits of a few pixels may be among them."
-    )
+    if any(one.startswith(SPIKES) for one in found.surface.operations):
+        yield "Spikes were left out: peaks and pits of a few pixels may be among them."
+    elif not found.plan.settings.outliers:
+        yield "Sz, Sp and Sv are made by single pixels: a spike that was not left out is in them."
 
 
 def _again(told: _Told) -> Iterator[Block]:

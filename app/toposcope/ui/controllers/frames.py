@@ -6,10 +6,11 @@ from PySide6.QtCore import QObject
 from PySide6.QtGui import QUndoStack
 
 from toposcope.core.jobs import Progress, Report
+from toposcope.core.pictures import display_range
 from toposcope.core.stack import FocalStack
 from toposcope.errors import ToposcopeError
 from toposcope.ui.commands import push
-from toposcope.ui.pyramid import Picture, display_range
+from toposcope.ui.pyramid import Picture
 from toposcope.ui.rendering import thumbnail
 from toposcope.ui.session import Session, State
 from toposcope.ui.views.film_strip import FilmStrip

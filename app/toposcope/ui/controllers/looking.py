@@ -9,10 +9,11 @@ from typing import Any, Protocol
 from PySide6.QtCore import QObject, Signal
 
 from toposcope.core.jobs import Report
+from toposcope.core.pictures import display_range
 from toposcope.core.source import OpenOptions, Preview, fact_rows
 from toposcope.core.stack import Part
 from toposcope.errors import ToposcopeError
-from toposcope.ui.pyramid import Picture, display_range
+from toposcope.ui.pyramid import Picture
 from toposcope.ui.rendering import thumbnail
 from toposcope.ui.workers import LatestRunner
 

@@ -23,13 +23,13 @@ from toposcope.core.compare import COLOURS, Difference, write_numbers
 from toposcope.core.editing import worked_stack
 from toposcope.core.export import write_channels, write_image
 from toposcope.core.jobs import Progress, Report, part
-from toposcope.core.pictures import Bar, beside_picture, framed_picture
+from toposcope.core.pictures import Bar, beside_picture, display_range, framed_picture
 from toposcope.core.result import DepthResult
 from toposcope.core.stack import FocalStack, FrameSource
 from toposcope.core.volume import FocusVolume
 from toposcope.errors import ToposcopeError
 from toposcope.ui.controllers.opening import problem
-from toposcope.ui.pyramid import Picture, display_range
+from toposcope.ui.pyramid import Picture
 from toposcope.ui.rendering import Rendered, render_difference, render_frame, render_result
 from toposcope.ui.resolve import PictureRequest, paired, side_name
 from toposcope.ui.session import Job, Layer, LayerKind, Run, Session, State

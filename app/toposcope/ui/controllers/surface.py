@@ -11,10 +11,10 @@ from PySide6.QtCore import QObject, QTimer
 
 from toposcope.core.export import write_image
 from toposcope.core.jobs import CancelToken, Progress, Report
+from toposcope.core.pictures import display_range, to_display
 from toposcope.errors import MissingPartError
 from toposcope.ui import theme
 from toposcope.ui.controllers.opening import problem
-from toposcope.ui.pyramid import display_range, to_display
 from toposcope.ui.session import Job, Run, Session, State
 from toposcope.ui.views.surface_data import PreparedSurface, prepare_surface
 from toposcope.ui.views.surface_view import SurfaceView

@@ -15,11 +15,12 @@ from PySide6.QtCore import QObject, QTimer, Signal
 from toposcope.core.advising import SweepAdvice
 from toposcope.core.growing import SharpnessCurve
 from toposcope.core.jobs import Report
+from toposcope.core.pictures import display_range, to_display
 from toposcope.core.source import OpenOptions
 from toposcope.core.stack import MIN_FRAMES, Plane
 from toposcope.core.watching import FolderWatch, Left, News
 from toposcope.ui.controllers.opening import problem
-from toposcope.ui.pyramid import Picture, display_range, to_display
+from toposcope.ui.pyramid import Picture
 from toposcope.ui.rendering import thumbnail
 from toposcope.ui.resolve import place_text
 from toposcope.ui.session import Message, Offer
