@@ -105,6 +105,23 @@ def test_a_report_tells_what_is_shown_and_drawn(
     assert proposed[0] == "A. Turner"
 
 
+def test_the_command_line_leaves_out_what_was_left_out(
+    qtbot: QtBot, window: MainWindow, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = window.session.state.run
+    window.session.set(skipped=frozenset({1}))
+    window.estimating.run()
+    qtbot.waitUntil(lambda: window.session.state.run is not before and not window.session.state.jobs, timeout=LONG_MS)
+    path = out / "ring.html"
+    answer(monkeypatch, path)
+    window.save_report()
+    qtbot.waitUntil(lambda: path.exists() and written(window), timeout=LONG_MS)
+    text = re.sub("</?span>", "", path.read_text("utf-8"))
+    assert "toposcope depth any -o " in text
+    assert "--skip img_01.png" in text
+    assert "the same 4 frames" in text
+
+
 def test_a_pdf_is_written_by_its_ending(
     qtbot: QtBot, window: MainWindow, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

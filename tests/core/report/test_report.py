@@ -254,6 +254,11 @@ def test_a_depth_that_fits_in_no_command_line_says_so() -> None:
     # how a file was read goes with it, where it is known
     page = page_of(report_of(sweep_result(), Plan(), reading=OpenOptions(channel=2)))
     assert "--channel 2" in page.text
+    some = tuple(Path(f"/data/groove/groove_{k}.png") for k in (0, 2, 4))
+    page = page_of(report_of(sweep_result(), Plan(), paths=some))
+    assert f"toposcope depth {' '.join(map(str, some))} -o groove-depth" in page.text
+    page = page_of(report_of(sweep_result(), Plan(), paths=some * 20))  # too many to be named
+    assert "toposcope depth /data/groove -o groove-depth" in page.text
 
 
 def test_several_steps_are_told_apart() -> None:

@@ -45,6 +45,8 @@ PACKAGES: Final = ("numpy", "scipy", "opencv-python-headless")
 """Packages whose versions may matter to the last digit."""
 SPIKES: Final = "spikes left out"
 """How the operation begins that has found some."""
+NAMED: Final = 24
+"""Most files that a command line names one by one."""
 _PLAIN: Final = OpenOptions()
 
 
@@ -58,6 +60,7 @@ class _Told:
     name: str
     file: Path | None
     reading: OpenOptions
+    paths: tuple[Path, ...]
     colours: str
 
     @property
@@ -92,6 +95,7 @@ def measurement_report(
     name: str,
     file: Path | None = None,
     reading: OpenOptions = _PLAIN,
+    paths: Sequence[Path] = (),
     colours: str = "viridis",
     at: datetime | None = None,
     report: Report = silent,
@@ -106,11 +110,11 @@ def measurement_report(
     about : what the user says of it
     name : what users call the source
     file : the stored result's ``result.json`` or the height map's file; None for a result that was never stored
-    reading : how the stack was read, as far as that is known
+    reading, paths : how the stack was read, and from which files, as far as that is known
     colours : colour map of the heights
     at : date of the report, now by default
     """
-    told = _Told(source, whole, found, name, file, reading, colours)
+    told = _Told(source, whole, found, name, file, reading, tuple(paths), colours)
     facts = _calibration(source)
     date = at or datetime.now().astimezone()
     zone = f"{date:%z}"
@@ -410,7 +414,8 @@ def _commands(told: _Told) -> tuple[list[list[str]], str]:
     commands = [measure_command(folder, plan)]
     try:
         reading = over(calibrating_like(result).typed, told.reading)
-        commands.insert(0, depth_command([source], folder, _estimate_settings(result), reading))
+        sources = told.paths if 0 < len(told.paths) <= NAMED else (source,)
+        commands.insert(0, depth_command(sources, folder, _estimate_settings(result), reading))
     except SettingsError as error:
         return commands, f"How the depth itself was computed fits in no command line: {error}"
     several = ""

@@ -84,8 +84,8 @@ def reporting(state: State, run: Run, path: Path, about: About, paper: Paper) ->
             about,
             measured_name(state, run),
             file,
-            _reading(state, run),
-            state.colour_map,
+            *_reading(state, run),
+            colours=state.colour_map,
             report=part(report, 0.5, 0.9),
         )
         if path.suffix.lower() == PDF:
@@ -104,10 +104,11 @@ def _file(state: State, run: Run) -> Path | None:
     return state.stored.path / RESULT_NAME if state.stored is not None and run is state.runs[0] else None
 
 
-def _reading(state: State, run: Run) -> OpenOptions:
-    """Return how the frames of a result were read, frames that were left out included."""
+def _reading(state: State, run: Run) -> tuple[OpenOptions, tuple[Path, ...]]:
+    """Return how the frames of a result were read, frames that were left out included, and from which files."""
     if state.stack is None or state.origin is None or run.stored:
-        return OpenOptions()
+        return OpenOptions(), ()
     names = state.stack.source.names
     left_out = tuple(names[i] for i in sorted(run.inputs.skipped) if i < len(names))
-    return replace(state.origin.reading, skip=(*state.origin.reading.skip, *left_out))
+    reading = replace(state.origin.reading, skip=(*state.origin.reading.skip, *left_out))
+    return reading, state.origin.paths
