@@ -17,7 +17,7 @@ import scenes
 from toposcope.core.editing import CalibrationEdit
 from toposcope.core.estimate import estimate
 from toposcope.core.marks import Line, Marks, Pin
-from toposcope.core.project import Project, View, is_project, open_project, read_project, write_project
+from toposcope.core.project import Project, View, check_alone, is_project, open_project, read_project, write_project
 from toposcope.core.source import OpenOptions
 from toposcope.core.surface import Area, SurfaceSettings
 from toposcope.errors import CalibrationError, MissingStackError, SettingsError, StackError
@@ -175,3 +175,10 @@ def test_projects_are_known_by_their_name(tmp_path: Path) -> None:
     assert not is_project(tmp_path / "stack.tif")
     with pytest.raises(StackError, match="does not exist"):
         read_project(tmp_path / "none.toposcope")
+
+
+def test_a_project_is_no_frame_of_a_stack(tmp_path: Path) -> None:
+    check_alone([tmp_path / "work.toposcope"])
+    check_alone([tmp_path / "a.tif", tmp_path / "b.tif"])
+    with pytest.raises(StackError, match=r"work\.toposcope is a project, which is no frame of a stack"):
+        check_alone([tmp_path / "a.tif", tmp_path / "work.toposcope"])

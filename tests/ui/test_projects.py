@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,12 @@ from PySide6.QtWidgets import QFileDialog
 from pytestqt.qtbot import QtBot
 
 from toposcope.core.editing import CalibrationEdit
-from toposcope.core.marks import Marks
+from toposcope.core.marks import Marks, Pin
 from toposcope.core.project import Project, read_project, write_project
 from toposcope.core.source import OpenOptions
 from toposcope.core.surface import Area
 from toposcope.errors import StackError
+from toposcope.ui.controllers import projects
 from toposcope.ui.main_window import MainWindow
 from window_fakes import FAKES, Make, make_stack
 
@@ -346,8 +348,6 @@ def project_with(**changes: Any) -> Callable[[Path], Project]:
 def test_what_does_not_fit_is_told_and_the_rest_opens(
     qtbot: QtBot, make: Make, scan: Path, tmp_path: Path, project: Callable[[Path], Project], text: str
 ) -> None:
-    from toposcope.core.marks import Pin
-
     made = replace(project(scan), pins=(Pin(1, 3, 4, 0), Pin(2, 900, 4, 1)))
     write_project(made, tmp_path / "work.toposcope")
     window = show(make)
@@ -398,3 +398,142 @@ def test_a_stored_result_and_its_lines_are_a_project_too(qtbot: QtBot, make: Mak
     qtbot.waitUntil(lambda: full(window))
     assert window.session.state.stored is not None
     assert window.session.state.marks == lines
+
+
+def test_saving_gives_the_next_stack_no_project(
+    qtbot: QtBot, make: Make, scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    going, wanted = Event(), tmp_path / "work.toposcope"
+
+    def slow(project: Project, path: Path) -> None:
+        assert path != wanted or going.wait(20)
+        write_project(project, path)
+
+    window = show(make)
+    work_on(qtbot, window, scan)
+    (tmp_path / "other").mkdir()
+    window.opening.open(tmp_path / "other")
+    monkeypatch.setattr(projects, "write_project", slow)
+    window.projects.save(wanted)
+    qtbot.waitUntil(lambda: full(window) and not window.session.state.pins)
+    going.set()
+    qtbot.waitUntil(lambda: window.preferences.recent[:1] == (wanted,))
+    assert window.session.state.project is None
+    assert len(read_project(wanted).pins) == 2
+
+
+def test_what_is_being_saved_is_saved_before_the_window_closes(
+    qtbot: QtBot, make: Make, scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    window = show(make)
+    work_on(qtbot, window, scan)
+    save(qtbot, window, tmp_path / "work.toposcope")
+    window._ask_unsaved = lambda name: pytest.fail("it is saved")  # type: ignore[method-assign]
+    window.pins.add(1, 1)
+    started: list[Any] = []
+    monkeypatch.setattr(window.projects.runner, "start", started.append)  # which does not come to it any more
+    window.save_project()
+    assert started
+    assert window.close()
+    assert len(read_project(tmp_path / "work.toposcope").pins) == 3
+
+
+def test_unsaved_changes_are_offered_when_the_project_is_opened(
+    qtbot: QtBot, make: Make, scan: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "work.toposcope"
+    window = show(make)
+    work_on(qtbot, window, scan)
+    save(qtbot, window, path)
+    window.pins.add(1, 1)
+    window.projects._calm.setInterval(1)
+    window.close()
+
+    again = show(make)
+    again.projects._calm.setInterval(1)
+    again.open(path)
+    qtbot.waitUntil(lambda: full(again) and again.session.state.message is not None)
+    message = again.session.state.message
+    assert message is not None
+    expected = "3 pins, 1 line, 1 area, 1 frame left out, calibration."
+    assert message.text == f"Last time there were changes here that were not saved: {expected}"
+    assert not again.isWindowModified()
+    qtbot.waitUntil(lambda: not again.projects._calm.isActive() and not again.projects.keeper.busy)
+    kept = again.preferences.last_work
+    assert kept is not None
+    assert len(read_project(kept).pins) == 3, "stays while it is offered"
+    again.message_bar.offerChosen.emit(message.offers[-1])
+    assert len(again.session.state.pins) == 3
+    assert again.session.state.project == path
+    assert again.isWindowModified()
+    again.undo.undo()
+    assert len(again.session.state.pins) == 2
+    assert not again.isWindowModified()
+
+
+def test_a_project_as_it_was_saved_offers_nothing(qtbot: QtBot, make: Make, scan: Path, tmp_path: Path) -> None:
+    path = tmp_path / "work.toposcope"
+    window = show(make)
+    work_on(qtbot, window, scan)
+    save(qtbot, window, path)
+    window.close_stack()
+    window.open(path)
+    qtbot.waitUntil(lambda: full(window) and not window.projects.looker.busy)
+    assert window.session.state.message is None
+
+
+@pytest.mark.parametrize("in_between", ["the same", "a project"])
+def test_work_is_offered_when_the_same_stack_is_opened_once_more(
+    qtbot: QtBot, make: Make, scan: Path, tmp_path: Path, in_between: str
+) -> None:
+    write_project(Project((scan,), pins=(Pin(1, 3, 4, 0),)), tmp_path / "work.toposcope")
+    window = show(make)
+    window.projects._calm.setInterval(1)
+    work_on(qtbot, window, scan)
+    before = worked(window)
+    if in_between == "a project":
+        window.open(tmp_path / "work.toposcope")
+        qtbot.waitUntil(lambda: full(window) and len(window.session.state.pins) == 1)
+        qtbot.waitUntil(lambda: not window.projects._calm.isActive() and not window.projects.keeper.busy)
+    window.open(scan)
+    qtbot.waitUntil(lambda: full(window) and window.session.state.message is not None)
+    message = window.session.state.message
+    assert message is not None
+    assert window.session.state.pins == ()
+    window.message_bar.offerChosen.emit(message.offers[0])
+    assert worked(window)[:6] == before[:6]
+    assert window.session.state.project is None
+
+
+def test_work_on_a_stored_result_is_offered_beside_its_stack(
+    qtbot: QtBot, make: Make, scan: Path, tmp_path: Path
+) -> None:
+    from toposcope.core.export import write_result
+    from window_fakes import make_result
+
+    write_result(make_result(replace(make_stack(), path=scan)), tmp_path / "scan-depth")
+    window = make()
+    window.open(tmp_path / "scan-depth")
+    qtbot.waitUntil(lambda: full(window))
+    window.measuring.add_line((5.0, 5.0), (20.0, 30.0))
+    lines = window.session.state.marks
+    window.close_stack()
+    window.open(tmp_path / "scan-depth")
+    qtbot.waitUntil(lambda: full(window) and not window.projects.looker.busy)
+    message = window.session.state.message
+    assert message is not None
+    assert message.text.endswith("There was more here last time: 1 line.")
+    assert message.offers[-1].action == "bring_back"
+    window.message_bar.offerChosen.emit(message.offers[-1])
+    assert window.session.state.marks == lines
+    window.undo.undo()
+    assert window.session.state.marks == Marks()
+
+
+def test_two_projects_make_no_stack(qtbot: QtBot, make: Make, tmp_path: Path) -> None:
+    window = show(make)
+    window.open([tmp_path / "a.toposcope", tmp_path / "b.toposcope"])
+    qtbot.waitUntil(lambda: window.session.state.message is not None)
+    message = window.session.state.message
+    assert message is not None
+    assert message.text == "a.toposcope is a project, which is no frame of a stack. Open it alone."

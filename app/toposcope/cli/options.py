@@ -263,13 +263,14 @@ def opened(options: argparse.Namespace, report: Report) -> Iterator[FocalStack]:
 
     A project becomes ``options.project``, and its stack has what was typed and left out in it.
     """
-    from toposcope.core.project import is_project, open_project
+    from toposcope.core.project import check_alone, is_project, open_project
     from toposcope.core.source import open_stack
 
     named = paths(options.stack)
     if isinstance(named, Path) and is_project(named):
         options.project, stack = open_project(named, report, open_options(options))
     else:
+        check_alone(named if isinstance(named, list) else [named])
         stack = open_stack(named, open_options(options), report)
     try:
         yield stack

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -85,11 +85,11 @@ class Project:
         return ", ".join(told)
 
     def key(self) -> str:
-        """Return what tells the frames of one project from those of others, as a name for files.
+        """Return what tells unsaved states of one project, or of frames without one, from others: a name for files.
 
         Time points of a series share it, since work goes on from one to the next.
         """
-        parts = (self.reading.series, self.reading.channel)
+        parts = (self.reading.series, self.reading.channel, self.file and str(self.file))
         return hashlib.sha256(repr((*map(str, self.paths), parts)).encode()).hexdigest()[:20]
 
     @property
@@ -138,6 +138,19 @@ def _plural(what: str) -> str:
 def is_project(path: Path) -> bool:
     """Whether the name is that of a project."""
     return path.suffix.lower() == PROJECT_SUFFIX and not path.is_dir()
+
+
+def check_alone(paths: Sequence[Path]) -> None:
+    """Refuse a project among several files that are to make one stack.
+
+    Raises
+    ------
+    StackError
+        If there is one.
+    """
+    project = next((path for path in paths if is_project(path)), None)
+    if project is not None and len(paths) > 1:
+        raise StackError(f"{project.name} is a project, which is no frame of a stack. Open it alone.")
 
 
 def write_project(project: Project, path: Path | str) -> None:

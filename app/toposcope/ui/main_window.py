@@ -834,6 +834,8 @@ class MainWindow(QMainWindow):
 
     def _may_leave(self) -> bool:
         """Ask what becomes of the changes of an open project, if there are any; says whether to go on."""
+        if not self.projects.finish():
+            return False
         state = self.session.state
         if state.project is None or not is_modified(state):
             return True

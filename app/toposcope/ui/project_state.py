@@ -44,7 +44,12 @@ def is_modified(state: State) -> bool:
     if state.project is None:
         return False
     now = project_of(state)
-    return now is None or state.saved is None or _work(now) != _work(state.saved)
+    return now is None or state.saved is None or differ(now, state.saved)
+
+
+def differ(one: Project, other: Project) -> bool:
+    """Whether two projects differ in what was chosen, typed or drawn."""
+    return _work(one) != _work(other)
 
 
 def _work(project: Project) -> dict[str, Any]:

@@ -304,6 +304,17 @@ def test_status_shows_a_job_only_while_it_runs(qtbot: QtBot) -> None:
     assert status._progress.isHidden()
 
 
+def test_start_page_shows_long_names_by_their_ends(qtbot: QtBot) -> None:
+    page = StartPage()
+    qtbot.addWidget(page)
+    page.set_last("R&D (12:05)")
+    assert page._last.text() == "Go on with R&&D (12:05)"
+    page.set_last("A name " + 40 * "that goes on " + "and ends (12:05)")
+    assert page._last.text().startswith("Go on with A name")
+    assert page._last.text().endswith("ends (12:05)")
+    assert page._last.sizeHint().width() < 560
+
+
 def test_start_page_lists_recent_paths(qtbot: QtBot, tmp_path: Path) -> None:
     page = StartPage()
     qtbot.addWidget(page)

@@ -18,7 +18,7 @@ from toposcope.core.export import read_result, stack_of
 from toposcope.core.height_map import METHOD, HeightMap, as_result, described, is_height_map, read_height_map
 from toposcope.core.jobs import Progress, Report, part
 from toposcope.core.marks import Marks
-from toposcope.core.project import Project, check_there, is_project, read_project
+from toposcope.core.project import Project, check_alone, check_there, is_project, read_project
 from toposcope.core.result import DepthResult
 from toposcope.core.source import Choice, ChoiceNeeded, OpenOptions, preview
 from toposcope.core.stack import FocalStack
@@ -150,6 +150,7 @@ class OpeningController(QObject):
         def work(report: Report) -> _Read | Work:
             if isinstance(target, Path) and is_project(target):
                 return self._read_project(target, options, instead, report, target.parent == work_folder)
+            check_alone([target] if isinstance(target, Path) else target)
             return self._read(target, options, report)
 
         self.runner.start(work)
@@ -168,7 +169,7 @@ class OpeningController(QObject):
         """Read a project, saved or ``is_kept`` for the user, and what it is about."""
         project = read_project(path)
         named = project.file if is_kept else path
-        saved = _saved_in(named) if is_kept else project
+        saved = saved_in(named) if is_kept else project
         if instead is not None:
             several = len(project.paths) > 1
             paths = tuple(instead.parent / one.name if several else instead for one in project.paths)
@@ -409,12 +410,21 @@ class OpeningController(QObject):
         self._session.set(message=message)
 
 
-def _saved_in(path: Path | None) -> Project | None:
+def saved_in(path: Path | None) -> Project | None:
     """Return what a project file holds, None where there is none any more, or it is damaged."""
     try:
         return read_project(path) if path is not None else None
     except ToposcopeError:
         return None
+
+
+def read_in(state: State) -> _Read | None:
+    """Return what is open as it was read, None where that is nothing."""
+    if state.height_map is not None and state.runs:
+        return _Heights(state.height_map, state.runs[0].result, "")
+    if state.stored is not None and state.runs:
+        return _Stored(state.stored, state.runs[0].result, None, "")
+    return state.opened
 
 
 def settings_of(project: Project) -> tuple[EstimateSettings | None, str]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from PySide6.QtCore import QObject, QTimer, Signal
 from PySide6.QtGui import QUndoStack
@@ -15,9 +15,9 @@ from toposcope.core.export import made_folder
 from toposcope.core.project import PROJECT_SUFFIX, Project, read_project, write_project
 from toposcope.errors import ToposcopeError
 from toposcope.ui.commands import push
-from toposcope.ui.controllers.opening import Work, laid_over, problem, settings_of
+from toposcope.ui.controllers.opening import Work, laid_over, problem, read_in, saved_in, settings_of
 from toposcope.ui.preferences import Preferences
-from toposcope.ui.project_state import project_of
+from toposcope.ui.project_state import differ, is_modified, project_of
 from toposcope.ui.resolve import opened_name
 from toposcope.ui.session import Message, Offer, Session, State
 from toposcope.ui.workers import LatestRunner
@@ -30,15 +30,22 @@ KEPT: Final = 100
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Written:
+    """What is saved where; ``before`` is the project's file of before."""
+
     project: Project
     path: Path
+    before: Path | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Kept:
-    """What was done on a stack when it was open before; ``settings`` are None, with a ``trouble``, as in `Work`."""
+    """What was done on a stack when it was open before; ``settings`` are None, with a ``trouble``, as in `Work`.
+
+    ``saved`` is what the file of its project holds.
+    """
 
     project: Project
+    saved: Project | None
     settings: EstimateSettings | None
     trouble: str
 
@@ -59,6 +66,7 @@ class ProjectsController(QObject):
         super().__init__(parent)
         self._session, self._undo, self._preferences, self._sample = session, undo, preferences, sample
         self._kept: Project | None = None
+        self._saving: _Written | None = None
         self._calm = QTimer(self, singleShot=True, interval=CALM_MS)
         self._calm.timeout.connect(self._keep)
         self.runner = LatestRunner("save", self)
@@ -87,11 +95,10 @@ class ProjectsController(QObject):
     def bring_back(self, kept: _Kept) -> None:
         """Lay over what is open what was done on it before; this can be undone."""
         state = self._session.state
-        read = state.opened
+        read = read_in(state)
         if read is None or state.origin is None or kept.project.paths != state.origin.paths:
             return
-        saved = state.saved if kept.project.file == state.project else None
-        work = Work(read, kept.project, kept.project.file, saved, kept.settings, kept.trouble)
+        work = Work(read, kept.project, kept.project.file, kept.saved, kept.settings, kept.trouble)
         laid, complaints = laid_over(work, state)
         push(self._undo, self._session, "bring back", **laid)
         if complaints:
@@ -102,24 +109,31 @@ class ProjectsController(QObject):
         project = project_of(self._session.state)
         if project is None:
             return
+        self._saving = saving = _Written(project, path, self._session.state.project)
 
         def work(report: object) -> _Written:
-            write_project(project, path)
-            return _Written(project, path)
+            write_project(saving.project, saving.path)
+            return saving
 
         self.runner.start(work)
 
     def save_now(self, path: Path) -> bool:
         """Write before the window goes on to something else; says whether that went well."""
         project = project_of(self._session.state)
-        if project is None:
-            return False
+        return project is not None and self._finish(_Written(project, path, self._session.state.project))
+
+    def finish(self) -> bool:
+        """Write what is being saved now, before the window goes on to something else; says whether that went well."""
+        return self._saving is None or self._finish(self._saving)
+
+    def _finish(self, saving: _Written) -> bool:
+        self.runner.drop()
         try:
-            write_project(project, path)
+            write_project(saving.project, saving.path)
         except ToposcopeError as error:
             self._on_failed(error)
             return False
-        self._on_written(_Written(project, path))
+        self._on_written(saving)
         return True
 
     def keep_now(self) -> None:
@@ -135,21 +149,21 @@ class ProjectsController(QObject):
 
     def _on_changed(self, before: State, now: State) -> None:
         if now.subject is not before.subject:
-            same = now.origin is not None and before.origin is not None and now.origin.paths == before.origin.paths
-            going_on = project_of(now) if same else None  # as at the next time point, or read again
+            step = _step(before, now)
+            going_on = project_of(now) if step != "other" else None
             if going_on is None or not going_on.contents:
                 self._keep_of(before)
-            if now.origin is not None and not same:
-                self._look(now)
+                if step != "time":
+                    self._look(now)
         if now.subject is not None:
             self._calm.start()
 
     def _look(self, state: State) -> None:
-        """Look whether something was done on the stack that was just opened, when it was open before."""
-        plain = project_of(state)
-        if plain is None or plain.contents or state.project is not None or state.opened is None:
+        """Look whether more was done on what was just opened, when it was open before."""
+        opened = project_of(state)
+        if opened is None or not _is_as_opened(state):
             return
-        path = self._path(plain)
+        path = self._path(opened)
 
         def work(report: object) -> _Kept | None:
             if not path.exists():
@@ -158,24 +172,34 @@ class ProjectsController(QObject):
                 project = read_project(path)
             except ToposcopeError:  # damaged, or of a newer program: there is nothing to bring back
                 return None
-            return _Kept(project, *settings_of(project))
+            return _Kept(project, saved_in(project.file), *settings_of(project))
 
         self.looker.start(work)
 
     def _on_found(self, kept: _Kept | None) -> None:
         state = self._session.state
         now = project_of(state)
-        if kept is None or now is None or now.contents or kept.project.paths != now.paths:
+        if kept is None or now is None or not _is_as_opened(state) or kept.project.paths != now.paths:
             return
-        told = f"There was more here last time: {kept.project.contents}."
-        note = f"{state.message.text}\n" if state.message is not None and not state.message.offers else ""
-        self._session.say(f"{note}{told}", "info", Offer("Bring it back", "bring_back", kept))
+        if state.project is None:
+            told = f"There was more here last time: {kept.project.contents}."
+        elif kept.project.file == state.project and differ(kept.project, now):
+            told = f"Last time there were changes here that were not saved: {kept.project.contents}."
+        else:
+            return
+        offer = Offer("Bring it back", "bring_back", kept)
+        message = state.message or Message("")
+        text = f"{message.text}\n{told}".strip()
+        self._session.set(message=replace(message, text=text, offers=(*message.offers, offer)))
 
     def _work(self, state: State) -> Project | None:
         """Return what is to be kept, None where that is nothing, or kept already."""
         project = project_of(state)
         if project is None or project == self._kept or project.paths == (self._sample,) or not project.contents:
             return None
+        offers = state.message.offers if state.message is not None else ()
+        if any(offer.action == "bring_back" for offer in offers) and _is_as_opened(state):
+            return None  # it would take the place of what is offered
         return project
 
     def _path(self, project: Project) -> Path:
@@ -205,9 +229,30 @@ class ProjectsController(QObject):
             old.unlink(missing_ok=True)
 
     def _on_written(self, written: _Written) -> None:
-        self._session.set(project=written.path, saved=written.project)
+        if self._saving is written:
+            self._saving = None
+        state = self._session.state
+        paths = state.origin.paths if state.origin is not None else ()
+        if paths == written.project.paths and state.project == written.before:  # else another one is open by now
+            self._session.set(project=written.path, saved=written.project)
         self._preferences.add_recent(written.path)
         self.saved.emit(written.path)
 
     def _on_failed(self, error: Exception) -> None:
+        self._saving = None
         self._session.set(message=problem(error, [Offer("Save elsewhere …", "save_project_as")]))
+
+
+def _step(before: State, now: State) -> Literal["time", "again", "other"]:
+    """Return what was opened: another time point of the same file, the same once more, or something else."""
+    if now.origin is None or before.origin is None or now.origin.paths != before.origin.paths:
+        return "other"
+    if now.project != before.project:
+        return "other"
+    return "again" if now.origin.reading.time == before.origin.reading.time else "time"
+
+
+def _is_as_opened(state: State) -> bool:
+    """Whether nothing was done yet on what is open."""
+    project = project_of(state)
+    return project is not None and not (project.contents if state.project is None else is_modified(state))

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QListWidget, QListWidgetItem, QPushButton, QVBoxLayout, QWidget
 
 from toposcope.ui import theme
 from toposcope.ui.resolve import short_path
+
+LAST_PX: Final = 400
+"""Width of what was done last, on its button; longer names are cut in their middle."""
 
 
 class StartPage(QWidget):
@@ -91,7 +95,8 @@ class StartPage(QWidget):
 
     def set_last(self, text: str) -> None:
         """Offer to go on with what was done last; nothing is offered where ``text`` is empty."""
-        self._last.setText(f"Go on with {text}")
+        shown = self._last.fontMetrics().elidedText(text, Qt.TextElideMode.ElideMiddle, LAST_PX)
+        self._last.setText(f"Go on with {shown}".replace("&", "&&"))  # a button underlines what follows a single one
         self._last.setVisible(bool(text))
 
     def set_recent(self, paths: Sequence[Path]) -> None:
