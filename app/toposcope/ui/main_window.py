@@ -44,6 +44,7 @@ from toposcope.core.adapted import Adapted
 from toposcope.core.alike import calibrating_like, over
 from toposcope.core.command_line import depth_command, quoted
 from toposcope.core.curve import FocusCurve
+from toposcope.core.export import file_names
 from toposcope.core.marks import Marks
 from toposcope.core.project import PROJECT_SUFFIX
 from toposcope.core.report.page import SUFFIXES
@@ -243,7 +244,7 @@ class MainWindow(QMainWindow):
             self._pinned_curves,
             sample,
             self,
-            {card.name: card.file_name for card in engine.formats},
+            file_names,
             lambda question: self._confirm(question),
         )
         # last, so that everybody knows of a new stack before its depth is computed

@@ -31,6 +31,7 @@ from toposcope.core.export import (
     ExportOptions,
     curves_csv,
     export,
+    file_names,
     pins_csv,
     read_result,
     stack_of,
@@ -553,6 +554,15 @@ def test_every_format_writes_into_a_folder(tmp_path: Path, name: str) -> None:
     assert all(path.stat().st_size > 50 for path in files)
     assert {path.name for path in tmp_path.iterdir()} == {path.name for path in files}
     assert seen == sorted(seen)
+
+
+@pytest.mark.parametrize("name", list(FORMATS))
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_names_of_files_are_known_before_they_are_written(tmp_path: Path, name: str, dtype: Any) -> None:
+    made = result(dtype=dtype)
+    written = export(made, name, tmp_path, curves=[curve(2)])
+    assert sorted(path.name for path in written) == sorted(file_names(name, made))
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(file_names(name, made))
 
 
 def test_unknown_formats_and_missing_pins_are_refused(tmp_path: Path) -> None:

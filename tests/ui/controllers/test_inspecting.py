@@ -573,8 +573,9 @@ def test_files_of_others_are_not_replaced_unasked(qtbot: QtBot, tmp_path: Path, 
         asked.append(question)
         return answers.pop(0)
 
-    names = {"depth": "depth.x", "ply": "ply.x"}
-    controller = ExportingController(session, panel, export, lambda: [], names=names, confirm=confirm)
+    controller = ExportingController(
+        session, panel, export, lambda: [], names=lambda name, result: (f"{name}.x",), confirm=confirm
+    )
     closing.append(controller.runner)
     (tmp_path / "ply.x").write_text("of somebody else")
     controller.export(("depth", "ply"), tmp_path)
@@ -586,6 +587,24 @@ def test_files_of_others_are_not_replaced_unasked(qtbot: QtBot, tmp_path: Path, 
     controller.export(("depth", "ply"), tmp_path)  # our own may be written anew
     qtbot.waitUntil(lambda: panel.set_written.call_count == 2)
     assert len(asked) == 2
+
+
+def test_all_files_of_a_format_are_asked_about(tmp_path: Path, closing: list[Any]) -> None:
+    stack = make_stack()
+    session, panel = Session(state_of(stack, make_run(stack))), MagicMock(spec=ExportPanel)
+    asked: list[str] = []
+    controller = ExportingController(
+        session,
+        panel,
+        MagicMock(),
+        lambda: [],
+        names=lambda name, result: (f"{name}.x", f"{name}.json"),
+        confirm=lambda question: bool(asked.append(question)),  # type: ignore[func-returns-value]
+    )
+    closing.append(controller.runner)
+    (tmp_path / "depth.json").write_text("of somebody else")
+    controller.export(["depth"], tmp_path)
+    assert asked == [f"{tmp_path} holds depth.json already. Replace it?"]
 
 
 def test_export_that_fails_says_why(qtbot: QtBot, tmp_path: Path, closing: list[Any]) -> None:

@@ -11,6 +11,7 @@ from toposcope.core.export.formats import (
     ExportOptions,
     FormatCard,
     export,
+    file_names,
     find_format,
     write_result,
 )
@@ -36,6 +37,7 @@ __all__ = [
     "FormatCard",
     "curves_csv",
     "export",
+    "file_names",
     "find_format",
     "made_folder",
     "pins_csv",

@@ -285,6 +285,22 @@ def write_result(
     return files
 
 
+def file_names(name: str, result: DepthResult) -> tuple[str, ...]:
+    """Return what the files of a format are called that `export` writes into a folder.
+
+    Raises
+    ------
+    SettingsError
+        If there is no such format.
+    """
+    usual = find_format(name).file_name
+    beside = {
+        "result": ("depth.tif", "confidence.tif", f"all_in_focus.{_own_format(result)}"),
+        "depth16": (str(Path(usual).with_suffix(".json")),),
+    }
+    return (usual, *beside.get(name, ()))
+
+
 def _own_format(result: DepthResult) -> str:
     if result.all_in_focus.dtype.itemsize > 1:
         return "tif"

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, Final
+from typing import Any
 
 from PySide6.QtCore import QObject
 
@@ -23,7 +22,8 @@ from toposcope.ui.workers import LatestRunner
 Exporter = Callable[[DepthResult | HeightMap, str, Path, Sequence[FocusCurve], Any, Report], Sequence[Path]]
 """Writes one format into a folder, with the curves of the pins where it takes them; returns the files."""
 
-NO_NAMES: Final[Mapping[str, str]] = MappingProxyType({})
+Names = Callable[[str, DepthResult], Sequence[str]]
+"""What the files of a format are called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +37,8 @@ class _Written:
 class ExportingController(QObject):
     """Writes what the export panel asks for.
 
-    ``curves`` gives the curves of the pins now. Nothing is proposed beside ``sample``, the shipped stack. ``names`` are
-    the usual file names of formats; ``confirm`` is asked before files that were there before are replaced.
+    ``curves`` gives the curves of the pins now. Nothing is proposed beside ``sample``, the shipped stack. ``names`` says
+    what files of a format are called; ``confirm`` is asked before files that were there before are replaced.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class ExportingController(QObject):
         curves: Callable[[], Sequence[FocusCurve]],
         sample: Path | None = None,
         parent: QObject | None = None,
-        names: Mapping[str, str] = NO_NAMES,
+        names: Names = lambda name, result: (),
         confirm: Callable[[str], bool] = lambda question: True,
     ) -> None:
         super().__init__(parent)
@@ -69,7 +69,7 @@ class ExportingController(QObject):
         run = self._session.state.run
         if run is None or not formats:
             return
-        if not self._may_replace(formats, folder):
+        if not self._may_replace([path for name in formats for path in self._names(name, run.result)], folder):
             return
         result, curves = self._session.state.shown_height_map or run.result, tuple(self._curves())
         self._session.set(message=None)
@@ -89,9 +89,9 @@ class ExportingController(QObject):
 
         self.runner.start(work)
 
-    def _may_replace(self, formats: Sequence[str], folder: Path) -> bool:
+    def _may_replace(self, names: Sequence[str], folder: Path) -> bool:
         """Ask about files of the same names that are not from what is open, if there are any."""
-        paths = [folder / self._names[name] for name in formats if name in self._names]
+        paths = [folder / name for name in dict.fromkeys(names)]
         there = [path.name for path in paths if path not in self._ours and path.exists()]
         if not there:
             return True
