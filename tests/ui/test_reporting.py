@@ -16,7 +16,7 @@ from toposcope.core.calibration import Sourced
 from toposcope.core.export import write_result, write_x3p
 from toposcope.core.jobs import Cancelled, CancelToken, Progress
 from toposcope.core.pictures import Picture, View
-from toposcope.core.report import About, Block, Document, Items, Kept, Section, Table, Text
+from toposcope.core.report import About, Block, Document, Items, Kept, Pair, Section, Table, Text
 from toposcope.core.report.drawings import figure
 from toposcope.core.source import open_stack
 from toposcope.core.surface import Area
@@ -304,6 +304,14 @@ def test_what_belongs_together_is_not_cut(qtbot: QtBot, tmp_path: Path, monkeypa
     whole = placed.counts
     write_pdf(document(Text("word " * 20_000), lines, together=True), tmp_path / "c.pdf")
     assert len(placed.counts) > len(whole)
+
+
+def test_two_narrow_pictures_stand_on_one_page(qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    placed = Placed(monkeypatch)
+    narrow: Picture = np.zeros((1300, 500, 3), np.uint8)
+    pair = Pair(figure(narrow, "left " * 60), figure(narrow, "right"))
+    write_pdf(document(pair, pair), tmp_path / "a.pdf")
+    assert len(placed.counts) == 2  # the title with one, and the other
 
 
 def test_a_text_longer_than_a_page_goes_on_with_the_next(

@@ -35,7 +35,7 @@ from PySide6.QtGui import (
 from toposcope import __version__
 from toposcope.core.export import write_bytes
 from toposcope.core.jobs import Progress, Report, silent
-from toposcope.core.report import Block, Document, Figure, Items, Kept, Section, Table, Text
+from toposcope.core.report import Block, Document, Figure, Items, Kept, Pair, Section, Table, Text
 from toposcope.core.report.page import shown
 
 Paper = Literal["A4", "Letter"]
@@ -319,6 +319,8 @@ class _Layout:
         if isinstance(block, Kept):
             pieces = [piece for one in block.blocks for lump in self._lumps(one) for piece in lump.pieces]
             return [_Lump(tuple(pieces))]
+        if isinstance(block, Pair):
+            return [self._pair(block)]
         if isinstance(block, Text):
             return [self._paragraph(block)]
         if isinstance(block, Items):
@@ -356,18 +358,37 @@ class _Layout:
         return [*lumps, _Lump((_space(1.6),))]
 
     def _figure(self, figure: Figure) -> _Lump:
-        bands, is_plot = _bands(figure.png)
-        scale = min(self._width / figure.width_px, FIGURE_MM * MM / figure.height_px)
-        width, height = figure.width_px * scale, figure.height_px * scale
+        picture, height = self._picture(figure, 0.0, self._width)
         caption = _Words(figure.caption, self._small, self._width, FAINT)
+        return _Lump((_Piece(height, picture), _space(1.0), *caption.pieces(), _space(4.2)))
+
+    def _pair(self, pair: Pair) -> _Lump:
+        width = (self._width - 6 * MM) / 2
+        lefts = (0.0, width + 6 * MM)
+        figures = (pair.left, pair.right)
+        drawn = [self._picture(one, left, width) for one, left in zip(figures, lefts, strict=True)]
+        captions = [_Words(one.caption, self._small, width, FAINT) for one in figures]
+
+        def draw(painter: QPainter, y: float) -> None:
+            for (picture, height), caption, left in zip(drawn, captions, lefts, strict=True):
+                picture(painter, y)
+                caption.draw(painter, left, y + height + 1.0 * MM)
+
+        tallest = max(height + caption.height for (_, height), caption in zip(drawn, captions, strict=True))
+        return _Lump((_Piece(tallest + 1.0 * MM, draw), _space(4.2)))
+
+    def _picture(self, figure: Figure, left: float, room: float) -> tuple[Draw, float]:
+        """Return how a picture is drawn from ``left`` on, in the width of ``room`` at most, and its height."""
+        bands, is_plot = _bands(figure.png)
+        scale = min(room / figure.width_px, FIGURE_MM * MM / figure.height_px)
 
         def draw(painter: QPainter, y: float) -> None:
             painter.setRenderHint(QPainter.RenderHint.LosslessImageRendering, is_plot)
             for top, band in bands:
-                painter.drawImage(QRectF(0.0, y + top * scale, width, band.height() * scale), band)
+                size = figure.width_px * scale, band.height() * scale
+                painter.drawImage(QRectF(left, y + top * scale, *size), band)
 
-        picture = _Piece(height, draw)
-        return _Lump((picture, _space(1.0), *caption.pieces(), _space(4.2)))
+        return draw, figure.height_px * scale
 
     def _wide(self, text: str, font: QFont) -> float:
         return QFontMetricsF(font).horizontalAdvance(shown(text))

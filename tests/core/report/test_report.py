@@ -21,7 +21,17 @@ from toposcope.core.calibration import Objective, Sourced
 from toposcope.core.height_map import HeightMap, as_result
 from toposcope.core.jobs import Cancelled, CancelToken
 from toposcope.core.pictures import Picture
-from toposcope.core.report import About, Document, Figure, Kept, Table, html_page, measurement_report, write_report
+from toposcope.core.report import (
+    About,
+    Document,
+    Figure,
+    Kept,
+    Pair,
+    Table,
+    html_page,
+    measurement_report,
+    write_report,
+)
 from toposcope.core.report.drawings import Places, picture_figure, profile_picture, with_places
 from toposcope.core.result import DepthResult, Provenance
 from toposcope.core.source import OpenOptions
@@ -370,6 +380,20 @@ def test_spikes_are_told_of_where_some_were_found() -> None:
         text = page_of(report_of(result, Plan(settings))).text
         assert words in text
         assert others not in text
+
+
+def test_narrow_pictures_stand_beside_each_other() -> None:
+    size = Sourced(0.5, "test")
+    rows, columns = np.indices((200, 40))
+    narrow = HeightMap(np.sin(rows / 9.0) + columns / 40, size, size, "formula")
+    blocks = next(one.blocks for one in report_of(narrow, Plan()).sections if one.title == "Pictures")
+    assert [type(one) for one in blocks] == [Pair, Figure]
+    assert len(page_of(report_of(narrow, Plan())).pictures) == 3
+    # with an area there are three of them, and the last stays alone
+    blocks = next(
+        one.blocks for one in report_of(narrow, Plan(area=Area(10, 2, 150, 38))).sections if one.title == "Pictures"
+    )
+    assert [type(one) for one in blocks] == [Pair, Figure, Figure]
 
 
 def test_a_surface_of_voids_is_drawn() -> None:

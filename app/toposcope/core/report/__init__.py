@@ -8,7 +8,7 @@
 >>> write_report(document, Path("report.html"))                                     # doctest: +SKIP
 """
 
-from toposcope.core.report.contents import About, Block, Document, Figure, Items, Kept, Section, Table, Text
+from toposcope.core.report.contents import About, Block, Document, Figure, Items, Kept, Pair, Section, Table, Text
 from toposcope.core.report.page import html_page, write_report
 from toposcope.core.report.writing import measurement_report
 
@@ -19,6 +19,7 @@ __all__ = [
     "Figure",
     "Items",
     "Kept",
+    "Pair",
     "Section",
     "Table",
     "Text",

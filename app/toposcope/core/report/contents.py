@@ -57,13 +57,21 @@ class Figure:
 
 
 @dataclass(frozen=True, slots=True)
+class Pair:
+    """Two figures beside each other: narrow ones, which would leave most of a page white."""
+
+    left: Figure
+    right: Figure
+
+
+@dataclass(frozen=True, slots=True)
 class Kept:
     """Blocks that belong on one page of paper."""
 
     blocks: tuple[Text | Items | Table | Figure, ...]
 
 
-Block: TypeAlias = Text | Items | Table | Figure | Kept
+Block: TypeAlias = Text | Items | Table | Figure | Pair | Kept
 
 
 @dataclass(frozen=True, slots=True)

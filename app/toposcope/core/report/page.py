@@ -10,7 +10,7 @@ from typing import Final
 
 from toposcope import __version__
 from toposcope.core.export import write_bytes
-from toposcope.core.report.contents import Block, Document, Figure, Items, Kept, Section, Table, Text
+from toposcope.core.report.contents import Block, Document, Figure, Items, Kept, Pair, Section, Table, Text
 from toposcope.errors import OutputError
 
 SUFFIXES: Final = (".html", ".htm")
@@ -56,6 +56,8 @@ ul, ol { margin: 0 0 3mm; padding-left: 6mm } li { margin-bottom: 1mm }
 figure { margin: 0 0 5mm; break-inside: avoid }
 figure img { display: block; max-width: 100%; max-height: 107mm; height: auto; width: auto }
 figcaption { font-size: 8.5pt; color: #333; margin-top: 1.2mm }
+.pair { display: flex; gap: 6mm; break-inside: avoid }
+.pair figure { width: 50%; min-width: 0 }
 .together { break-inside: avoid }
 @media print { body { margin: 0; padding: 0; max-width: none } }
 """
@@ -124,6 +126,8 @@ def _block(block: Block) -> str:
             f'<figure><img src="data:image/png;base64,{data}" width="{block.width_px}" height="{block.height_px}" '
             f'alt="{caption}"><figcaption>{caption}</figcaption></figure>'
         )
+    if isinstance(block, Pair):
+        return f'<div class="pair">{_block(block.left)}{_block(block.right)}</div>'
     if isinstance(block, Kept):
         return f'<div class="together">{"".join(_block(one) for one in block.blocks)}</div>'
     return _table(block)

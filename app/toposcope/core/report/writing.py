@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -21,7 +21,7 @@ from toposcope.core.jobs import Progress, Report, silent
 from toposcope.core.method import EstimateSettings
 from toposcope.core.pictures import PRINT, View, surface_drawing
 from toposcope.core.provenance import file_hash
-from toposcope.core.report.contents import About, Block, Document, Items, Kept, Section, Table, Text
+from toposcope.core.report.contents import About, Block, Document, Figure, Items, Kept, Pair, Section, Table, Text
 from toposcope.core.report.drawings import (
     figure,
     height_figure,
@@ -45,6 +45,8 @@ PACKAGES: Final = ("numpy", "scipy", "opencv-python-headless")
 """Packages whose versions may matter to the last digit."""
 SPIKES: Final = "spikes left out"
 """How the operation begins that has found some."""
+NARROW: Final = 0.75
+"""Share of its height that a figure is wide at most, where another one finds room beside it."""
 NAMED: Final = 24
 """Most files that a command line names one by one."""
 _PLAIN: Final = OpenOptions()
@@ -127,7 +129,7 @@ def measurement_report(
         Section("What was measured", (_subject(told),), together=True),
         Section("Calibration", tuple(_calibration_blocks(facts)), together=True),
         Section("What was done to the surface", tuple(_operations(told)), together=True),
-        Section("Pictures", tuple(_pictures(told, report))),
+        Section("Pictures", tuple(_paired(_pictures(told, report)))),
         Section("Parameters of the surface", tuple(_parameters(found))),
     ]
     if found.profiles:
@@ -246,7 +248,25 @@ def _operations(told: _Told) -> Iterator[Block]:
     yield Table((), (("Measured field", size), ("Known", known)), "kt")
 
 
-def _pictures(told: _Told, report: Report) -> Iterator[Block]:
+def _paired(figures: Iterable[Figure]) -> Iterator[Block]:
+    """Put two narrow figures that follow each other into one row."""
+    waiting: Figure | None = None
+    for one in figures:
+        is_narrow = one.width_px < NARROW * one.height_px
+        if waiting is not None and is_narrow:
+            yield Pair(waiting, one)
+            waiting = None
+            continue
+        if waiting is not None:
+            yield waiting
+        waiting = one if is_narrow else None
+        if not is_narrow:
+            yield one
+    if waiting is not None:
+        yield waiting
+
+
+def _pictures(told: _Told, report: Report) -> Iterator[Figure]:
     found, whole = told.found, told.whole
     plan, surface = found.plan, found.surface
     texture, what = _texture(told.source)
