@@ -15,7 +15,7 @@ from pytestqt.qtbot import QtBot
 
 from toposcope.core.editing import CalibrationEdit
 from toposcope.core.marks import Marks, Pin
-from toposcope.core.project import Project, read_project, write_project
+from toposcope.core.project import Project, View, read_project, write_project
 from toposcope.core.source import OpenOptions
 from toposcope.core.surface import Area
 from toposcope.errors import StackError
@@ -537,3 +537,14 @@ def test_two_projects_make_no_stack(qtbot: QtBot, make: Make, tmp_path: Path) ->
     message = window.session.state.message
     assert message is not None
     assert message.text == "a.toposcope is a project, which is no frame of a stack. Open it alone."
+
+
+@pytest.mark.parametrize("mode", ["compare", "difference"])
+def test_a_project_of_two_results_shows_the_one_that_it_brings(
+    qtbot: QtBot, make: Make, scan: Path, tmp_path: Path, mode: str
+) -> None:
+    write_project(Project((scan,), view=View(mode)), tmp_path / "work.toposcope")
+    window = show(make)
+    window.open(tmp_path / "work.toposcope")
+    qtbot.waitUntil(lambda: full(window))
+    assert window.session.state.mode == "depth"

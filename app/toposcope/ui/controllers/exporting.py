@@ -37,8 +37,8 @@ class _Written:
 class ExportingController(QObject):
     """Writes what the export panel asks for.
 
-    ``curves`` gives the curves of the pins now. Nothing is proposed beside ``sample``, the shipped stack. ``names`` says
-    what files of a format are called; ``confirm`` is asked before files that were there before are replaced.
+    ``curves`` gives the curves of the pins now. Nothing is proposed beside ``sample``, the shipped stack. ``names``
+    says what files of a format are called; ``confirm`` is asked before files that were there before are replaced.
     """
 
     def __init__(

@@ -453,7 +453,8 @@ def laid_over(work: Work, state: State) -> tuple[dict[str, Any], list[str]]:
         "surface": project.surface,
         "colour_map": view.colour_map,
         "ranges": {kind: limits for kind, limits in view.ranges.items() if kind in get_args(LayerKind)},
-        "mode": view.mode if view.mode in MODES else "depth",
+        # of two results that were compared, a project brings one back
+        "mode": view.mode if view.mode in MODES and view.mode not in ("compare", "difference") else "depth",
     }
     if not isinstance(read, FocalStack):
         return laid, complaints
