@@ -19,7 +19,7 @@ from toposcope.core.project import Project, View, read_project, write_project
 from toposcope.core.source import OpenOptions
 from toposcope.core.surface import Area
 from toposcope.errors import StackError
-from toposcope.ui.controllers import projects
+from toposcope.ui.controllers import opening, projects
 from toposcope.ui.main_window import MainWindow
 from window_fakes import FAKES, Make, make_stack
 
@@ -439,7 +439,7 @@ def test_what_is_being_saved_is_saved_before_the_window_closes(
 
 
 def test_unsaved_changes_are_offered_when_the_project_is_opened(
-    qtbot: QtBot, make: Make, scan: Path, tmp_path: Path
+    qtbot: QtBot, make: Make, scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "work.toposcope"
     window = show(make)
@@ -451,16 +451,26 @@ def test_unsaved_changes_are_offered_when_the_project_is_opened(
 
     again = show(make)
     again.projects._calm.setInterval(1)
+    seen = Event()
+
+    def settings_of(project: Project) -> Any:
+        assert seen.wait(20)
+        return opening.settings_of(project)
+
+    monkeypatch.setattr(projects, "settings_of", settings_of)  # a look that takes its time
     again.open(path)
-    qtbot.waitUntil(lambda: full(again) and again.session.state.message is not None)
+    qtbot.waitUntil(lambda: full(again) and not again.projects._calm.isActive() and not again.projects.keeper.busy)
+    kept = again.preferences.last_work
+    assert kept is not None
+    assert len(read_project(kept).pins) == 3, "stays while it is looked for"
+    seen.set()
+    qtbot.waitUntil(lambda: again.session.state.message is not None)
     message = again.session.state.message
     assert message is not None
     expected = "3 pins, 1 line, 1 area, 1 frame left out, calibration."
     assert message.text == f"Last time there were changes here that were not saved: {expected}"
     assert not again.isWindowModified()
     qtbot.waitUntil(lambda: not again.projects._calm.isActive() and not again.projects.keeper.busy)
-    kept = again.preferences.last_work
-    assert kept is not None
     assert len(read_project(kept).pins) == 3, "stays while it is offered"
     again.message_bar.offerChosen.emit(message.offers[-1])
     assert len(again.session.state.pins) == 3

@@ -177,6 +177,7 @@ class ProjectsController(QObject):
         self.looker.start(work)
 
     def _on_found(self, kept: _Kept | None) -> None:
+        self._calm.start()  # nothing was kept meanwhile
         state = self._session.state
         now = project_of(state)
         if kept is None or now is None or not _is_as_opened(state) or kept.project.paths != now.paths:
@@ -198,7 +199,8 @@ class ProjectsController(QObject):
         if project is None or project == self._kept or project.paths == (self._sample,) or not project.contents:
             return None
         offers = state.message.offers if state.message is not None else ()
-        if any(offer.action == "bring_back" for offer in offers) and _is_as_opened(state):
+        looking = self.looker.busy or any(offer.action == "bring_back" for offer in offers)
+        if looking and _is_as_opened(state):
             return None  # it would take the place of what is offered
         return project
 
