@@ -163,7 +163,7 @@ def _take_batch(window: MainWindow, folder: Path, private: Path) -> Path:
         cli.main(["simulate", "-o", str(parts / f"part_{number:02d}"), "--scene", scene, "--format", "png", "--quiet"])
     min((parts / "part_02").glob("*.png")).write_bytes(b"no picture")
     batch, dialog = window.show_batch(), window.batch_dialog
-    dialog.resize(1100, 520)
+    dialog.resize(1100, 640)
     batch.add([parts])
     _until(lambda: len(batch.state.rows) == len(BATCH_SCENES) and not batch.state.looking)
     batch.start()
