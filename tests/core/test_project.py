@@ -96,6 +96,29 @@ def test_a_project_computes_the_same_again(tmp_path: Path) -> None:
     assert 0 <= np.nanmin(result.depth) <= np.nanmax(result.depth) <= 20
 
 
+def test_typed_positions_find_their_frames_when_one_is_gone(tmp_path: Path) -> None:
+    stack = write_stack(tmp_path / "scan")
+    names = tuple(f"z{i}.png" for i in range(7))
+    edit = CalibrationEdit((0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0), "um")
+    write_project(Project((stack,), edit=edit, frames=names), tmp_path / "a.toposcope")
+    (stack / "z3.png").unlink()
+    _, opened = open_project(tmp_path / "a.toposcope")
+    np.testing.assert_array_equal(opened.positions.value, [0, 1, 2, 8, 16, 32])
+
+
+def test_the_right_frame_is_left_out_where_typed_positions_turn_the_stack(tmp_path: Path) -> None:
+    stack = write_stack(tmp_path / "scan")
+    edit = CalibrationEdit((7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0), "um")
+    write_project(Project((stack,), edit=edit, left_out=("z0.png",)), tmp_path / "a.toposcope")
+    _, opened = open_project(tmp_path / "a.toposcope")
+    assert opened.source.names == ("z6.png", "z5.png", "z4.png", "z3.png", "z2.png", "z1.png")
+
+
+def test_a_folder_is_no_project(tmp_path: Path) -> None:
+    with pytest.raises(StackError, match="is a folder"):
+        read_project(tmp_path)
+
+
 def test_missing_frames_are_named(tmp_path: Path) -> None:
     write_project(Project((tmp_path / "gone",)), tmp_path / "a.toposcope")
     with pytest.raises(MissingStackError, match=r"gone, which a\.toposcope was made on") as caught:

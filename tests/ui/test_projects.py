@@ -98,6 +98,22 @@ def test_a_saved_project_comes_back_as_it_was(qtbot: QtBot, make: Make, scan: Pa
     assert not again.isWindowModified()
 
 
+def test_frames_left_out_of_a_turned_stack_come_back(qtbot: QtBot, make: Make, scan: Path, tmp_path: Path) -> None:
+    window = show(make)
+    window.open(scan)
+    qtbot.waitUntil(lambda: full(window))
+    window.calibrating.set_step(-2.0)
+    window.strip.skipRequested.emit(0, True)
+    left_out = window.session.state.stack.source.names[0]  # type: ignore[union-attr]
+    save(qtbot, window, tmp_path / "work.toposcope")
+    window.close_stack()
+    window.open(tmp_path / "work.toposcope")
+    qtbot.waitUntil(lambda: full(window))
+    state = window.session.state
+    assert [state.stack.source.names[i] for i in state.skipped] == [left_out] == ["img_04.png"]  # type: ignore[union-attr]
+    assert not window.isWindowModified()
+
+
 def test_changes_are_marked_and_looking_about_is_none(qtbot: QtBot, make: Make, scan: Path, tmp_path: Path) -> None:
     window = show(make)
     work_on(qtbot, window, scan)

@@ -57,7 +57,8 @@ class Project:
     the calibration that was typed, ``left_out`` names frames that are not computed with. ``options`` are the settings
     of ``method`` by name, None for its defaults. Pins, lines and areas are in pixels of the full picture; ``surface``
     and ``profile_width`` say how it is measured. ``file`` is the project that this is an unsaved state of, None in
-    projects that somebody saved.
+    projects that somebody saved. ``frames`` names those that typed positions belong to, so that they still find them
+    when one is gone.
     """
 
     paths: tuple[Path, ...]
@@ -74,6 +75,7 @@ class Project:
     surface: SurfaceSettings = field(default_factory=SurfaceSettings)
     view: View = field(default_factory=View)
     file: Path | None = None
+    frames: tuple[str, ...] = ()
 
     @property
     def contents(self) -> str:
@@ -123,7 +125,16 @@ class Project:
         StackError
             If too few frames are left.
         """
-        return worked_stack(edited_stack(stack, self.edit), self.skipped(stack))
+        calibrated = edited_stack(stack, self.edit_of(stack))
+        return worked_stack(calibrated, self.skipped(calibrated))
+
+    def edit_of(self, stack: FocalStack) -> CalibrationEdit:
+        """Return what was typed, for the frames that ``stack``, as it was read, has now."""
+        positions, names = self.edit.positions, stack.source.names
+        if positions is None or len(positions) != len(self.frames) or not set(self.frames).issuperset(names):
+            return self.edit
+        known = dict(zip(self.frames, positions, strict=True))
+        return replace(self.edit, positions=tuple(known[name] for name in names))
 
     def skipped(self, stack: FocalStack) -> frozenset[int]:
         """Return which frames of ``stack`` are left out."""
@@ -271,6 +282,8 @@ def _content(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text("utf-8", "surrogateescape"))
     except FileNotFoundError as error:
         raise StackError(f"{path} does not exist. Choose a project that Toposcope has saved.") from error
+    except IsADirectoryError as error:
+        raise StackError(f"{path.name} is a folder. Choose a project that Toposcope has saved.") from error
     except OSError as error:
         raise StackError(f"{path.name} cannot be read: {error.strerror}. Check who may read it.") from error
     except (ValueError, RecursionError) as error:

@@ -36,6 +36,7 @@ def project_of(state: State) -> Project | None:
             {str(kind): limits for kind, limits in state.ranges.items()},
         ),
         state.project,
+        tuple(state.opened.source.names) if state.opened is not None and state.edit.positions is not None else (),
     )
 
 

@@ -532,6 +532,17 @@ def test_descending_positions_turn_the_stack_around(qtbot: QtBot) -> None:
     assert tuple(session.state.stack.source.names) == ("img_02.png", "img_01.png", "img_00.png")
 
 
+def test_frames_left_out_stay_so_when_the_stack_is_turned_around(qtbot: QtBot) -> None:
+    session, undo, _, controller = _calibrating(make_stack(5))
+    session.set(skipped=frozenset({0}))
+    controller.set_step(-2.5)
+    assert session.state.stack is not None
+    assert [session.state.stack.source.names[i] for i in session.state.skipped] == ["img_00.png"]
+    assert session.state.skipped == {4}
+    undo.undo()
+    assert session.state.skipped == {0}
+
+
 # export
 
 

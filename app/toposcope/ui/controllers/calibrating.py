@@ -83,4 +83,8 @@ class CalibratingController(QObject):
             if state.stack is not None:
                 self._panel.set_calibration(calibration(state.stack, state.edit, state.run))
             return
-        push(self._undo, self._session, f"change {name}", edit=edit, stack=stack, message=None)
+        changes: dict[str, Any] = {"edit": edit, "stack": stack, "message": None}
+        if state.stack is not None and stack.source.names != state.stack.source.names:  # turned around
+            left_out = {state.stack.source.names[i] for i in state.skipped}
+            changes["skipped"] = frozenset(i for i, name in enumerate(stack.source.names) if name in left_out)
+        push(self._undo, self._session, f"change {name}", **changes)

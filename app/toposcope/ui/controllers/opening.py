@@ -458,13 +458,16 @@ def laid_over(work: Work, state: State) -> tuple[dict[str, Any], list[str]]:
     }
     if not isinstance(read, FocalStack):
         return laid, complaints
-    laid |= {"skipped": project.skipped(read), "slice_index": min(max(view.slice_index, 0), read.n - 1)}
+    laid["slice_index"] = min(max(view.slice_index, 0), read.n - 1)
+    calibrated, edit = read, project.edit_of(read)
     try:
-        laid |= {"stack": edited_stack(read, project.edit), "edit": project.edit}
+        calibrated = edited_stack(read, edit)
+        laid |= {"stack": calibrated, "edit": edit}
     except ToposcopeError as error:  # such as positions of another number of frames
         complaints.append(f"{_sentence(str(error))} What the files say is taken instead.")
+    laid["skipped"] = project.skipped(calibrated)
     try:
-        worked_stack(read, laid["skipped"])
+        worked_stack(calibrated, laid["skipped"])
     except ToposcopeError as error:
         complaints.append(f"{_sentence(str(error))} None is left out now.")
         laid["skipped"] = frozenset()
