@@ -53,9 +53,9 @@ def ship(run: Path, after: str = "", folder: Path = FOLDER) -> WeightsCard:
         multiple=network.multiple,
         parameters=sum(p.numel() for p in create_network(network.name, **options).parameters()),
         data=_data(run, config),
-        training=f"{f'{after}, then ' if after else ''}{int(last['iteration']):,} steps of {config['batch']} crops of "
-        f"{config['crop']} x {config['crop']} pixels, {min(config['counts'])} to {max(config['counts'])} slices, "
-        f"{last['minutes']:.0f} minutes on {_place(config)} in {config['precision']}",
+        training=f"{f'{after}, then ' if after else ''}{_mean(about)}{int(last['iteration']):,} steps of "
+        f"{config['batch']} crops of {config['crop']} x {config['crop']} pixels, {min(config['counts'])} to "
+        f"{max(config['counts'])} slices, {last['minutes']:.0f} minutes on {_place(config)} in {config['precision']}",
         figures={},
         sha256=hashlib.sha256(weights.read_bytes()).hexdigest(),
         largest_tile=network.largest_tile,
@@ -64,6 +64,15 @@ def ship(run: Path, after: str = "", folder: Path = FOLDER) -> WeightsCard:
     text = json.dumps(asdict(card), indent=1, ensure_ascii=False)
     (folder / f"{card.name}.json").write_text(text + "\n", "utf-8")
     return card
+
+
+def _mean(about: dict[str, str]) -> str:
+    """Say that weights are the mean of several runs, if they are (`dffnets.averaging`)."""
+    if "mean" not in about:
+        return ""
+    mean = json.loads(about["mean"])
+    parts = (f"{100 * share:.0f} % after {n:,}" for share, n in zip(mean["shares"], mean["iterations"], strict=True))
+    return f"the mean of the weights of {len(mean['shares'])} runs ({', '.join(parts)} steps), the last with "
 
 
 def _data(run: Path, config: dict[str, Any]) -> str:
