@@ -58,7 +58,7 @@ def test_a_setting_that_is_not_there_names_who_lacks_it() -> None:
 
     with pytest.raises(SettingsError, match=r"^export has no setting 'scale'; it has none at all\.$"):
         checked(Nothing, {"scale": "half"}, "export")
-    with pytest.raises(SettingsError, match=r"^method sml has no setting 'scale'; it has peak, smooth, layer, fill, window"):
+    with pytest.raises(SettingsError, match=r"^method sml has no setting 'scale'; it has peak, smooth, layer, fill"):
         METHODS["sml"].checked({"scale": "half"})
 
 
