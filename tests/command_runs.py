@@ -10,7 +10,7 @@ from typing import Any
 
 import cv2
 
-from scenes import Scene
+from scenes import Scene, tilted_plane
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,15 @@ def write_stack(scene: Scene, path: Path, **facts: object) -> Path:
     text = {"positions": positions, "unit": "um", "kind": "microscope", "pixel_size": 0.5, "pixel_unit": "um"}
     (path / "stack.json").write_text(json.dumps(text | facts))
     return path
+
+
+def write_frames(folder: Path, n: int = 7) -> Path:
+    """Write the frames z0.png ... of a tilted plane; nothing tells where they lie."""
+    folder.mkdir(parents=True)
+    frames = tilted_plane(size=48, n=n).stack.source
+    for i in range(n):
+        (folder / f"z{i}.png").write_bytes(cv2.imencode(".png", frames.read(i))[1].tobytes())
+    return folder
 
 
 def sentence(done: Done) -> str:

@@ -7,10 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tifffile
 
-import scenes
-from command_runs import Run
+from command_runs import Run, write_frames
 from toposcope import cli
 from toposcope.core.editing import CalibrationEdit
 from toposcope.core.export import write_result
@@ -23,15 +21,11 @@ from window_fakes import make_result, make_stack
 @pytest.fixture
 def work(tmp_path: Path) -> Path:
     """Return a project of seven slices of a tilted plane, 4 µm apart, the last of them left out."""
-    frames = scenes.tilted_plane(size=48, n=7).stack.source
-    folder = tmp_path / "scan"
-    folder.mkdir()
-    for i in range(7):
-        tifffile.imwrite(folder / f"z{i}.tif", np.rint(frames.read(i)).astype(np.uint8))
+    folder = write_frames(tmp_path / "scan")
     project = Project(
         (folder,),
         edit=CalibrationEdit(tuple(np.arange(7) * 4.0), "um", pixel_um=0.5),
-        left_out=("z6.tif",),
+        left_out=("z6.png",),
         method="tenengrad",
         options={"window": 5},
         align="none",

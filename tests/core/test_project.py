@@ -9,11 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 
-import scenes
+from command_runs import write_frames
 from toposcope.core.editing import CalibrationEdit
 from toposcope.core.estimate import estimate
 from toposcope.core.marks import Line, Marks, Pin
@@ -39,15 +38,6 @@ FULL = Project(
 )
 
 
-def write_stack(folder: Path, n: int = 7) -> Path:
-    """Write the slices of a tilted plane as PNG."""
-    folder.mkdir(parents=True)
-    frames = scenes.tilted_plane(size=48, n=n).stack.source
-    for i in range(n):
-        cv2.imwrite(str(folder / f"z{i}.png"), np.rint(frames.read(i)).astype(np.uint8))
-    return folder
-
-
 @pytest.mark.parametrize(
     "project", [FULL, Project((Path("/data/größe \udcff"),)), Project((Path("/a.png"), Path("/b.png")))]
 )
@@ -64,7 +54,7 @@ def test_a_plain_project_holds_little(tmp_path: Path) -> None:
 
 
 def test_project_and_frames_can_move_together(tmp_path: Path) -> None:
-    stack = write_stack(tmp_path / "here" / "data" / "scan")
+    stack = write_frames(tmp_path / "here" / "data" / "scan")
     (tmp_path / "here" / "work").mkdir()
     write_project(Project((stack,)), tmp_path / "here" / "work" / "a.toposcope")
     os.rename(tmp_path / "here", tmp_path / "there")
@@ -73,7 +63,7 @@ def test_project_and_frames_can_move_together(tmp_path: Path) -> None:
 
 
 def test_a_project_that_moved_alone_finds_its_frames(tmp_path: Path) -> None:
-    stack = write_stack(tmp_path / "scan")
+    stack = write_frames(tmp_path / "scan")
     write_project(Project((stack,)), tmp_path / "a.toposcope")
     (tmp_path / "deep" / "down").mkdir(parents=True)
     os.rename(tmp_path / "a.toposcope", tmp_path / "deep" / "down" / "a.toposcope")
@@ -81,7 +71,7 @@ def test_a_project_that_moved_alone_finds_its_frames(tmp_path: Path) -> None:
 
 
 def test_a_project_computes_the_same_again(tmp_path: Path) -> None:
-    stack = write_stack(tmp_path / "scan")
+    stack = write_frames(tmp_path / "scan")
     edit = CalibrationEdit(tuple(np.arange(7) * 4.0), "um", pixel_um=0.5)
     made = Project((stack,), edit=edit, left_out=("z6.png",), method="tenengrad", options={"window": 5}, align="none")
     write_project(made, tmp_path / "a.toposcope")
@@ -97,7 +87,7 @@ def test_a_project_computes_the_same_again(tmp_path: Path) -> None:
 
 
 def test_typed_positions_find_their_frames_when_one_is_gone(tmp_path: Path) -> None:
-    stack = write_stack(tmp_path / "scan")
+    stack = write_frames(tmp_path / "scan")
     names = tuple(f"z{i}.png" for i in range(7))
     edit = CalibrationEdit((0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0), "um")
     write_project(Project((stack,), edit=edit, frames=names), tmp_path / "a.toposcope")
@@ -107,7 +97,7 @@ def test_typed_positions_find_their_frames_when_one_is_gone(tmp_path: Path) -> N
 
 
 def test_the_right_frame_is_left_out_where_typed_positions_turn_the_stack(tmp_path: Path) -> None:
-    stack = write_stack(tmp_path / "scan")
+    stack = write_frames(tmp_path / "scan")
     edit = CalibrationEdit((7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0), "um")
     write_project(Project((stack,), edit=edit, left_out=("z0.png",)), tmp_path / "a.toposcope")
     _, opened = open_project(tmp_path / "a.toposcope")
@@ -119,6 +109,19 @@ def test_a_folder_is_no_project(tmp_path: Path) -> None:
         read_project(tmp_path)
 
 
+@pytest.mark.parametrize(("typed", "expected"), [("um", 0.016), (None, 16.0)])
+def test_typed_positions_are_told_in_the_unit_that_is_wished(tmp_path: Path, typed: Any, expected: float) -> None:
+    stack = write_frames(tmp_path / "scan")
+    edit = CalibrationEdit(tuple(np.arange(7) * 4.0), typed, near="low")
+    write_project(Project((stack,), edit=edit, left_out=("z5.png", "z6.png")), tmp_path / "a.toposcope")
+    _, opened = open_project(tmp_path / "a.toposcope", wished=OpenOptions(unit="mm"))
+    assert (opened.unit, opened.near.value, opened.n) == ("mm", "low", 5)
+    assert opened.positions.value[-1] == pytest.approx(expected)
+    assert opened.positions.origin == "typed in"
+    _, plain = open_project(tmp_path / "a.toposcope", wished=OpenOptions(unit="index"))
+    assert plain.positions.origin != "typed in"
+
+
 def test_missing_frames_are_named(tmp_path: Path) -> None:
     write_project(Project((tmp_path / "gone",)), tmp_path / "a.toposcope")
     with pytest.raises(MissingStackError, match=r"gone, which a\.toposcope was made on") as caught:
@@ -127,14 +130,14 @@ def test_missing_frames_are_named(tmp_path: Path) -> None:
 
 
 def test_typed_positions_of_other_frames_are_refused(tmp_path: Path) -> None:
-    stack = write_stack(tmp_path / "scan")
+    stack = write_frames(tmp_path / "scan")
     write_project(Project((stack,), edit=CalibrationEdit((0.0, 1.0, 2.0), "um")), tmp_path / "a.toposcope")
     with pytest.raises(CalibrationError, match="7 frames but 3 focus positions"):
         open_project(tmp_path / "a.toposcope")
 
 
 def test_an_unknown_method_is_told_when_it_is_asked_for(tmp_path: Path) -> None:
-    write_project(Project((write_stack(tmp_path / "scan"),), method="mine"), tmp_path / "a.toposcope")
+    write_project(Project((write_frames(tmp_path / "scan"),), method="mine"), tmp_path / "a.toposcope")
     project, _ = open_project(tmp_path / "a.toposcope")
     with pytest.raises(SettingsError, match="no method 'mine'"):
         project.settings()

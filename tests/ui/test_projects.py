@@ -213,7 +213,6 @@ def test_a_kill_loses_only_the_last_seconds(qtbot: QtBot, make: Make, scan: Path
     work_on(qtbot, window, scan)
     window.projects._calm.setInterval(1)
     window.pins.add(7, 8)
-    last = window.preferences.last_work
     qtbot.waitUntil(lambda: (window.preferences.last_work or scan).is_file())
     last = window.preferences.last_work
     assert last is not None
@@ -295,6 +294,21 @@ def test_another_stack_is_set_up_like_a_project(qtbot: QtBot, make: Make, scan: 
     window.undo.undo()
     state = window.session.state
     assert (state.settings.method, state.marks, state.edit) == ("default", Marks(), CalibrationEdit())
+
+
+def test_setting_up_like_a_turned_stack_leaves_the_same_frames_out(
+    qtbot: QtBot, make: Make, scan: Path, tmp_path: Path
+) -> None:
+    write_project(Project((scan,), edit=CalibrationEdit((8.0, 6.0, 4.0, 2.0, 0.0), "um")), tmp_path / "a.toposcope")
+    window = show(make)
+    window.open(scan)
+    qtbot.waitUntil(lambda: full(window))
+    window.strip.skipRequested.emit(0, True)
+    window.likeness.take(tmp_path / "a.toposcope")
+    qtbot.waitUntil(lambda: window.session.state.edit != CalibrationEdit())
+    state = window.session.state
+    assert [state.stack.source.names[i] for i in state.skipped] == ["img_00.png"]  # type: ignore[union-attr]
+    assert state.skipped == {4}
 
 
 def test_what_was_typed_stays_when_files_are_read_again(qtbot: QtBot, make: Make, scan: Path, tmp_path: Path) -> None:

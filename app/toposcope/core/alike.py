@@ -65,21 +65,33 @@ def like_result(path: Path, chosen: str | None = None, weights: Path | None = No
     result = read_result(path)
     told = result.provenance.settings
     name = result.provenance.method
-    align = str(told.get("align", "auto"))
     calibrating = calibrating_like(result)
     if chosen is not None and chosen != name:
-        return Like(EstimateSettings(chosen, align=align, weights=weights), calibrating)  # type: ignore[arg-type]
+        return Like(EstimateSettings(chosen, align=told.get("align", "auto"), weights=weights), calibrating)
     try:
-        card = find_method(name)
+        find_method(name)
     except SettingsError as error:
         raise SettingsError(
             f"{path} was made by {name}, which is not here: {error} Choose a method yourself."
         ) from error
-    known = {one.name for one in fields(card.settings)}
     if weights is None:
         _refuse_other_weights(path, name, told)
-    options = card.checked({key: value for key, value in told.items() if key in known})
-    return Like(EstimateSettings(card.name, options, align=align, weights=weights), calibrating)  # type: ignore[arg-type]
+    return Like(replace(settings_like(result), weights=weights), calibrating)
+
+
+def settings_like(result: DepthResult) -> EstimateSettings:
+    """Return how a result was estimated; with which weights it does not tell.
+
+    Raises
+    ------
+    SettingsError
+        If its method, or a setting of it, is not known here.
+    """
+    provenance = result.provenance
+    card = find_method(provenance.method)
+    known = {one.name for one in fields(card.settings)}
+    options = card.checked({key: value for key, value in provenance.settings.items() if key in known})
+    return EstimateSettings(card.name, options, align=provenance.settings.get("align", "auto"))
 
 
 def calibrating_like(one: FocalStack | DepthResult) -> Calibrating:
@@ -128,9 +140,8 @@ def typed_like(edit: CalibrationEdit) -> Calibrating:
     """Return how to read other stacks with what was typed over one; evenly spaced positions become a step."""
     places: dict[str, Any] = {}
     if edit.positions is not None:
-        steps = np.diff(edit.positions)
-        even = np.allclose(steps, steps.mean(), rtol=0, atol=_EVEN * abs(float(steps.mean())))
-        places = {"z_step": round(float(steps.mean()), 9)} if even else {"positions": edit.positions}
+        step = _even_step(np.asarray(edit.positions))
+        places = {"positions": edit.positions} if step is None else {"z_step": step}
     return Calibrating(
         OpenOptions(unit=edit.unit, kind=edit.kind, near=edit.near, pixel_um=edit.pixel_um or None, **places)
     )
@@ -154,11 +165,17 @@ def over(stated: OpenOptions, under: OpenOptions) -> OpenOptions:
 def _positions(values: Floats, names: tuple[str, ...] | Any) -> dict[str, Any]:
     """Return (N,) ascending positions as a step where they have one, in the order in which frames are read."""
     is_turned = list(names) == sorted(names, key=natural_key, reverse=True)
+    step = _even_step(values)
+    if step is not None:
+        return {"z_step": -step if is_turned else step}
+    return {"positions": tuple(float(value) for value in (values[::-1] if is_turned else values))}
+
+
+def _even_step(values: Floats) -> float | None:
+    """Return the step between (N,) values, below 0 where they fall, None where it is not always the same."""
     steps = np.diff(values)
     step = float(steps.mean())
-    if np.allclose(steps, step, rtol=0, atol=_EVEN * step):
-        return {"z_step": round(-step if is_turned else step, 9)}
-    return {"positions": tuple(float(value) for value in (values[::-1] if is_turned else values))}
+    return round(step, 9) if np.allclose(steps, step, rtol=0, atol=_EVEN * abs(step)) else None
 
 
 def _refuse_other_weights(path: Path, method: str, told: Mapping[str, Any]) -> None:

@@ -23,16 +23,15 @@ import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, is_dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import numpy as np
 
 from toposcope import __version__
-from toposcope.core.adapted import AdaptedNetworks
 from toposcope.core.calibration import UNIT_SYMBOLS
-from toposcope.core.estimate import METHODS, estimate, find_method
+from toposcope.core.estimate import estimate, find_method
 from toposcope.core.export import (
     FORMATS,
     ExportOptions,
@@ -46,8 +45,7 @@ from toposcope.core.export import (
 )
 from toposcope.core.jobs import Cancelled, Progress, Report, part, silent
 from toposcope.core.method import EstimateSettings
-from toposcope.core.outcome import Outcome, outcome_of, table_number, write_json
-from toposcope.core.own import is_own
+from toposcope.core.outcome import Outcome, outcome_of, settings_facts, table_number, write_json
 from toposcope.core.provenance import file_hash, input_hashes
 from toposcope.core.result import RESULT_NAME, DepthResult
 from toposcope.core.series import Estimate, WriteMore
@@ -288,7 +286,7 @@ class _Work:
         self.rows = [BatchRow(item) for item in plan.items]
         self.table_problem = ""
         self._sizes = [_size(item.source) for item in plan.items]
-        self._settings = _settings_facts(plan.settings)
+        self._settings = settings_facts(plan.settings)
         self._computed, self._spent = 0.0, 0.0  # bytes of stacks that were computed, and seconds
 
     def do(self, index: int) -> None:
@@ -584,22 +582,6 @@ def _size(source: Source) -> float:
             else:
                 size += os.stat(path).st_size
     return size
-
-
-def _settings_facts(settings: EstimateSettings) -> dict[str, Any]:
-    """Return what of the settings results depend on; not on how many threads, nor on what machine."""
-    files: list[Path] = [settings.weights] if settings.weights is not None else []
-    if is_own(settings.method):
-        files.append(Path(settings.method.rpartition(":")[0]))
-    elif settings.method not in METHODS:
-        files.append(AdaptedNetworks().find(settings.method).path)
-    options = settings.options
-    return {
-        "method": settings.method,
-        "options": asdict(options) if is_dataclass(options) and not isinstance(options, type) else repr(options),
-        "align": settings.align,
-        "files": [file_hash(path) for path in files],
-    }
 
 
 def _digest(facts: Mapping[str, Any]) -> str:

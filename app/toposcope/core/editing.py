@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from toposcope.core.calibration import TYPED, Kind, Side, Sourced, Unit
+from toposcope.core.calibration import MICROMETRES, TYPED, Kind, Side, Sourced, Unit
 from toposcope.core.source import OpenOptions
 from toposcope.core.stack import FocalStack
 
@@ -26,12 +26,23 @@ class CalibrationEdit:
 
 
 def without(edit: CalibrationEdit, wished: OpenOptions) -> CalibrationEdit:
-    """Return what was typed before without what ``wished`` says anew; positions go with their unit."""
-    places = (wished.positions, wished.positions_file, wished.z_step, wished.unit)
-    if any(one is not None for one in places):
+    """Return what was typed before without what ``wished`` says anew; positions go with their unit.
+
+    A unit of length alone, in which typed positions shall be told, takes none of them away: see `in_unit`.
+    """
+    places = (wished.positions, wished.positions_file, wished.z_step)
+    if any(one is not None for one in places) or wished.unit == "index":
         edit = replace(edit, positions=None, unit=None)
     said = {name: None for name in ("kind", "near", "pixel_um") if getattr(wished, name) is not None}
     return replace(edit, **said)
+
+
+def in_unit(stack: FocalStack, unit: Unit) -> FocalStack:
+    """Return a stack with its positions told in another unit of length; where it knew none they count in that unit."""
+    if stack.unit not in MICROMETRES:
+        return edited_stack(stack, CalibrationEdit(unit=unit))
+    values = stack.positions.value * (MICROMETRES[stack.unit] / MICROMETRES[unit])
+    return replace(stack, positions=replace(stack.positions, value=values), unit=unit)
 
 
 def edited_stack(opened: FocalStack, edit: CalibrationEdit) -> FocalStack:

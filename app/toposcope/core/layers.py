@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from toposcope.core.curve import needed_prominence
 from toposcope.core.jobs import Progress, Report, silent
+from toposcope.core.peak import gaussian_top
 from toposcope.core.refine import DepthMap
 from toposcope.core.volume import FocusVolume
 
@@ -120,10 +121,9 @@ def outer_peaks(volume: FocusVolume, from_last: bool, report: Report = silent) -
 
 def _between(before: Floats, top: Floats, after: Floats) -> Floats:
     """Return how far, in slices, a Gaussian through three equal steps has its peak from the middle one."""
-    low, middle, high = (np.log(np.maximum(values, np.float32(1e-9))) for values in (before, top, after))
-    curvature = low - 2 * middle + high
-    shift = np.where(curvature < 0, 0.5 * (low - high) / np.minimum(curvature, -1e-6), 0)
-    return np.clip(shift, -0.5, 0.5).astype(np.float32)
+    levels = [np.log(np.maximum(values, np.float32(1e-9))) for values in (before, top, after)]
+    shift, bend = gaussian_top((-1.0, 0.0, 1.0), levels)
+    return np.clip(np.where(bend < 0, shift, 0), -0.5, 0.5).astype(np.float32)
 
 
 def _company(index: Floats, known: NDArray[np.bool_], n: int) -> Floats:

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 from typing import Any
 
+from dffnets.shipped import shipped_cards
+from toposcope.core.adapted import AdaptedNetworks
+from toposcope.core.estimate import METHODS, find_method
 from toposcope.core.export import write_bytes
 from toposcope.core.jobs import Progress, Report
+from toposcope.core.method import EstimateSettings
+from toposcope.core.own import is_own
+from toposcope.core.provenance import file_hash
 from toposcope.core.result import RESULT_NAME
 
 
@@ -44,6 +50,27 @@ def outcome_of(folder: Path) -> Outcome | None:
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
+
+
+def settings_facts(settings: EstimateSettings) -> dict[str, Any]:
+    """Return what of the settings results depend on, as JSON holds it: to tell whether those of before are still good.
+
+    The contents of weights and of methods of one's own belong to it; threads and machine do not.
+    """
+    files: list[Path] = [settings.weights] if settings.weights is not None else []
+    if is_own(settings.method):
+        files.append(Path(settings.method.rpartition(":")[0]))
+    elif settings.method not in METHODS:
+        files.append(AdaptedNetworks().find(settings.method).path)
+    options = settings.options
+    shipped = {card.name: card.sha256 for card in shipped_cards()} if find_method(settings.method).by_network else {}
+    return {
+        "method": settings.method,
+        "options": asdict(options) if is_dataclass(options) and not isinstance(options, type) else repr(options),
+        "align": settings.align,
+        "files": [file_hash(path) for path in files],
+        "shipped_weights": shipped,
+    }
 
 
 def table_number(value: float | None) -> str:

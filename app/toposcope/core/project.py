@@ -20,20 +20,21 @@ from typing import Any, Final
 from toposcope import __version__
 from toposcope.core.align import AlignMode
 from toposcope.core.alike import Like, calibrating_like, over
-from toposcope.core.editing import CalibrationEdit, edited_stack, without, worked_stack
+from toposcope.core.calibration import MICROMETRES
+from toposcope.core.editing import CalibrationEdit, edited_stack, in_unit, without, worked_stack
 from toposcope.core.estimate import find_method
 from toposcope.core.export import write_bytes
 from toposcope.core.jobs import Report, silent
 from toposcope.core.marks import Marks, Pin
 from toposcope.core.method import EstimateSettings
 from toposcope.core.plain import PlainError, from_plain, to_plain
+from toposcope.core.result import PROJECT_SUFFIX
 from toposcope.core.settings import checked
 from toposcope.core.source import OpenOptions, open_stack
 from toposcope.core.stack import FocalStack
 from toposcope.core.surface import SurfaceSettings
 from toposcope.errors import MissingStackError, StackError
 
-PROJECT_SUFFIX: Final = ".toposcope"
 LAYOUT: Final = 1
 """Of the file; grows when a reader of today would misread it."""
 MAX_BYTES: Final = 16 * 2**20
@@ -270,9 +271,12 @@ def open_project(
     path, wished = Path(path), wished or OpenOptions()
     project = read_project(path)
     check_there(project, path.name)
-    project = replace(project.read_by(wished), edit=without(project.edit, wished))
-    stack = open_stack(project.target, project.reading, report)
-    return project, project.laid_over(stack)
+    edit = without(project.edit, wished)
+    # what was typed counts in the unit of then, so another one is for what comes of it
+    unit = wished.unit if edit.positions is not None and wished.unit in MICROMETRES else None
+    project = replace(project.read_by(replace(wished, unit=None) if unit else wished), edit=edit)
+    stack = project.laid_over(open_stack(project.target, project.reading, report))
+    return project, in_unit(stack, unit) if unit else stack
 
 
 def _content(path: Path) -> dict[str, Any]:

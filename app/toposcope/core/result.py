@@ -15,6 +15,8 @@ from toposcope.core.stack import FrameTags, Plane
 from toposcope.core.sweep import SweepReport
 from toposcope.core.volume import FocusVolume
 
+PROJECT_SUFFIX: Final = ".toposcope"
+"""How files of projects end (see `toposcope.core.project`)."""
 RESULT_NAME: Final = "result.json"
 """File of a stored result that says how it came to be (see `toposcope.core.export`)."""
 

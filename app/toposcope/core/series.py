@@ -16,20 +16,22 @@ import io
 import json
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
 from toposcope import __version__
+from toposcope.core.alike import STATED
 from toposcope.core.calibration import Sourced
 from toposcope.core.estimate import estimate
 from toposcope.core.export import made_folder, together, write_bytes, write_result
 from toposcope.core.jobs import Progress, Report, part, silent
 from toposcope.core.method import EstimateSettings
-from toposcope.core.outcome import outcome_of, table_number, titled, write_json
+from toposcope.core.outcome import outcome_of, settings_facts, table_number, titled, write_json
 from toposcope.core.result import DepthResult
+from toposcope.core.source.sidecar import SIDECAR_NAME
 from toposcope.core.stack import FocalStack
 from toposcope.errors import CalibrationError, StackError
 
@@ -223,7 +225,7 @@ def _made_with(stack: FocalStack, settings: EstimateSettings, image: str | None,
         ],
         "unit": stack.unit,
         "frames": list(stack.source.names),
-        "settings": {**asdict(replace(settings, options=None)), "options": repr(settings.options)},
+        "settings": settings_facts(settings),
         "image": image,
         "also": also,
     }
@@ -233,7 +235,7 @@ def _made_with(stack: FocalStack, settings: EstimateSettings, image: str | None,
 
 def _is_of_the_file(value: Sourced[Any]) -> bool:
     """Whether a value comes from the file, which may tell another one for each time point."""
-    return not value.origin.startswith(("typed in", "positions file", "stack.json"))
+    return not value.origin.startswith((*STATED, SIDECAR_NAME))
 
 
 def _done(folder: Path, made_with: dict[str, Any]) -> set[int]:

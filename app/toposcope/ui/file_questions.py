@@ -8,8 +8,7 @@ from typing import Final
 from PySide6.QtWidgets import QFileDialog, QWidget
 
 from toposcope.core.height_map import HEIGHT_MAP_SUFFIXES
-from toposcope.core.project import PROJECT_SUFFIX
-from toposcope.core.result import RESULT_NAME
+from toposcope.core.result import PROJECT_SUFFIX, RESULT_NAME
 from toposcope.core.source import FRAME_SUFFIXES
 from toposcope.ui.preferences import Preferences
 
@@ -58,6 +57,14 @@ class FileQuestions:
         for name in names[:1]:
             self._remembered(name)
         return [Path(name) for name in names]
+
+    def place(self, title: str, name: str, kinds: str) -> Path | None:
+        """Return where to write a file, with a suffix: that of the chosen kind where none is typed."""
+        start = str(Path(self._preferences.folder) / name)
+        path, kind = QFileDialog.getSaveFileName(self._window, title, start, kinds)
+        suffix = next(iter(kind.partition("(*")[2].rstrip(")").split()), Path(name).suffix)
+        found = self._remembered(path)
+        return found if found is None or found.suffix else found.with_suffix(suffix)
 
     def _remembered(self, name: str) -> Path | None:
         if not name:

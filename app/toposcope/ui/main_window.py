@@ -46,8 +46,8 @@ from toposcope.core.command_line import depth_command, quoted
 from toposcope.core.curve import FocusCurve
 from toposcope.core.export import file_names
 from toposcope.core.marks import Marks
-from toposcope.core.project import PROJECT_SUFFIX
 from toposcope.core.report.page import SUFFIXES
+from toposcope.core.result import PROJECT_SUFFIX
 from toposcope.core.source import OpenOptions
 from toposcope.errors import ToposcopeError
 from toposcope.ui import theme
@@ -1110,7 +1110,7 @@ class MainWindow(QMainWindow):
 
     def _ask_network_file(self, key: str) -> None:
         network = self.adapting.networks.find(key)
-        path = self._ask_file("Export the network", f"{network.name}.safetensors", NETWORK_FILTER)
+        path = self._questions.place("Export the network", f"{network.name}.safetensors", NETWORK_FILTER)
         if path is not None:
             self.adapting.export(key, path)
 
@@ -1132,7 +1132,7 @@ class MainWindow(QMainWindow):
             return
         kind: str = "compare" if view.mode == "compare" else view.left.layer.kind
         kind = "heights" if kind == "depth" and state.stack is None else kind
-        path = self._ask_file("Save picture as", _proposed_name(state, f"-{kind}.png"), PICTURE_FILTER)
+        path = self._questions.place("Save picture as", _proposed_name(state, f"-{kind}.png"), PICTURE_FILTER)
         if path is not None:
             self.pictures.save(path)
 
@@ -1141,7 +1141,7 @@ class MainWindow(QMainWindow):
         state, view = self.session.state, self._view_state
         if view is None or not view.comparison.ready:
             return
-        path = self._ask_file("Save the difference as", _proposed_name(state, "-difference.tif"), NUMBERS_FILTER)
+        path = self._questions.place("Save the difference as", _proposed_name(state, "-difference.tif"), NUMBERS_FILTER)
         if path is not None:
             self.pictures.save_numbers(path)
 
@@ -1150,7 +1150,7 @@ class MainWindow(QMainWindow):
         stack = self.session.state.stack
         if stack is None:
             return
-        path = self._ask_file("Save all channels as", f"{stack.name}_all_in_focus.ome.tif", CHANNELS_FILTER)
+        path = self._questions.place("Save all channels as", f"{stack.name}_all_in_focus.ome.tif", CHANNELS_FILTER)
         if path is not None:
             stem = path.name.split(".ome.")[0].removesuffix(".tif").removesuffix(".tiff")
             self.pictures.save_channels(path.with_name(f"{stem}.ome.tif"))
@@ -1354,7 +1354,7 @@ class MainWindow(QMainWindow):
         if not accepted:
             return
         self.preferences.author, self.preferences.paper = about.author, paper
-        path = self._ask_file("Save the report as", _proposed_name(state, f"-report{PDF}"), REPORT_FILTER)
+        path = self._questions.place("Save the report as", _proposed_name(state, f"-report{PDF}"), REPORT_FILTER)
         if path is None:
             return
         if path.suffix.lower() not in (PDF, *SUFFIXES):
@@ -1446,14 +1446,14 @@ class MainWindow(QMainWindow):
 
     def _ask_screenshot(self) -> None:
         dialog = SurfacePictureDialog(self.surface.canvas_size, self)
-        path = self._ask_file(dialog.windowTitle(), "surface.png", "PNG (*.png)") if dialog.exec() else None
+        path = self._questions.place(dialog.windowTitle(), "surface.png", "PNG (*.png)") if dialog.exec() else None
         if path is not None:
             self.surfaces.save_screenshot(path, *dialog.size_px, dialog.transparent_box.isChecked())
         dialog.deleteLater()
 
     def _ask_turntable(self) -> None:
         dialog = TurntableDialog(self.surface.canvas_size, self)
-        path = self._ask_file(dialog.windowTitle(), "surface.gif", "GIF (*.gif)") if dialog.exec() else None
+        path = self._questions.place(dialog.windowTitle(), "surface.gif", "GIF (*.gif)") if dialog.exec() else None
         if path is not None:
             self.surfaces.save_turntable(path, dialog.frames_box.value(), dialog.size_px)
         dialog.deleteLater()
@@ -1464,16 +1464,6 @@ class MainWindow(QMainWindow):
             self, "Folder for the results of all times", str(proposed), options=QFileDialog.Option.DontConfirmOverwrite
         )[0]
         return Path(chosen) if chosen else None
-
-    def _ask_file(self, title: str, name: str, kinds: str) -> Path | None:
-        """Let the user choose where to write one file."""
-        chosen, kind = QFileDialog.getSaveFileName(self, title, str(Path(self.preferences.folder) / name), kinds)
-        if not chosen:
-            return None
-        path = Path(chosen)
-        self.preferences.folder = str(path.parent)
-        suffix = next(iter(kind.partition("(*")[2].rstrip(")").split()), Path(name).suffix)
-        return path if path.suffix else path.with_suffix(suffix)
 
     def _fill_recent_menu(self) -> None:
         self._recent_menu.clear()

@@ -10,14 +10,14 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 
 from toposcope.core.calibration import TYPED, UNIT_SYMBOLS, Floats, Kind, Side, Sourced, Unit
 from toposcope.core.compare import objection
 from toposcope.core.curve import FocusCurve
-from toposcope.core.editing import CalibrationEdit
+from toposcope.core.editing import CalibrationEdit, edited_stack
 from toposcope.core.estimate import EstimateSettings, MethodCard
 from toposcope.core.marks import Mark, Marks, Pin
 from toposcope.core.result import DepthResult
@@ -667,6 +667,24 @@ def calibration(of: FocalStack | DepthResult, edit: CalibrationEdit, run: Run | 
         edited=edit != CalibrationEdit(),
         objective=Stated(of.objective.value.text, of.objective.origin, of.objective.guessed) if of.objective else None,
     )
+
+
+def calibrated(state: State, edit: CalibrationEdit) -> dict[str, Any]:
+    """Return the fields of the state that change when ``edit`` is laid over the open stack.
+
+    Typed positions may turn the stack around; frames that are left out stay the same ones.
+
+    Raises
+    ------
+    CalibrationError
+        If the typed values contradict themselves.
+    """
+    if state.opened is None or state.stack is None:
+        return {}
+    stack, before = edited_stack(state.opened, edit), state.stack.source.names
+    left_out = {before[i] for i in state.skipped}
+    skipped = frozenset(i for i, name in enumerate(stack.source.names) if name in left_out)
+    return {"edit": edit, "stack": stack, "skipped": skipped}
 
 
 def method_state(state: State) -> MethodState:

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
 
 from toposcope import __version__
-from toposcope.core.alike import calibrating_like, over
+from toposcope.core.alike import calibrating_like, over, settings_like
 from toposcope.core.calibration import Sourced
 from toposcope.core.command_line import depth_command, measure_command, quoted
-from toposcope.core.estimate import find_method
 from toposcope.core.height_map import HeightMap, described
 from toposcope.core.height_map.model import METHOD, shaded, squared
 from toposcope.core.jobs import Progress, Report, silent
-from toposcope.core.method import EstimateSettings
 from toposcope.core.pictures import PRINT, View, surface_drawing
 from toposcope.core.provenance import file_hash
 from toposcope.core.report.contents import About, Block, Document, Figure, Items, Kept, Pair, Section, Table, Text
@@ -435,7 +433,7 @@ def _commands(told: _Told) -> tuple[list[list[str]], str]:
     try:
         reading = over(calibrating_like(result).typed, told.reading)
         sources = told.paths if 0 < len(told.paths) <= NAMED else (source,)
-        commands.insert(0, depth_command(sources, folder, _estimate_settings(result), reading))
+        commands.insert(0, depth_command(sources, folder, settings_like(result), reading))
     except SettingsError as error:
         return commands, f"How the depth itself was computed fits in no command line: {error}"
     several = ""
@@ -444,19 +442,3 @@ def _commands(told: _Told) -> tuple[list[list[str]], str]:
         several = f" The file holds several stacks: choose {names} by its number (toposcope info tells it)."
     count = len(result.provenance.frames)
     return commands, f"The first line must find the same {count} frames, those of the hashes below.{several}"
-
-
-def _estimate_settings(result: DepthResult) -> EstimateSettings:
-    """Return how a result was estimated.
-
-    Raises
-    ------
-    SettingsError
-        If its method, or a setting of it, is not known here.
-    """
-    provenance = result.provenance
-    card = find_method(provenance.method)
-    known = {one.name for one in fields(card.settings)}
-    options = card.checked({key: value for key, value in provenance.settings.items() if key in known})
-    align = provenance.settings.get("align", "auto")
-    return EstimateSettings(card.name, options, align=align)

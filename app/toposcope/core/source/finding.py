@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from toposcope.core.jobs import Progress, Report, silent
-from toposcope.core.result import RESULT_NAME
+from toposcope.core.result import PROJECT_SUFFIX, RESULT_NAME
 from toposcope.core.source.container import Container, choose
 from toposcope.core.source.folder import FRAME_SUFFIXES, read_headers
 from toposcope.core.source.image_file import ImageHeader, Unreadable, access_problem, system_path
@@ -125,7 +125,7 @@ def find_stacks(paths: Sequence[Path], report: Report = silent) -> Found:
             search.folder(path.parent, 0)
         elif path.suffix.lower() in PICTURES and path.exists():
             search.picture(path)
-        elif path.suffix.lower() == ".toposcope" and path.exists():
+        elif path.suffix.lower() == PROJECT_SUFFIX and path.exists():
             search.left.append(f"{path}: a project, no stack")
         elif path.suffix.lower() in NOTES and path.exists() and path.name.lower() != "metadata.txt":
             search.left.append(f"{path}: no images")

@@ -10,11 +10,11 @@ import numpy as np
 from PySide6.QtCore import QObject
 from PySide6.QtGui import QUndoStack
 
-from toposcope.core.editing import CalibrationEdit, edited_stack
+from toposcope.core.editing import CalibrationEdit
 from toposcope.errors import ToposcopeError
 from toposcope.ui.commands import push
 from toposcope.ui.controllers.opening import problem
-from toposcope.ui.resolve import calibration
+from toposcope.ui.resolve import calibrated, calibration
 from toposcope.ui.session import Session
 from toposcope.ui.views.calibration_panel import CalibrationPanel
 
@@ -76,15 +76,11 @@ class CalibratingController(QObject):
         if state.opened is None or edit == state.edit:
             return
         try:
-            stack = edited_stack(state.opened, edit)
+            changes = calibrated(state, edit)
         except ToposcopeError as error:
             self._session.set(message=problem(error))
             # the fields go back to what holds
             if state.stack is not None:
                 self._panel.set_calibration(calibration(state.stack, state.edit, state.run))
             return
-        changes: dict[str, Any] = {"edit": edit, "stack": stack, "message": None}
-        if state.stack is not None and stack.source.names != state.stack.source.names:  # turned around
-            left_out = {state.stack.source.names[i] for i in state.skipped}
-            changes["skipped"] = frozenset(i for i, name in enumerate(stack.source.names) if name in left_out)
-        push(self._undo, self._session, f"change {name}", **changes)
+        push(self._undo, self._session, f"change {name}", message=None, **changes)

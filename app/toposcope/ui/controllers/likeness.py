@@ -10,12 +10,12 @@ from PySide6.QtCore import QObject
 from PySide6.QtGui import QUndoStack
 
 from toposcope.core.alike import Like, edit_like, like_result, typed_like
-from toposcope.core.editing import edited_stack
 from toposcope.core.jobs import Report
 from toposcope.core.project import Project, is_project, read_project
 from toposcope.errors import ToposcopeError
 from toposcope.ui.commands import push
 from toposcope.ui.controllers.opening import problem
+from toposcope.ui.resolve import calibrated
 from toposcope.ui.session import Session
 from toposcope.ui.workers import LatestRunner
 
@@ -63,7 +63,7 @@ class LikenessController(QObject):
         }
         edit = edit_like(state.opened, read.like.calibrating)
         try:
-            changes |= {"edit": edit, "stack": edited_stack(state.opened, edit)}
+            changes |= calibrated(state, edit)
         except ToposcopeError as error:
             self._session.set(message=problem(error))
             return

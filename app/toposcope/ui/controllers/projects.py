@@ -12,7 +12,8 @@ from PySide6.QtGui import QUndoStack
 
 from toposcope.core.estimate import EstimateSettings
 from toposcope.core.export import made_folder
-from toposcope.core.project import PROJECT_SUFFIX, Project, read_project, write_project
+from toposcope.core.project import Project, read_project, write_project
+from toposcope.core.result import PROJECT_SUFFIX
 from toposcope.errors import ToposcopeError
 from toposcope.ui.commands import push
 from toposcope.ui.controllers.opening import Work, laid_over, problem, read_in, saved_in, settings_of
